@@ -1,0 +1,107 @@
+"""What the sequence header says, as plain values (spec chapter 5.3).
+
+These classes carry no parsing: `refcodec.syntax.units` reads and writes them,
+everything downstream (tensor decoding, fields, rendering, encoder) consumes them.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Representation(IntEnum):
+    """`representation`: the rule that turns tensors into colour and density."""
+
+    DIF = 1
+    VM = 2
+    TRIPLANE = 3
+    GRID = 4
+    MLP = 5
+
+
+class Role(IntEnum):
+    """`tensor_role`: what a tensor is to its representation (Annex A)."""
+
+    DIF_COEFFICIENT = 1
+    DIF_BASIS = 2
+    FUSION_WEIGHT = 16
+    FUSION_BIAS = 17
+    RENDER_WEIGHT = 18
+    RENDER_BIAS = 19
+
+
+class Mapping(IntEnum):
+    """`mapping`: how a tensor's spatial axes cover the bounding box."""
+
+    NONE = 0
+    LINEAR = 1
+    SAWTOOTH = 2
+
+
+class Alignment(IntEnum):
+    """`alignment`: where the first and last sample of an axis lie."""
+
+    CORNERS = 0
+    CENTRES = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One entry of the tensor list; its position in the list is its `tensor_id`.
+
+    shape: (channels, depth z, height y, width x), stored with x fastest.
+    A weight matrix has shape (1, 1, outputs, inputs), a bias (1, 1, 1, outputs).
+    A reconstructed value v stands for v * 2**-frac_bits.
+    frequency: periods of the sawtooth over the longest side of the box, in 2**-16.
+    """
+
+    role: Role
+    index: int
+    shape: tuple[int, int, int, int]
+    frac_bits: int
+    mapping: Mapping = Mapping.NONE
+    alignment: Alignment = Alignment.CORNERS
+    frequency: int = 0
+
+    @property
+    def size(self) -> int:
+        c, z, y, x = self.shape
+        return c * z * y * x
+
+
+@dataclass(frozen=True, slots=True)
+class DifParameters:
+    """Constants of the dictionary field (spec chapter 8.2)."""
+
+    density_shift: float
+    density_scale: float
+    feature_frequencies: int
+    direction_frequencies: int
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceHeader:
+    """Everything that holds for a whole sequence.
+
+    aabb_min, aabb_max: corners (x, y, z) in units of 2**aabb_exponent scene units.
+    occupancy_dims: voxels along (x, y, z); all zero when no occupancy is coded.
+    samples_per_diagonal: ray step = box diagonal / this number (chapter 9.2).
+    background: 8-bit sRGB colour composited behind the field.
+    """
+
+    representation: Representation
+    ticks_per_second: int
+    aabb_min: tuple[int, int, int]
+    aabb_max: tuple[int, int, int]
+    aabb_exponent: int
+    occupancy_dims: tuple[int, int, int]
+    samples_per_diagonal: int
+    background: tuple[int, int, int]
+    tensors: tuple[TensorInfo, ...]
+    parameters: DifParameters
+
+    @property
+    def box(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Corners of the bounding box in scene units."""
+        s = 2.0**self.aabb_exponent
+        return tuple(v * s for v in self.aabb_min), tuple(v * s for v in self.aabb_max)
