@@ -24,3 +24,29 @@ class DatasetError(RefcodecError):
     def __init__(self, code: str, message: str, path=None):
         self.code, self.path = code, path
         super().__init__(f"{code}: {message}" + (f" [{path}]" if path else ""))
+
+
+class BitstreamError(RefcodecError):
+    """A bitstream that breaks a requirement of the specification.
+
+    requirement: identifier, e.g. `R-UNIT-03`; code: its error code, e.g. `E0203`.
+    offset: byte offset in the stream of the element (None when it has none).
+    element: path of the syntax element, e.g. `frame.tensor[3].word_count`.
+    section: section of the specification.
+    """
+
+    exit_code = EXIT_NOT_CONFORMING
+
+    def __init__(self, requirement: str, offset: int | None, element: str, detail: str = ""):
+        from .requirements import ERROR_CODES, REQUIREMENTS
+
+        rule = REQUIREMENTS[requirement]
+        entry = ERROR_CODES[rule.code]
+        self.requirement, self.code, self.section = requirement, rule.code, rule.section
+        self.name, self.kind = entry.name, entry.kind
+        self.offset, self.element = offset, element
+        self.detail = detail or entry.summary
+        where = f"at byte {offset}" if offset is not None else "at an unknown offset"
+        super().__init__(
+            f"{self.code} {self.name}: {self.detail} ({element} {where}; {requirement}, section {self.section})"
+        )

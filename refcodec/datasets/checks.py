@@ -1,0 +1,196 @@
+"""Checks shared by all layouts: values, poses, boxes and image headers (docs/datasets.md)."""
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refcodec.datasets.model import Dataset, ImageHeader, View, read_header
+from refcodec.errors import DatasetError
+from refcodec.rendering.cameras import Camera
+
+# Poses written with few decimals are still accepted; a scaled or sheared one is not.
+_RIGID_TOLERANCE = 1e-3
+
+
+class Problems:
+    """Collects errors, so that one run names all broken files."""
+
+    def __init__(self) -> None:
+        self.errors: list[DatasetError] = []
+
+    def add(self, error: DatasetError) -> None:
+        self.errors.append(error)
+
+    def raise_first(self) -> None:
+        """Raise the first error, with a count of the others by code; nothing if there is none."""
+        if not self.errors:
+            return
+        first, others = self.errors[0], self.errors[1:]
+        if not others:
+            raise first
+        counts = {code: sum(e.code == code for e in others) for code in sorted({e.code for e in others})}
+        message = str(first).removeprefix(f"{first.code}: ")
+        summary = ", ".join(f"{n} x {code}" for code, n in counts.items())
+        error = DatasetError(first.code, f"{message} (and {len(others)} more: {summary})")
+        error.path = first.path
+        raise error
+
+
+def number(value: Any, what: str, code: str, path: Path) -> float:
+    """`value` as a finite float. Raises DatasetError `code`."""
+    try:
+        result = math.nan if isinstance(value, (bool, str)) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        result = math.nan
+    if not math.isfinite(result):
+        raise DatasetError(code, f"{what} is {_short(value)}, not a finite number", path)
+    return result
+
+
+def integer(value: Any, what: str, code: str, path: Path) -> int:
+    """`value` as an integer; 400.0 passes, 400.5 does not. Raises DatasetError `code`."""
+    result = number(value, what, code, path)
+    if result != int(result):
+        raise DatasetError(code, f"{what} is {_short(value)}, not an integer", path)
+    return int(result)
+
+
+def array(value: Any, shapes: Iterable[tuple[int, ...]], what: str, code: str, path: Path) -> np.ndarray:
+    """`value` as a float64 array of one of `shapes`. Raises DatasetError `code`."""
+    try:
+        result = np.array(value, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        result = np.empty(0)
+    if result.shape not in shapes:
+        wanted = " or ".join("x".join(map(str, shape)) for shape in shapes)
+        raise DatasetError(code, f"{what} is not a {wanted} table of numbers", path)
+    return result
+
+
+def pose(value: Any, what: str, path: Path) -> np.ndarray:
+    """A camera-to-world matrix, 4x4 or 3x4, as (3, 4) float64.
+
+    Raises DatasetError D06 unless it is a rotation and a position.
+    """
+    matrix = array(value, ((4, 4), (3, 4)), f"the pose of {what}", "D06", path)
+    rotation = matrix[:3, :3]
+    if not np.isfinite(matrix).all():
+        reason = "holds NaN or infinity"
+    elif matrix.shape[0] == 4 and not np.allclose(matrix[3], (0, 0, 0, 1), atol=1e-6):
+        reason = "has a last row other than 0 0 0 1"
+    elif abs(np.linalg.det(rotation)) < 1e-6:
+        reason = "is singular"
+    elif np.abs(rotation.T @ rotation - np.eye(3)).max() > _RIGID_TOLERANCE:
+        reason = "scales or shears; it must be a rotation and a position"
+    elif np.linalg.det(rotation) < 0:
+        reason = "mirrors (determinant -1)"
+    else:
+        return matrix[:3].copy()
+    raise DatasetError("D06", f"the pose of {what} {reason}", path)
+
+
+def camera(width: int, height: int, fx: float, fy: float, cx: float, cy: float,
+           camera_to_world: np.ndarray, name: str, path: Path) -> Camera:
+    """A Camera whose intrinsics make sense. Raises DatasetError D09."""
+    values = (width, height, fx, fy, cx, cy)
+    if not all(math.isfinite(value) for value in values):
+        raise DatasetError("D09", f"the intrinsics of {name} hold NaN or infinity", path)
+    if width < 1 or height < 1 or fx <= 0 or fy <= 0:
+        raise DatasetError("D09", f"the size {width}x{height} and focal lengths {fx:g}, {fy:g} "
+                           f"of {name} must be positive", path)
+    return Camera(width, height, fx, fy, cx, cy, camera_to_world, name)
+
+
+def box(value: Any, path: Path) -> np.ndarray:
+    """An axis-aligned box as (2, 3) float64, low corner first. Raises DatasetError D13."""
+    corners = array(value, ((2, 3), (6,)), "the box (aabb)", "D13", path).reshape(2, 3)
+    if not np.isfinite(corners).all() or not (corners[0] < corners[1]).all():
+        raise DatasetError("D13", "the box (aabb) must be finite, its low corner below its high one: "
+                           f"{corners.tolist()}", path)
+    return corners
+
+
+def box_from_cameras(cameras: Iterable[Camera], path: Path) -> np.ndarray:
+    """The box of an object-centred capture, from its cameras alone: (2, 3) float64.
+
+    The centre is the point closest to all optical axes (least squares). The box is the
+    cube around the largest ball at that centre that the median camera sees whole.
+    Raises DatasetError D13 where the cameras do not look at a common place.
+    """
+    cameras = list(cameras)
+    poses = np.array([c.camera_to_world for c in cameras])
+    axes, positions = -poses[:, :, 2], poses[:, :, 3]
+    # The projector onto the plane across each axis: sum(P_i) x = sum(P_i p_i).
+    across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
+    system = across.sum(0)
+    if np.linalg.cond(system) > 1e6:
+        raise DatasetError("D13", "the cameras' axes are parallel, so they do not tell where the "
+                           "scene is: give the box (aabb)", path)
+    centre = np.linalg.solve(system, np.einsum("nij,nj->i", across, positions))
+    radius = float(np.median([_visible_radius(c, centre) for c in cameras]))
+    if radius <= 0:
+        raise DatasetError("D13", "the cameras do not look at a common place, so they do not tell "
+                           "where the scene is: give the box (aabb)", path)
+    return np.stack([centre - radius, centre + radius])
+
+
+def _visible_radius(c: Camera, centre: np.ndarray) -> float:
+    """Distance from `centre` to the nearest side of the view frustum; negative outside it."""
+    rotation, position = c.camera_to_world[:, :3], c.camera_to_world[:, 3]
+    x, y, z = rotation.T @ (centre - position)
+    slopes = ((-x, (c.width - c.cx) / c.fx), (x, c.cx / c.fx), (y, c.cy / c.fy), (-y, (c.height - c.cy) / c.fy))
+    return min((-z * slope + side) / math.hypot(1, slope) for side, slope in slopes)
+
+
+def find_image_problems(dataset: Dataset) -> list[DatasetError]:
+    """Everything wrong with the images and masks of `dataset` that their headers show."""
+    return image_problems(view for frame in dataset.frames for view in frame.views)[0]
+
+
+def check_images(dataset: Dataset) -> None:
+    """Open the header of every image and mask; no pixels are decoded.
+
+    Raises DatasetError D04 (missing), D05 (unreadable), D07 (image size) or D12 (mask
+    size): the first one found, with a count of the others.
+    """
+    problems = Problems()
+    problems.errors = find_image_problems(dataset)
+    problems.raise_first()
+
+
+def image_problems(views: Iterable[View]) -> tuple[list[DatasetError], bool]:
+    """The problems of `views`, and whether all of them have alpha or a mask."""
+    errors, all_masked = [], True
+    for view in views:
+        wanted = (view.camera.width, view.camera.height)
+        try:
+            header = header_of(view.image)
+            if (header.width, header.height) != wanted:
+                raise DatasetError("D07", f"the picture is {header.width}x{header.height}, "
+                                   f"the camera {wanted[0]}x{wanted[1]}", view.image)
+            if view.mask is not None:
+                mask = header_of(view.mask, "mask")
+                if (mask.width, mask.height) != wanted:
+                    raise DatasetError("D12", f"the mask is {mask.width}x{mask.height}, "
+                                       f"its picture {wanted[0]}x{wanted[1]}", view.mask)
+            all_masked &= header.has_alpha or view.mask is not None
+        except DatasetError as error:
+            errors.append(error)
+    return errors, all_masked
+
+
+def header_of(path: Path, what: str = "image") -> ImageHeader:
+    """An image's header. Raises DatasetError D04 (missing) or D05 (unreadable)."""
+    if not os.path.isfile(path):  # unlike Path.is_file, False for names no file can have
+        raise DatasetError("D04", f"the {what} is missing", path)
+    return read_header(path)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."

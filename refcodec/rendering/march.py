@@ -1,0 +1,241 @@
+"""Ray marching: the colour, depth and opacity of rays through a field (spec 9.2, 9.3).
+
+The same code runs on numpy and torch arrays: whichever the field computes with. The
+field decides; numpy needs no torch.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from refcodec.errors import UsageError
+from refcodec.rendering.arrays import arrays_of
+from refcodec.rendering.cameras import Camera
+from refcodec.syntax.headers import SequenceHeader
+
+EARLY_STOP = 1e-4
+MIN_WEIGHT = 1e-4
+_SMALLEST_DIRECTION = 1e-12
+_CANDIDATES = 1 << 20  # samples tested for occupancy at once: bounds the memory
+_ROUND = 8  # occupied samples of a ray evaluated before asking whether it is opaque
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A rendered view.
+
+    rgb: (h, w, 3) float32, sRGB in [0, 1]. depth: (h, w) float32, scene units along
+    the ray, 0 where nothing was met. opacity: (h, w) float32 in [0, 1].
+    """
+
+    rgb: np.ndarray
+    depth: np.ndarray
+    opacity: np.ndarray
+
+
+def render_camera(
+    field,
+    occupancy: np.ndarray | None,
+    camera: Camera,
+    header: SequenceHeader,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+    **options,
+) -> Picture:
+    """Render all pixels of `camera` with the values of the sequence header.
+
+    options: as in `render_rays`, by which they are checked.
+    """
+    values = {
+        "samples_per_diagonal": header.samples_per_diagonal,
+        "background": [channel / 255 for channel in header.background],
+    } | options
+    rgb, depth, opacity = render_rays(
+        field, occupancy, *camera.rays(), on_progress=on_progress, **values
+    )
+    shape = (camera.height, camera.width)
+    return Picture(rgb.reshape(*shape, 3), depth.reshape(shape), opacity.reshape(shape))
+
+
+def render_rays(
+    field,
+    occupancy: np.ndarray | None,
+    origins: np.ndarray,
+    directions: np.ndarray,
+    *,
+    samples_per_diagonal: int,
+    background=(1.0, 1.0, 1.0),
+    early_stop: float = EARLY_STOP,
+    min_weight: float = MIN_WEIGHT,
+    chunk: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Composite N rays front to back: rgb (N, 3), depth (N,), opacity (N,), numpy float32.
+
+    field: `density`, `radiance`, `box_min`, `box_max`, `ops` (see refcodec.fields).
+    occupancy: bool (z, y, x) over the field's box; None stands for all set.
+    origins, directions: (N, 3), scene units; directions are normalised here.
+    samples_per_diagonal: ray step = box diagonal / this.
+    background: (3,) sRGB in [0, 1].
+    early_stop: a ray ends once less than this much of the light passes: changes no
+        channel by more than early_stop. 0: never.
+    min_weight: samples that contribute less take the colour of the ray's other samples
+        instead of their own. 0: every sample is evaluated.
+        With both at 0 the result is the defined picture of spec 9.3.
+    chunk: rays held at a time; by default so many that memory stays bounded.
+    on_progress: called with (rays done, N) after every chunk.
+    Raises UsageError for shapes or values that make no picture.
+    """
+    xp = arrays_of(field)
+    origins, directions = (np.asarray(a, np.float32) for a in (origins, directions))
+    background = np.asarray(background, np.float32)
+    if origins.ndim != 2 or origins.shape[1] != 3 or directions.shape != origins.shape:
+        raise UsageError(
+            f"rays are two (N, 3) arrays, not {origins.shape} and {directions.shape}"
+        )
+    if not (np.isfinite(origins).all() and np.isfinite(directions).all()):
+        raise UsageError("ray origins and directions must be finite")
+    length = np.linalg.norm(directions, axis=1, keepdims=True)
+    if not (length > 0).all():
+        raise UsageError("a ray needs a direction that is not zero")
+    if samples_per_diagonal < 1:
+        raise UsageError(f"samples_per_diagonal must be positive, not {samples_per_diagonal}")
+    if background.shape != (3,):
+        raise UsageError("the background is one colour of three channels")
+    if occupancy is not None and (np.ndim(occupancy) != 3 or np.size(occupancy) == 0):
+        raise UsageError(f"occupancy has three axes (z, y, x), not {np.shape(occupancy)}")
+    if chunk is None:
+        chunk = max(1, xp.parallelism * _CANDIDATES // samples_per_diagonal)
+    elif chunk < 1:
+        raise UsageError(f"a chunk holds at least one ray, not {chunk}")
+
+    directions = directions / length
+    march = _March(xp, field, occupancy, samples_per_diagonal, early_stop, min_weight)
+    count = len(origins)
+    rgb = np.empty((count, 3), np.float32)
+    depth, opacity = np.empty(count, np.float32), np.empty(count, np.float32)
+    with xp.inference():
+        for start in range(0, count, chunk):
+            part = slice(start, min(start + chunk, count))
+            colour, opacity[part], depth[part] = march(origins[part], directions[part])
+            rgb[part] = colour + (1 - opacity[part, None]) * background
+            if on_progress:
+                on_progress(part.stop, count)
+    return rgb, depth, opacity
+
+
+class _March:
+    """One field, ready to be marched through, chunk by chunk."""
+
+    def __init__(self, xp, field, occupancy, samples_per_diagonal, early_stop, min_weight):
+        self.xp, self.field = xp, field
+        self.early_stop, self.min_weight = early_stop, min_weight
+        box_min, box_max = (xp.to_numpy(b).astype(np.float64) for b in (field.box_min, field.box_max))
+        self.samples = samples_per_diagonal
+        self.step = float(np.float32(np.linalg.norm(box_max - box_min) / samples_per_diagonal))
+        self.box_min = xp.array(box_min.astype(np.float32))
+        self.box_max = xp.array(box_max.astype(np.float32))
+        self.occupancy = None
+        if occupancy is not None:
+            self.dims = np.shape(occupancy)[::-1]
+            scale = np.asarray(self.dims) / (box_max - box_min)
+            self.scale = xp.array(scale.astype(np.float32))
+            self.occupancy = xp.array(np.ascontiguousarray(occupancy, dtype=bool).reshape(-1))
+
+    def __call__(self, origins, directions):
+        """Premultiplied colour (N, 3), opacity (N,) and depth (N,) of a chunk, as numpy."""
+        xp = self.xp
+        origins, directions = xp.array(origins), xp.array(directions)
+        near, steps = self._crossing(origins, directions)
+        ray, time = self._occupied(origins, directions, near, steps)
+        return tuple(map(xp.to_numpy, self._composite(origins, directions, ray, time)))
+
+    def _crossing(self, origins, directions):
+        """Slab method (spec 9.2): t where each ray enters the box, and its number of samples."""
+        xp = self.xp
+        tiny = xp.abs(directions) < _SMALLEST_DIRECTION
+        inverse = 1.0 / xp.where(tiny, xp.full_like(directions, _SMALLEST_DIRECTION), directions)
+        first = (self.box_min - origins) * inverse
+        second = (self.box_max - origins) * inverse
+        near = xp.largest(xp.minimum(first, second)).clip(0.0, None)
+        far = xp.smallest(xp.maximum(first, second))
+        steps = xp.ceil((far - near) / self.step - 0.5).clip(0, self.samples)
+        return near, xp.integers(steps)
+
+    def _occupied(self, origins, directions, near, steps):
+        """Ray number and t of every sample in an occupied voxel, by ray, then front to back."""
+        xp = self.xp
+        hit = xp.nonzero(steps > 0)[0]
+        if len(hit) == 0:
+            return hit, near[hit]
+        origins, directions, near, steps = (a[hit] for a in (origins, directions, near, steps))
+        number = xp.arange(int(steps.max()))
+        time = near[:, None] + (xp.floats(number) + 0.5) * self.step
+        wanted = number < steps[:, None]
+        if self.occupancy is not None:
+            voxel = None
+            for axis in (2, 1, 0):  # z, y, x: the flat index has x fastest
+                position = origins[:, axis, None] + time * directions[:, axis, None]
+                cell = (position - self.box_min[axis]) * self.scale[axis]
+                # Not negative but for rounding, so truncation is floor here.
+                cell = xp.integers(cell).clip(0, self.dims[axis] - 1)
+                voxel = cell if voxel is None else voxel * self.dims[axis] + cell
+            wanted = wanted & self.occupancy[voxel]
+        ray, index = xp.nonzero(wanted)
+        return hit[ray], time[ray, index]
+
+    def _composite(self, origins, directions, ray, time):
+        """Front to back, a few occupied samples of every ray that still passes light."""
+        xp, rays = self.xp, len(origins)
+        colour = xp.zeros((rays, 3))
+        weight_sum, coloured, moment = xp.zeros((rays,)), xp.zeros((rays,)), xp.zeros((rays,))
+        passing = xp.zeros((rays,)) + 1.0
+        left = xp.count(ray, rays)
+        position = left.cumsum(0) - left  # of each ray's next sample
+        while True:
+            active = xp.nonzero((left > 0) & (passing >= self.early_stop))[0]
+            if len(active) == 0:
+                break
+            slot = xp.arange(_ROUND)
+            filled = slot < left[active, None]
+            sample = (position[active, None] + slot)[filled]
+            t, owner = time[sample], ray[sample]
+            direction = directions[owner]
+            points = origins[owner] + t[:, None] * direction
+            density, features = self._density(points)
+
+            # Optical depth in front of (:-1) and behind (1:) every slot.
+            depth = xp.zeros((len(active), _ROUND + 1))
+            depth[:, 1:][filled] = density * self.step
+            alpha = -xp.expm1(-depth[:, 1:])
+            behind = passing[active, None] * xp.exp(-depth.cumsum(1))
+            # Samples behind the one that made the ray opaque no longer count.
+            lit = behind[:, :-1] >= self.early_stop
+            weight = behind[:, :-1] * alpha * lit
+            times = xp.zeros((len(active), _ROUND))
+            times[filled] = t
+            weight_sum[active] += weight.sum(1)
+            moment[active] += (weight * times).sum(1)
+
+            each = weight[filled]
+            chosen = xp.nonzero(each > self.min_weight)[0]
+            if len(chosen):
+                rgb = self.field.radiance(features[chosen], direction[chosen])
+                share = xp.zeros((len(active) * _ROUND, 4))
+                where = xp.nonzero(filled.reshape(-1))[0][chosen]
+                share[where, :3] = rgb * each[chosen, None]
+                share[where, 3] = each[chosen]
+                share = share.reshape(len(active), _ROUND, 4).sum(1)
+                colour[active] += share[:, :3]
+                coloured[active] += share[:, 3]
+
+            stop = lit.sum(1)
+            passing[active] = behind[xp.arange(len(active)), stop]
+            left[active] -= _ROUND
+            position[active] += _ROUND
+        opacity = weight_sum.clip(0.0, 1.0)
+        # Samples too faint to be asked for their colour get that of the others.
+        colour = colour * (opacity / coloured.clip(1e-12, None))[:, None]
+        return colour, opacity, moment / weight_sum.clip(1e-12, None)

@@ -1,0 +1,219 @@
+"""Declaring syntax elements once, for parser, writer, inspector and specification.
+
+construct does the parsing and building. `Field` wraps each element so that its
+byte span is recorded, its requirements are checked, and every failure becomes a
+`BitstreamError` with offset, element path and section (construct by itself gives
+no offsets and leaks several unrelated exceptions).
+"""
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field as dataclass_field
+from typing import Any
+
+import construct as cs
+
+from ..errors import BitstreamError
+from ..requirements import REQUIREMENTS
+
+Rule = tuple[str, Callable[[Any, Any], bool]]
+
+
+@dataclass(slots=True)
+class Span:
+    """Where one syntax element lies: absolute byte offset, length, value."""
+
+    path: str
+    offset: int
+    length: int
+    value: Any
+    section: str
+    descriptor: str
+
+
+@dataclass(slots=True)
+class Trace:
+    """Collects spans while one unit is parsed. `base` is the payload's offset in the stream."""
+
+    base: int
+    path: list[str] = dataclass_field(default_factory=list)
+    spans: list[Span] = dataclass_field(default_factory=list)
+
+    def name(self, element: str) -> str:
+        return ".".join([*self.path, element])
+
+    def offset(self, path: str) -> int | None:
+        """Offset of the element with this path, None when it was not read."""
+        for span in self.spans:
+            if span.path == path:
+                return span.offset
+        return None
+
+
+class _UnsignedVarint(cs.Construct):
+    """`uv`: LEB128, shortest form only, below 2**32 (spec 2.3)."""
+
+    def _parse(self, stream, context, path):
+        value = shift = 0
+        while True:
+            byte = cs.stream_read(stream, 1, path)[0]
+            value |= (byte & 0x7F) << shift
+            if not byte & 0x80:
+                break
+            shift += 7
+            if shift > 28:
+                raise cs.ValidationError("longer than five bytes", path=path)
+        if value >= 1 << 32 or (shift and byte == 0):
+            raise cs.ValidationError("too large or not minimal", path=path)
+        return value
+
+    def _build(self, obj, stream, context, path):
+        if not 0 <= obj < 1 << 32:
+            raise cs.ValidationError("not below 2**32", path=path)
+        value = obj
+        while value > 0x7F:
+            cs.stream_write(stream, bytes([value & 0x7F | 0x80]), 1, path)
+            value >>= 7
+        cs.stream_write(stream, bytes([value]), 1, path)
+        return obj
+
+
+_UV = _UnsignedVarint()
+_SV = cs.ExprAdapter(
+    _UV,
+    decoder=lambda v, _: (v >> 1) ^ -(v & 1),
+    encoder=lambda v, _: v << 1 if v >= 0 else (-v << 1) - 1,
+)
+
+# Spec Table 2-1. Arrays of these are written `s32[3]`; `bytes[...]` takes a length.
+DESCRIPTORS: dict[str, cs.Construct] = {
+    "u8": cs.Int8ul, "u16": cs.Int16ul, "u32": cs.Int32ul, "u64": cs.Int64ul,
+    "s8": cs.Int8sl, "s16": cs.Int16sl, "s32": cs.Int32sl, "f32": cs.Float32l,
+    "uv": _UV, "sv": _SV,
+}
+
+
+class Field(cs.Subconstruct):
+    """One syntax element.
+
+    name: as in the specification. descriptor: of `DESCRIPTORS`, or `bytes`.
+    text: semantics, the words that the specification prints.
+    rules: pairs (requirement, predicate(value, context)) checked in order.
+    count: None, a number, or a function of the context: the element is an array.
+    when: condition on the context; `when_text` is how the specification writes it.
+    """
+
+    def __init__(self, name: str, descriptor: str, text: str, rules: tuple[Rule, ...] = (),
+                 count=None, count_text: str = "", when=None, when_text: str = ""):
+        if descriptor == "bytes":
+            sub = cs.Bytes(count)
+        elif count is None:
+            sub = DESCRIPTORS[descriptor]
+        else:
+            sub = cs.Array(count, DESCRIPTORS[descriptor])
+        super().__init__(sub)
+        self.element, self.text, self.rules = name, text, rules
+        self.when, self.when_text = when, when_text
+        size = count_text or (str(count) if isinstance(count, int) else "")
+        self.descriptor = f"{descriptor}[{size}]" if size else descriptor
+        self.section = ""
+
+    def _parse(self, stream, context, path):
+        if self.when is not None and not self.when(context):
+            return None
+        trace: Trace = context._params.trace
+        start = stream.tell()
+        name, offset = trace.name(self.element), trace.base + start
+        try:
+            value = self.subcon._parsereport(stream, context, path)
+        except cs.StreamError:
+            raise BitstreamError("R-UNIT-07", offset, name) from None
+        except cs.ValidationError as e:
+            raise BitstreamError("R-VAR-01", offset, name, str(e).splitlines()[-1]) from None
+        if isinstance(value, cs.ListContainer):
+            value = tuple(value)
+        trace.spans.append(
+            Span(name, offset, stream.tell() - start, value, self.section, self.descriptor))
+        self._check(value, context, offset, name)
+        return value
+
+    def _build(self, obj, stream, context, path):
+        if self.when is not None and not self.when(context):
+            return None
+        self._check(obj, context, None, self.element)
+        return self.subcon._build(obj, stream, context, path)
+
+    def _check(self, value, context, offset, name) -> None:
+        for requirement, predicate in self.rules:
+            if not predicate(value, context):
+                shown = value if not isinstance(value, (bytes, tuple)) or len(value) <= 16 else "…"
+                raise BitstreamError(requirement, offset, name,
+                                     f"{REQUIREMENTS[requirement].text} It is {shown!r}.")
+
+    def _sizeof(self, context, path):
+        return self.subcon._sizeof(context, path)
+
+
+class Structure:
+    """A named table of the specification: fields and nested structures in order."""
+
+    def __init__(self, name: str, section: str, *items: Field | Nested, text: str = ""):
+        self.name, self.section, self.items, self.text = name, section, items, text
+        for item in items:
+            item.section = section
+        self.construct = cs.Struct(*(cs.Renamed(item, item.element) for item in items))
+
+    def parse(self, data: bytes, base: int, path: str | None = None, **params) -> tuple[cs.Container, Trace]:
+        """All of `data`, which starts at stream offset `base`; refuses bytes left over.
+
+        Raises BitstreamError.
+        """
+        trace = Trace(base, [self.name if path is None else path])
+        stream = io.BytesIO(data)
+        value = self.construct.parse_stream(stream, trace=trace, **params)
+        if (at := stream.tell()) != len(data):
+            raise BitstreamError("R-UNIT-06", base + at, trace.path[0],
+                                 f"{len(data) - at} bytes follow the last syntax element.")
+        return value, trace
+
+    def build(self, value: dict, **params) -> bytes:
+        """The bytes of `value`; raises BitstreamError where it breaks a requirement."""
+        try:
+            return self.construct.build(value, trace=None, **params)
+        except (cs.ConstructError, struct.error) as e:
+            raise ValueError(f"{self.name}: {e}") from e
+
+
+class Nested(cs.Subconstruct):
+    """A structure inside another: once, `count` times, or only `when` a condition holds."""
+
+    def __init__(self, name: str, structure: Structure, count=None, count_text: str = "",
+                 when=None, when_text: str = ""):
+        super().__init__(structure.construct)
+        self.element, self.structure, self.count = name, structure, count
+        self.count_text, self.when, self.when_text = count_text, when, when_text
+        self.section = ""
+
+    def _parse(self, stream, context, path):
+        if self.when is not None and not self.when(context):
+            return None
+        trace: Trace = context._params.trace
+        if self.count is None:
+            return self._one(self.element, trace, stream, context, path)
+        return [self._one(f"{self.element}[{i}]", trace, stream, context, path)
+                for i in range(self.count(context))]
+
+    def _one(self, label, trace, stream, context, path):
+        trace.path.append(label)
+        value = self.subcon._parsereport(stream, context, path)
+        trace.path.pop()
+        return value
+
+    def _build(self, obj, stream, context, path):
+        if self.when is not None and not self.when(context):
+            return None
+        for item in [obj] if self.count is None else obj:
+            self.subcon._build(item, stream, context, path)
+        return obj

@@ -1,0 +1,56 @@
+"""Registered values (spec Annex A) and levels (spec 10.2): data shared by every layer."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class UnitType(IntEnum):
+    """`unit_type` (Table 4-1)."""
+
+    SEQUENCE_HEADER = 1
+    GROUP_HEADER = 2
+    FRAME = 3
+    INDEX = 4
+    END = 5
+    CAMERAS = 6
+    METADATA = 7
+
+
+# Units that a decoder can do without; all others are critical.
+ANCILLARY_UNITS = frozenset({UnitType.INDEX, UnitType.CAMERAS, UnitType.METADATA})
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Bounds of a level (Table 10-1)."""
+
+    unit_size: int
+    tensor_elements: int
+    occupancy_voxels: int
+    group_frames: int
+
+
+LEVELS = {
+    1: Level(1 << 22, 1 << 21, 1 << 21, 256),
+    2: Level(1 << 25, 1 << 24, 1 << 24, 1024),
+    3: Level(1 << 28, 1 << 27, 1 << 27, 4096),
+}
+
+VALUE, PREVIOUS, ENERGY, PREVIOUS_ENERGY = range(4)
+
+_CAUSAL = [(0, 0, -1), (0, -1, 0), (-1, 0, 0), (0, -1, -1), (-1, 0, -1), (-1, -1, 0), (-1, -1, -1)]
+_CROSS = [(0, 0, 0), (0, 0, -1), (0, 0, 1), (0, -1, 0), (0, 1, 0), (-1, 0, 0), (1, 0, 0)]
+
+_SPATIAL = [(VALUE, 0, *o) for o in _CAUSAL]
+_TEMPORAL = [(PREVIOUS, 0, *o) for o in _CROSS]
+_SPATIAL_ENERGY = [(ENERGY, 0, *o) for o in _CAUSAL[:3]]
+
+# `template_id` -> neighbours (source, dc, dz, dy, dx), Annex A.3. 1 means "listed in the stream".
+TEMPLATES: dict[int, list[tuple[int, int, int, int, int]]] = {
+    0: [],
+    2: _SPATIAL,
+    3: _SPATIAL + _TEMPORAL,
+    4: _SPATIAL + _SPATIAL_ENERGY,
+    5: _SPATIAL + _TEMPORAL + _SPATIAL_ENERGY + [(PREVIOUS_ENERGY, 0, 0, 0, 0)],
+}
