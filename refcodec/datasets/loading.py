@@ -1,0 +1,116 @@
+"""`load_dataset`: find the layout, read it, settle splits and box, check every picture."""
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from refcodec.datasets import checks
+from refcodec.datasets.actorshq import is_actorshq, read_actorshq
+from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection
+from refcodec.datasets.model import Dataset, Frame
+from refcodec.datasets.rerf import is_rerf, read_rerf
+from refcodec.datasets.transforms import find_documents, read_transforms
+from refcodec.errors import DatasetError
+
+# Held-out views where neither the dataset nor the caller names any: every 7th camera of
+# a sequence, every 8th picture of a static scene (the habit of LLFF and its successors).
+_HOLDOUT_SEQUENCE, _HOLDOUT_STATIC = 7, 8
+
+
+def load_dataset(path: str | Path, *, frames: FrameSelection = None, holdout: Collection[int] | None = None,
+                 aabb: ArrayLike | None = None) -> Dataset:
+    """Load a static scene or a multi-view sequence; docs/datasets.md describes the layouts.
+
+    frames: a slice counts positions in the sequence, a range names frame numbers.
+    holdout: camera indices of the test views, in place of the dataset's own split; an
+        empty collection trains on all views.
+    aabb: (2, 3), in place of the dataset's box or the one its cameras suggest.
+
+    No pixels are decoded, but every chosen picture's header is read.
+    Raises DatasetError, code D01 to D14, for the first problem, with a count of the others.
+    """
+    source = Path(path)
+    if not source.exists():
+        raise DatasetError("D01", "there is no such file or folder", source)
+    draft = _read(source, frames)
+
+    image_errors, has_masks = checks.image_problems(v for frame in draft.frames for v in frame.views)
+    draft.problems.errors += image_errors
+    draft.problems.raise_first()
+    _check_rig(draft.frames, source)
+    loaded = _split(draft, holdout, source)
+
+    if aabb is not None:
+        scene_box = checks.box(aabb, source)
+    elif draft.aabb is not None:
+        scene_box = draft.aabb
+    else:
+        scene_box = checks.box_from_cameras([v.camera for frame in loaded for v in frame.views], source)
+    background = draft.background or ((1.0, 1.0, 1.0) if has_masks else (0.0, 0.0, 0.0))
+    return Dataset(loaded, np.asarray(scene_box, np.float64), background, draft.frame_rate, has_masks, source)
+
+
+def _read(source: Path, frames: FrameSelection) -> Draft:
+    if source.is_dir() and is_actorshq(source):
+        return read_actorshq(source, frames)
+    if source.is_dir() and is_rerf(source):
+        return read_rerf(source, frames)
+    documents = find_documents(source)
+    if documents is not None:
+        return read_transforms(documents, frames)
+    if (source / "CamPose.inf").is_file():
+        raise DatasetError("D03", "a ReRF scene as published, with videos: extract its frames with "
+                           "ReRF's data_util.py first", source)
+    raise DatasetError("D03", "no known layout: looked for transforms.json, transforms_train.json, one "
+                       "transforms file a frame, calibration.csv with rgbs/, cams_<frame>.json", source)
+
+
+def _check_rig(frames: list[FrameDraft], source: Path) -> None:
+    """Every frame shows the same cameras, once each, at the same sizes."""
+    if len(frames) > 1 and all(len(frame.views) == 1 for frame in frames):
+        raise DatasetError("D10", "every frame has one view only: a video from one camera is not a "
+                           "multi-view sequence", source)
+    first: dict[int, tuple[int, int]] = {}
+    for frame in frames:
+        rig = {view.camera_index: (view.camera.width, view.camera.height) for view in frame.views}
+        if len(rig) != len(frame.views):
+            raise DatasetError("D10", f"frame {frame.number} shows a camera more than once", source)
+        first = first or rig
+        if rig.keys() != first.keys():
+            odd = sorted(rig.keys() ^ first.keys())[0]
+            raise DatasetError("D10", f"the views differ between frames: camera {odd} is in only one of "
+                               f"frames {frames[0].number} and {frame.number}", source)
+        for index, size in rig.items():
+            if size != first[index]:
+                raise DatasetError("D10", f"the views differ between frames: camera {index} changes its "
+                                   f"size at frame {frame.number}", source)
+
+
+def _split(draft: Draft, holdout: Collection[int] | None, source: Path) -> tuple[Frame, ...]:
+    """Frames with every view's split settled and views sorted by camera. Raises DatasetError D08."""
+    indices = sorted(view.camera_index for view in draft.frames[0].views)
+    if holdout is not None:
+        test = set(holdout)
+        unknown = sorted(test - set(indices))
+        if unknown:
+            raise DatasetError("D08", f"camera {unknown[0]} is to be held out but does not exist; the "
+                               f"cameras are {indices[0]} to {indices[-1]}", source)
+    elif draft.has_split:
+        test = None
+    else:
+        test = set(indices[::_HOLDOUT_SEQUENCE if draft.is_sequence else _HOLDOUT_STATIC])
+
+    frames = []
+    for frame in draft.frames:
+        views = sorted(frame.views, key=lambda view: view.camera_index)
+        if test is not None:
+            views = [dataclasses.replace(view, split="test" if view.camera_index in test else "train")
+                     for view in views]
+        if not any(view.split == "train" for view in views):
+            raise DatasetError("D08", f"no view of frame {frame.number} is left to train on", source)
+        frames.append(Frame(frame.number, frame.time, tuple(views)))
+    return tuple(frames)

@@ -1,0 +1,302 @@
+"""Readers of the transforms.json family: nerfstudio, instant-ngp, Blender, and sequences of them.
+
+Poses are camera-to-world with OpenGL axes, as `Camera` wants them; principal points
+count from the outer corner of the top-left pixel.
+"""
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refcodec.datasets import checks
+from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection, numbered, select_frames
+from refcodec.datasets.model import Split, View
+from refcodec.errors import DatasetError
+
+_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".PNG", ".JPG", ".JPEG")
+_DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
+_PINHOLE_MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV", "PERSPECTIVE")
+_BLENDER_SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Document:
+    """One transforms file. frame: the number its name carries, in a file-per-frame sequence."""
+
+    path: Path
+    content: dict[str, Any]
+    split: Split = "train"
+    frame: int | None = None
+
+
+@dataclass
+class _Entry:
+    """One picture's entry of a document, before its camera is made."""
+
+    document: Document
+    item: dict[str, Any]
+    camera_index: int | None
+    time: float | None
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """A value of the entry, else of its document: per-picture values override shared ones."""
+        return self.item.get(key, self.document.content.get(key, default))
+
+    def label(self) -> str:
+        return str(self.item.get("file_path", "an entry without file_path"))
+
+
+def find_documents(root: Path) -> list[Document] | None:
+    """The transforms files at `root` (a folder or one .json file); None if there are none.
+
+    Looked for in this order: transforms.json; transforms_train/val/test.json; one folder
+    a frame with a transforms.json each; one numbered .json file a frame.
+    """
+    if root.is_file():
+        return [_read(root)] if root.suffix.lower() == ".json" else None
+    if (root / "transforms.json").is_file():
+        return [_read(root / "transforms.json")]
+    blender = {name: root / f"transforms_{name}.json" for name in _BLENDER_SPLITS}
+    blender = {name: path for name, path in blender.items() if path.is_file()}
+    if blender:
+        return _blender_documents(blender)
+    folders = [path for path in root.iterdir() if (path / "transforms.json").is_file()]
+    by_number = numbered(folders, root)
+    if not by_number:
+        by_number = numbered((p for p in root.glob("*.json") if not p.name.startswith("cams_")), root)
+    documents = []
+    for number, path in sorted(by_number.items()):
+        documents.append(_read(path / "transforms.json" if path.is_dir() else path, frame=number))
+    return documents or None
+
+
+def _blender_documents(files: dict[str, Path]) -> list[Document]:
+    """Train and held-out documents; the val split serves only where there is no test split."""
+    held_out = "test" if "test" in files else "val"
+    if "train" not in files:
+        raise DatasetError("D08", "there is no transforms_train.json, so nothing to train on",
+                           next(iter(files.values())).parent)
+    documents = [_read(files["train"])]
+    if held_out in files:
+        documents.append(_read(files[held_out], split="test"))
+    return documents
+
+
+def _read(path: Path, split: Split = "train", frame: int | None = None) -> Document:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DatasetError("D02", f"can't read the file: {error.strerror}", path) from error
+    except (ValueError, RecursionError) as error:
+        raise DatasetError("D02", f"not valid JSON: {error}", path) from error
+    items = content.get("frames") if isinstance(content, dict) else None
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise DatasetError("D02", "not a transforms file: it needs a `frames` list of objects", path)
+    if not items:
+        raise DatasetError("D08", "the `frames` list is empty", path)
+    return Document(path, content, split, frame)
+
+
+def read_transforms(documents: list[Document], selection: FrameSelection) -> Draft:
+    """The chosen frames of a set of transforms files.
+
+    Raises DatasetError D09, D10 and D13 for what concerns whole files; errors of single
+    pictures (D04 to D06, D09, D11) are collected in the draft.
+    """
+    root = documents[0].path.parent
+    rates = [_positive(d.content[key], key, d.path) for d in documents
+             for key in ("frame_rate", "fps") if d.content.get(key) is not None]
+    rate = rates[0] if rates else None
+    frames, is_sequence = _group(documents)
+    chosen = select_frames(frames, selection, root)
+    draft = Draft([], is_sequence, has_split=len({d.split for d in documents}) > 1, frame_rate=rate)
+
+    held_out = {id(d): _held_out_names(d) for d in documents}
+    draft.has_split |= any(held_out.values())
+    for number in chosen:
+        views = []
+        for order, entry in enumerate(frames[number]):
+            index = order if entry.camera_index is None else entry.camera_index
+            split = "test" if entry.item.get("file_path") in held_out[id(entry.document)] else entry.document.split
+            try:
+                views.append(_view(entry, index, split))
+            except DatasetError as error:
+                draft.problems.add(error)
+        time = _frame_time(frames[number], number, rate)
+        draft.frames.append(FrameDraft(number, time, views))
+
+    used = {id(e.document): e.document for number in chosen for e in frames[number]}.values()
+    boxes = [b for b in map(_document_box, used) if b is not None]
+    if boxes:
+        draft.aabb = np.stack([np.min([b[0] for b in boxes], 0), np.max([b[1] for b in boxes], 0)])
+    draft.background = _background(documents[0])
+    return draft
+
+
+def _group(documents: list[Document]) -> tuple[dict[int, list[_Entry]], bool]:
+    """Entries by frame number, and whether this is a sequence.
+
+    Frames come from the file's name, or each entry's `frame`, or the ranks of its `time`.
+    """
+    frames: dict[int, list[_Entry]] = {}
+    pending: list[tuple[float, _Entry]] = []
+    kinds = set()
+    for document in documents:
+        for item in document.content["frames"]:
+            path = document.path
+            camera = item.get("camera", item.get("camera_index"))
+            time = item.get("time", document.content.get("time"))
+            entry = _Entry(document, item,
+                           None if camera is None else checks.integer(camera, "`camera`", "D10", path),
+                           None if time is None else checks.number(time, "`time`", "D10", path))
+            if document.frame is not None:
+                kinds.add("file")
+                frames.setdefault(document.frame, []).append(entry)
+            elif "frame" in item:
+                kinds.add("frame")
+                number = checks.integer(item["frame"], "`frame`", "D10", path)
+                if number < 0:
+                    raise DatasetError("D10", f"`frame` is {number}; frame numbers start at 0", path)
+                frames.setdefault(number, []).append(entry)
+            elif entry.time is not None:
+                kinds.add("time")
+                pending.append((entry.time, entry))
+            else:
+                kinds.add("static")
+                frames.setdefault(0, []).append(entry)
+    if len(kinds) > 1:
+        raise DatasetError("D10", "some pictures have a `frame` or `time` and others do not",
+                           documents[0].path)
+    rank = {time: i for i, time in enumerate(sorted({time for time, _ in pending}))}
+    for time, entry in pending:
+        frames.setdefault(rank[time], []).append(entry)
+    return frames, kinds != {"static"}
+
+
+def _frame_time(entries: list[_Entry], number: int, rate: float | None) -> float:
+    times = {entry.time for entry in entries}
+    if len(times) > 1:
+        raise DatasetError("D10", f"the pictures of frame {number} have different times",
+                           entries[0].document.path)
+    time = times.pop()
+    if time is not None:
+        return time
+    return number / rate if rate else float(number)
+
+
+def _held_out_names(document: Document) -> set[str]:
+    """nerfstudio's lists of file names: test, or val where there is no test."""
+    for key in ("test_filenames", "val_filenames"):
+        names = document.content.get(key)
+        if isinstance(names, list) and names:
+            return {name for name in names if isinstance(name, str)}
+    return set()
+
+
+def _view(entry: _Entry, index: int, split: Split) -> View:
+    path, label = entry.document.path, entry.label()
+    image = _image_path(entry, "file_path")
+    if image is None:
+        raise DatasetError("D04", "a picture's entry has no `file_path`", path)
+    _refuse_distortion(entry)
+    to_world = checks.pose(entry.item.get("transform_matrix"), label, path)
+    if entry.get("w") is not None and entry.get("h") is not None:
+        width = checks.integer(entry.get("w"), "`w`", "D09", path)
+        height = checks.integer(entry.get("h"), "`h`", "D09", path)
+    else:
+        header = checks.header_of(image)
+        width, height = header.width, header.height
+    fx = _focal(entry, "x", width)
+    fy = _focal(entry, "y", height)
+    if fx is None:
+        raise DatasetError("D09", f"no focal length for {label}: `fl_x` or `camera_angle_x`", path)
+    cx = checks.number(entry.get("cx", width / 2), "`cx`", "D09", path)
+    cy = checks.number(entry.get("cy", height / 2), "`cy`", "D09", path)
+    name = entry.item.get("camera_label") or f"camera {index}"
+    camera = checks.camera(width, height, fx, fx if fy is None else fy, cx, cy, to_world, str(name), path)
+    return View(camera, image, _image_path(entry, "mask_path"), split, index)
+
+
+def _focal(entry: _Entry, axis: str, size: int) -> float | None:
+    path = entry.document.path
+    # A picture's own value, of either kind, comes before the shared ones.
+    for source in (entry.item, entry.document.content):
+        if source.get(f"fl_{axis}") is not None:
+            return checks.number(source[f"fl_{axis}"], f"`fl_{axis}`", "D09", path)
+        if source.get(f"camera_angle_{axis}") is not None:
+            angle = checks.number(source[f"camera_angle_{axis}"], f"`camera_angle_{axis}`", "D09", path)
+            if not 0 < angle < math.pi:
+                raise DatasetError("D09", f"`camera_angle_{axis}` is {angle:g}; radians between 0 and pi", path)
+            return size / 2 / math.tan(angle / 2)
+    return None
+
+
+def _image_path(entry: _Entry, key: str) -> Path | None:
+    """The file that an entry names, with the extension that it may have left out."""
+    name = entry.item.get(key)
+    if name is None:
+        return None
+    if not isinstance(name, str):
+        raise DatasetError("D04", f"`{key}` is not a text", entry.document.path)
+    path = entry.document.path.parent / name
+    if os.path.isfile(path):
+        return path
+    for extension in _EXTENSIONS:
+        candidate = Path(f"{path}{extension}")
+        if os.path.isfile(candidate):
+            return candidate
+    return path  # reported as missing, under the name that the file gives
+
+
+def _refuse_distortion(entry: _Entry) -> None:
+    path = entry.document.path
+    found = [key for key in _DISTORTION if checks.number(entry.get(key) or 0, f"`{key}`", "D11", path) != 0]
+    model = entry.get("camera_model")
+    if entry.get("is_fisheye"):
+        found.append("is_fisheye")
+    if model is not None and model not in _PINHOLE_MODELS:
+        found.append(f"camera_model {model}")
+    if found:
+        raise DatasetError("D11", f"lens distortion ({', '.join(found)}) is not supported: undistort "
+                           "the pictures first, for example with COLMAP's image_undistorter", path)
+
+
+def _document_box(document: Document) -> np.ndarray | None:
+    """`aabb`, else instant-ngp's `aabb_scale`: a cube of that side in its unit space.
+
+    instant-ngp maps a position to position * scale + offset (0.33 and 0.5 unless
+    given) and centres the cube on 0.5.
+    """
+    content, path = document.content, document.path
+    if content.get("aabb") is not None:
+        return checks.box(content["aabb"], path)
+    if content.get("aabb_scale") is None:
+        return None
+    side = _positive(content["aabb_scale"], "`aabb_scale`", path)
+    scale = _positive(content.get("scale", 0.33), "`scale`", path)
+    offset = checks.array(content.get("offset", [0.5, 0.5, 0.5]), ((3,),), "`offset`", "D13", path)
+    return checks.box(np.stack([0.5 - side / 2 - offset, 0.5 + side / 2 - offset]) / scale, path)
+
+
+def _background(document: Document) -> tuple[float, float, float] | None:
+    value = document.content.get("background")
+    if value is None:
+        return None
+    colour = checks.array(value, ((3,),), "`background`", "D14", document.path)
+    if not ((colour >= 0) & (colour <= 1)).all():
+        raise DatasetError("D14", "`background` is three numbers from 0 to 1", document.path)
+    return tuple(colour.tolist())
+
+
+def _positive(value: Any, what: str, path: Path) -> float:
+    code = "D14" if what in ("frame_rate", "fps") else "D13"
+    result = checks.number(value, what, code, path)
+    if result <= 0:
+        raise DatasetError(code, f"{what} is {result:g}; it must be positive", path)
+    return result
