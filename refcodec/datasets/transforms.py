@@ -123,7 +123,7 @@ def read_transforms(documents: list[Document], selection: FrameSelection) -> Dra
         views = []
         for order, entry in enumerate(frames[number]):
             index = order if entry.camera_index is None else entry.camera_index
-            split = "test" if entry.item.get("file_path") in held_out[id(entry.document)] else entry.document.split
+            split = "test" if entry.label() in held_out[id(entry.document)] else entry.document.split
             try:
                 views.append(_view(entry, index, split))
             except DatasetError as error:

@@ -6,6 +6,7 @@ by 255. Values are compared as they are: nothing is clipped or rounded first.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -97,3 +98,30 @@ def ssim(image, reference) -> float:
     luminance = (2 * mean_a * mean_b + _C1) / (mean_a**2 + mean_b**2 + _C1)
     structure = (2 * covariance + _C2) / (variance_a + variance_b + _C2)
     return float(np.mean(luminance * structure))
+
+
+# Spec 9.5: what a conforming render may differ from the defined picture.
+RENDER_MIN_PSNR = 60.0
+RENDER_MAX_ERROR = 1 / 64
+
+
+@dataclass(frozen=True, slots=True)
+class RenderDifference:
+    """A render against the defined picture: PSNR in dB and the largest error of a channel."""
+
+    psnr: float
+    max_error: float
+
+    @property
+    def conforms(self) -> bool:
+        """Whether R-RND-16 and R-RND-17 hold."""
+        return self.psnr >= RENDER_MIN_PSNR and self.max_error <= RENDER_MAX_ERROR
+
+
+def render_difference(image, reference) -> RenderDifference:
+    """Compare a render, not yet rounded to 8 bits, with the defined picture (spec 9.5).
+
+    image, reference: (h, w, 3). Raises UsageError as `psnr` does; NaN never conforms.
+    """
+    image, reference = _pair(image, reference)
+    return RenderDifference(psnr(image, reference), float(np.abs(image - reference).max()))

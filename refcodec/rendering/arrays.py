@@ -19,8 +19,9 @@ class NumpyArrays:
 
     parallelism = 1  # how much more memory than the default a chunk may take
     abs, ceil, exp, expm1 = np.abs, np.ceil, np.exp, np.expm1
-    minimum, maximum, where = np.minimum, np.maximum, np.where
-    nonzero, full_like, arange = np.nonzero, np.full_like, np.arange
+    minimum, maximum, where = np.minimum, np.maximum, staticmethod(np.where)
+    # Not ufuncs, so they would become methods.
+    nonzero, full_like, arange = map(staticmethod, (np.nonzero, np.full_like, np.arange))
 
     def array(self, a) -> np.ndarray:
         return np.asarray(a)

@@ -16,8 +16,8 @@ from refcodec.rendering.cameras import Camera
 from refcodec.syntax.headers import SequenceHeader
 
 EARLY_STOP = 1e-4
-MIN_WEIGHT = 1e-4
 _SMALLEST_DIRECTION = 1e-12
+_SMALLEST_WEIGHT = 1e-30
 _CANDIDATES = 1 << 20  # samples tested for occupancy at once: bounds the memory
 _ROUND = 8  # occupied samples of a ray evaluated before asking whether it is opaque
 
@@ -68,7 +68,6 @@ def render_rays(
     samples_per_diagonal: int,
     background=(1.0, 1.0, 1.0),
     early_stop: float = EARLY_STOP,
-    min_weight: float = MIN_WEIGHT,
     chunk: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -79,11 +78,8 @@ def render_rays(
     origins, directions: (N, 3), scene units; directions are normalised here.
     samples_per_diagonal: ray step = box diagonal / this.
     background: (3,) sRGB in [0, 1].
-    early_stop: a ray ends once less than this much of the light passes: changes no
-        channel by more than early_stop. 0: never.
-    min_weight: samples that contribute less take the colour of the ray's other samples
-        instead of their own. 0: every sample is evaluated.
-        With both at 0 the result is the defined picture of spec 9.3.
+    early_stop: a ray ends once less than this share of the background shines through,
+        which changes no colour by more than this. 0 gives the defined picture (spec 9.3).
     chunk: rays held at a time; by default so many that memory stays bounded.
     on_progress: called with (rays done, N) after every chunk.
     Raises UsageError for shapes or values that make no picture.
@@ -112,7 +108,7 @@ def render_rays(
         raise UsageError(f"a chunk holds at least one ray, not {chunk}")
 
     directions = directions / length
-    march = _March(xp, field, occupancy, samples_per_diagonal, early_stop, min_weight)
+    march = _March(xp, field, occupancy, samples_per_diagonal, early_stop)
     count = len(origins)
     rgb = np.empty((count, 3), np.float32)
     depth, opacity = np.empty(count, np.float32), np.empty(count, np.float32)
@@ -129,9 +125,9 @@ def render_rays(
 class _March:
     """One field, ready to be marched through, chunk by chunk."""
 
-    def __init__(self, xp, field, occupancy, samples_per_diagonal, early_stop, min_weight):
+    def __init__(self, xp, field, occupancy, samples_per_diagonal, early_stop):
         self.xp, self.field = xp, field
-        self.early_stop, self.min_weight = early_stop, min_weight
+        self.early_stop = early_stop
         box_min, box_max = (xp.to_numpy(b).astype(np.float64) for b in (field.box_min, field.box_max))
         self.samples = samples_per_diagonal
         self.step = float(np.float32(np.linalg.norm(box_max - box_min) / samples_per_diagonal))
@@ -189,53 +185,46 @@ class _March:
     def _composite(self, origins, directions, ray, time):
         """Front to back, a few occupied samples of every ray that still passes light."""
         xp, rays = self.xp, len(origins)
-        colour = xp.zeros((rays, 3))
-        weight_sum, coloured, moment = xp.zeros((rays,)), xp.zeros((rays,)), xp.zeros((rays,))
-        passing = xp.zeros((rays,)) + 1.0
+        colour, moment = xp.zeros((rays, 3)), xp.zeros((rays,))
+        opacity, passing = xp.zeros((rays,)), xp.zeros((rays,)) + 1.0
         left = xp.count(ray, rays)
-        position = left.cumsum(0) - left  # of each ray's next sample
+        following = left.cumsum(0) - left  # where each ray's next sample is listed
+        slot = xp.arange(_ROUND)
         while True:
             active = xp.nonzero((left > 0) & (passing >= self.early_stop))[0]
             if len(active) == 0:
                 break
-            slot = xp.arange(_ROUND)
+            heading = directions[active]
             filled = slot < left[active, None]
-            sample = (position[active, None] + slot)[filled]
-            t, owner = time[sample], ray[sample]
-            direction = directions[owner]
-            points = origins[owner] + t[:, None] * direction
-            density, features = self._density(points)
+            row = xp.nonzero(filled)[0]
+            t = time[(following[active, None] + slot)[filled]]
+            points = origins[active][row] + t[:, None] * heading[row]
+            density, features = self.field.density(points)
 
-            # Optical depth in front of (:-1) and behind (1:) every slot.
-            depth = xp.zeros((len(active), _ROUND + 1))
-            depth[:, 1:][filled] = density * self.step
-            alpha = -xp.expm1(-depth[:, 1:])
-            behind = passing[active, None] * xp.exp(-depth.cumsum(1))
-            # Samples behind the one that made the ray opaque no longer count.
-            lit = behind[:, :-1] >= self.early_stop
-            weight = behind[:, :-1] * alpha * lit
-            times = xp.zeros((len(active), _ROUND))
-            times[filled] = t
-            weight_sum[active] += weight.sum(1)
-            moment[active] += (weight * times).sum(1)
+            # Columns 0 to _ROUND: the optical depth in front of each slot, then behind all.
+            thickness = xp.zeros((len(active), _ROUND + 1))
+            thickness[:, 1:][filled] = density * self.step
+            light = passing[active, None] * xp.exp(-thickness.cumsum(1))
+            # Slots behind the one that made the ray opaque no longer count.
+            lit = light[:, :-1] >= self.early_stop
+            weight = light[:, :-1] * -xp.expm1(-thickness[:, 1:]) * lit
 
             each = weight[filled]
-            chosen = xp.nonzero(each > self.min_weight)[0]
-            if len(chosen):
-                rgb = self.field.radiance(features[chosen], direction[chosen])
-                share = xp.zeros((len(active) * _ROUND, 4))
-                where = xp.nonzero(filled.reshape(-1))[0][chosen]
-                share[where, :3] = rgb * each[chosen, None]
-                share[where, 3] = each[chosen]
-                share = share.reshape(len(active), _ROUND, 4).sum(1)
-                colour[active] += share[:, :3]
-                coloured[active] += share[:, 3]
+            seen = xp.nonzero(each > 0)[0]
+            # Per sample: premultiplied colour, then weight times distance.
+            share = xp.zeros((len(each), 4))
+            if len(seen):
+                rgb = self.field.radiance(features[seen], heading, row[seen])
+                share[seen, :3] = rgb * each[seen, None]
+            share[:, 3] = t * each
+            total = xp.zeros((len(active), _ROUND, 4))
+            total[filled] = share
+            total = total.sum(1)
+            colour[active] += total[:, :3]
+            moment[active] += total[:, 3]
+            opacity[active] += weight.sum(1)
 
-            stop = lit.sum(1)
-            passing[active] = behind[xp.arange(len(active)), stop]
+            passing[active] = light[xp.arange(len(active)), lit.sum(1)]
             left[active] -= _ROUND
-            position[active] += _ROUND
-        opacity = weight_sum.clip(0.0, 1.0)
-        # Samples too faint to be asked for their colour get that of the others.
-        colour = colour * (opacity / coloured.clip(1e-12, None))[:, None]
-        return colour, opacity, moment / weight_sum.clip(1e-12, None)
+            following[active] += _ROUND
+        return colour, opacity.clip(0.0, 1.0), moment / opacity.clip(_SMALLEST_WEIGHT, None)

@@ -99,6 +99,48 @@ class SequenceHeader:
     background: tuple[int, int, int]
     tensors: tuple[TensorInfo, ...]
     parameters: DifParameters
+    digest_type: int = 1
+
+    @classmethod
+    def from_syntax(cls, v) -> SequenceHeader:
+        """From a parsed `sequence_header` structure."""
+        tensors = tuple(
+            TensorInfo(Role(t.tensor_role), t.role_index, (t.channels, t.depth, t.height, t.width),
+                       t.frac_bits, Mapping(t.mapping), Alignment(t.alignment), t.frequency)
+            for t in v.tensor)
+        p = v.parameters
+        return cls(
+            Representation(v.representation), v.ticks_per_second, v.aabb_min, v.aabb_max,
+            v.aabb_exponent, v.occupancy_dims, v.samples_per_diagonal, v.background, tensors,
+            DifParameters(p.density_shift, p.density_scale, p.feature_frequencies,
+                          p.direction_frequencies), v.digest_type)
+
+    def to_syntax(self) -> dict:
+        """The values of a `sequence_header` structure."""
+        p = self.parameters
+        return dict(
+            representation=self.representation, scene_count=1, digest_type=self.digest_type,
+            ticks_per_second=self.ticks_per_second, aabb_min=self.aabb_min, aabb_max=self.aabb_max,
+            aabb_exponent=self.aabb_exponent, occupancy_dims=self.occupancy_dims,
+            samples_per_diagonal=self.samples_per_diagonal, background=self.background,
+            tensor_count=len(self.tensors),
+            tensor=[dict(tensor_role=t.role, role_index=t.index, frac_bits=t.frac_bits,
+                         channels=t.shape[0], depth=t.shape[1], height=t.shape[2], width=t.shape[3],
+                         mapping=t.mapping, alignment=t.alignment, frequency=t.frequency)
+                    for t in self.tensors],
+            parameters=dict(density_shift=p.density_shift, density_scale=p.density_scale,
+                            feature_frequencies=p.feature_frequencies,
+                            direction_frequencies=p.direction_frequencies))
+
+    @property
+    def has_occupancy(self) -> bool:
+        return self.occupancy_dims != (0, 0, 0)
+
+    @property
+    def occupancy_shape(self) -> tuple[int, int, int]:
+        """Array shape (z, y, x) of the occupancy."""
+        x, y, z = self.occupancy_dims
+        return z, y, x
 
     @property
     def box(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -1,0 +1,203 @@
+"""What training needs to know about rays: which pixels, which samples (spec 9.2).
+
+A visual hull of the alpha masks gives an occupancy grid before anything is trained.
+Only rays that meet it are ever drawn, and only samples inside it are evaluated: on a
+CPU this is what makes training practical.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from refcodec.rendering.cameras import Camera
+from refcodec.syntax.headers import SequenceHeader
+
+_CHUNK = 1 << 21  # samples tested at once
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A training picture: its camera and straight-alpha sRGB (h, w, 4) float32 in [0, 1]."""
+
+    camera: Camera
+    rgba: np.ndarray
+
+
+def voxel_centres(header: SequenceHeader) -> np.ndarray:
+    """Centres of the occupancy voxels, (dz, dy, dx, 3) float64 scene coordinates (x, y, z)."""
+    low, high = header.box
+    axes = [lo + (np.arange(n) + 0.5) * (hi - lo) / n
+            for lo, hi, n in zip(low, high, header.occupancy_dims)]
+    z, y, x = np.meshgrid(*axes[::-1], indexing="ij")
+    return np.stack([x, y, z], -1)
+
+
+def visual_hull(pictures: Sequence[Picture], header: SequenceHeader, threshold: float = 0.01) -> np.ndarray:
+    """Voxels whose projection touches the mask in every picture that shows them.
+
+    A conservative hull: the mask is grown by the size of a voxel. Returns bool
+    (z, y, x); everything is set where the pictures have no transparent pixels.
+    """
+    centres = voxel_centres(header)
+    low, high = header.box
+    half_diagonal = 0.5 * np.linalg.norm((np.subtract(high, low)) / header.occupancy_dims)
+    inside = np.ones(centres.shape[:3], bool)
+    points = centres.reshape(-1, 3)
+    for picture in pictures:
+        mask = picture.rgba[..., 3] > threshold
+        if mask.all():
+            continue
+        camera = picture.camera
+        pose = np.asarray(camera.camera_to_world)
+        alive = np.flatnonzero(inside.reshape(-1))
+        local = (points[alive] - pose[:3, 3]) @ pose[:3, :3]
+        depth = -local[:, 2]
+        in_front = depth > 2 * half_diagonal
+        nearest = depth[in_front].min(initial=np.inf)
+        if not np.isfinite(nearest):
+            continue
+        radius = int(np.ceil(max(camera.fx, camera.fy) * half_diagonal / (nearest - half_diagonal))) + 1
+        grown = torch.nn.functional.max_pool2d(
+            torch.from_numpy(mask[None].astype(np.float32)), 2 * radius + 1, 1, radius)[0].numpy() > 0
+        safe = np.where(in_front, depth, 1.0)
+        column = np.floor(camera.cx + camera.fx * local[:, 0] / safe).astype(np.int64)
+        row = np.floor(camera.cy - camera.fy * local[:, 1] / safe).astype(np.int64)
+        # A voxel cut by the picture's edge is not decided by this picture.
+        shown = (in_front & (column >= radius) & (column < camera.width - radius)
+                 & (row >= radius) & (row < camera.height - radius))
+        carved = shown.copy()
+        carved[shown] = ~grown[row[shown], column[shown]]
+        inside.reshape(-1)[alive[carved]] = False
+    return inside
+
+
+@dataclass
+class Samples:
+    """Occupied samples of a batch of rays, ordered by ray and depth.
+
+    ray, slot: (N,) int64, row and column in the (rays, slots) raster of candidate samples.
+    position: (N, 3). direction: (rays, 3) unit vectors. shape: (rays, slots).
+    """
+
+    ray: torch.Tensor
+    slot: torch.Tensor
+    position: torch.Tensor
+    direction: torch.Tensor
+    shape: tuple[int, int]
+
+
+class RayBank:
+    """All training rays of one frame that can meet the occupancy grid.
+
+    `pixels` is the number of pixels in the pictures, of which `len(bank)` rays are
+    candidates; every other pixel shows the background whatever the field is.
+    """
+
+    def __init__(self, pictures: Sequence[Picture], header: SequenceHeader, occupancy: np.ndarray,
+                 device: torch.device, generator: torch.Generator):
+        self.device, self.generator = device, generator
+        low, high = header.box
+        self.low = torch.tensor(low, dtype=torch.float32, device=device)
+        self.high = torch.tensor(high, dtype=torch.float32, device=device)
+        self.step = float(torch.linalg.norm(self.high - self.low)) / header.samples_per_diagonal
+        self.dims = header.occupancy_dims
+        self._per_voxel = torch.tensor(self.dims, device=device) / (self.high - self.low)
+        self.set_occupancy(occupancy)
+
+        self._pose = torch.tensor(np.stack([np.asarray(p.camera.camera_to_world)[:3] for p in pictures]),
+                                  dtype=torch.float32, device=device)
+        self._lens = torch.tensor([[p.camera.fx, p.camera.fy, p.camera.cx, p.camera.cy] for p in pictures],
+                                  dtype=torch.float32, device=device)
+        self.pixels = 0
+        parts = []
+        for index, picture in enumerate(pictures):
+            rgba = torch.from_numpy(np.ascontiguousarray(picture.rgba, np.float32)).to(device)
+            height, width = rgba.shape[:2]
+            self.pixels += height * width
+            column = torch.arange(width, device=device).repeat(height)
+            row = torch.arange(height, device=device).repeat_interleave(width)
+            view = torch.full_like(row, index)
+            rgba = torch.cat([rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]], -1).reshape(-1, 4)
+            for start in range(0, height * width, max(1, _CHUNK // header.samples_per_diagonal)):
+                part = slice(start, start + max(1, _CHUNK // header.samples_per_diagonal))
+                meets, near, count = self._window(*self._rays(view[part], column[part], row[part]))
+                parts.append([a[part][meets] for a in (view.short(), column.short(), row.short(), rgba.half())]
+                             + [near[meets], count[meets].short()])
+        self._view, self._column, self._row, self._rgba, self._near, self._count = map(torch.cat, zip(*parts))
+
+    def __len__(self) -> int:
+        return len(self._view)
+
+    def set_occupancy(self, occupancy: np.ndarray) -> None:
+        """Replace the grid that decides which samples exist; it must lie within the first one."""
+        self.occupancy = np.asarray(occupancy, bool)
+        self._occupied = torch.from_numpy(self.occupancy.reshape(-1).copy()).to(self.device)
+
+    def _rays(self, view, column, row):
+        pose, lens = self._pose[view.long()], self._lens[view.long()]
+        x = (column + 0.5 - lens[:, 2]) / lens[:, 0]
+        y = -(row + 0.5 - lens[:, 3]) / lens[:, 1]
+        direction = torch.stack([x, y, -torch.ones_like(x)], -1)
+        direction = (pose[:, :, :3] * direction[:, None]).sum(-1)
+        return pose[:, :, 3], torch.nn.functional.normalize(direction, dim=-1)
+
+    def _box(self, origin, direction):
+        inverse = 1 / torch.where(direction.abs() < 1e-12, torch.full_like(direction, 1e-12), direction)
+        a, b = (self.low - origin) * inverse, (self.high - origin) * inverse
+        return torch.minimum(a, b).amax(-1).clamp(min=0), torch.maximum(a, b).amin(-1)
+
+    def _occupied_at(self, position):
+        voxel = ((position - self.low) * self._per_voxel).floor()
+        dx, dy, dz = self.dims
+        x, y, z = (voxel[..., k].clamp(0, n - 1).int() for k, n in enumerate(self.dims))
+        return self._occupied[((z * dy + y) * dx + x).long()]
+
+    def _window(self, origin, direction):
+        """Which rays meet the grid; where their first occupied sample is, how many follow."""
+        near, far = self._box(origin, direction)
+        slots = max(1, int(torch.ceil(((far - near) / self.step).amax().clamp(min=1))) * 2)
+        # At half the step nothing thicker than half a step is missed; the margin covers the rest.
+        t = near[:, None] + (torch.arange(slots, device=self.device) + 0.5) * (self.step / 2)
+        hit = self._occupied_at(origin[:, None] + t[..., None] * direction[:, None]) & (t < far[:, None])
+        first = hit.int().argmax(1)
+        last = slots - 1 - hit.flip(1).int().argmax(1)
+        start = (near + (first - 1.5) * (self.step / 2)).clamp(min=0)
+        start = torch.maximum(start, near)
+        end = torch.minimum(near + (last + 2.5) * (self.step / 2), far)
+        count = torch.ceil((end - start) / self.step).clamp(min=1)
+        return hit.any(1), start, count
+
+    def batch(self, size: int) -> tuple[Samples, torch.Tensor]:
+        """`size` random rays: their occupied samples, jittered, and premultiplied RGBA (size, 4)."""
+        chosen = torch.randint(len(self), (size,), generator=self.generator, device=self.device)
+        origin, direction = self._rays(self._view[chosen], self._column[chosen], self._row[chosen])
+        count = self._count[chosen]
+        slots = int(count.max())
+        jitter = torch.rand((size, 1), generator=self.generator, device=self.device)
+        slot = torch.arange(slots, device=self.device)
+        t = self._near[chosen, None] + (slot + jitter) * self.step
+        position = origin[:, None] + t[..., None] * direction[:, None]
+        ray, slot = torch.nonzero(self._occupied_at(position) & (slot < count[:, None]), as_tuple=True)
+        samples = Samples(ray, slot, position[ray, slot], direction, (size, slots))
+        return samples, self._rgba[chosen].float()
+
+
+def shade(field, samples: Samples, step: float, min_weight: float = 1e-4):
+    """Premultiplied colour (rays, 3) and opacity (rays,) of a batch (spec 9.3).
+
+    Colours of samples that contribute less than `min_weight` are not evaluated.
+    """
+    sigma, features = field.density(samples.position)
+    optical = sigma.new_zeros(samples.shape)
+    optical[samples.ray, samples.slot] = sigma * step
+    through = torch.exp(-torch.cumsum(optical, 1))  # after each sample
+    before = torch.cat([torch.ones_like(through[:, :1]), through[:, :-1]], 1)
+    weight = (before - through)[samples.ray, samples.slot]
+    seen = torch.nonzero(weight.detach() > min_weight).squeeze(1)
+    rgb = field.radiance(features[seen], samples.direction, samples.ray[seen])
+    colour = rgb.new_zeros((samples.shape[0], 3))
+    colour = colour.index_add(0, samples.ray[seen], rgb * weight[seen, None])
+    return colour, 1 - through[:, -1]

@@ -1,0 +1,296 @@
+"""Coding the symbols of one tensor: order, contexts, runs, escapes (spec 6.3 to 6.5).
+
+Cells are visited in steps. All cells of a step find their contexts already decoded,
+so a step is: gather the neighbours, one small matrix product, a stable sort by
+table, one run of the range coder for each table, then the escapes. Encoder and
+decoder share everything here but the last two.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import constriction
+import numpy as np
+
+from ..syntax.registry import ENERGY, PREVIOUS, PREVIOUS_ENERGY, VALUE
+from .models import INPUT_LIMIT, ContextModel, EntropyModel
+from .tables import HALF, Table
+
+PAD = 2  # offsets of neighbours reach this far
+MAX_SYMBOL = (1 << 20) - 1
+MAX_ESCAPE_PREFIX = 20
+# Cells of one batch inside a step: bounds the memory of a step without an effect on the result.
+BATCH = 1 << 16
+
+
+class EntropyError(ValueError):
+    """Entropy-coded data that no encoder produces; `requirement` names the rule."""
+
+    def __init__(self, requirement: str, detail: str):
+        self.requirement = requirement
+        super().__init__(detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The symbols of one step, sorted by table: entry indices fit `tables`."""
+
+    tables: tuple[Table, ...]
+    order: np.ndarray  # positions in the step, sorted by table, stable
+    counts: np.ndarray  # symbols of each table
+    table: np.ndarray  # table of each symbol, sorted
+    location: np.ndarray  # of each symbol, sorted
+
+
+class SymbolDecoder:
+    """Reads values from entropy-coded words."""
+
+    def __init__(self, words: np.ndarray):
+        self.coder = constriction.stream.queue.RangeDecoder(np.ascontiguousarray(words, np.uint32))
+
+    def values(self, run: Run, low: np.ndarray, size: np.ndarray) -> np.ndarray:
+        entries = np.empty(len(run.order), np.int32)
+        at = 0
+        try:
+            for k in np.flatnonzero(run.counts).tolist():
+                n = int(run.counts[k])
+                entries[at : at + n] = self.coder.decode(run.tables[k].model, n)
+                at += n
+            entry_size = size[run.table]
+            base = run.location + low[run.table]
+            values = entries + base
+            escaped = np.flatnonzero(entries == entry_size)
+            for i in escaped.tolist():
+                values[i] = self._escape(int(base[i]), int(entry_size[i]))
+        except AssertionError:
+            raise EntropyError("R-ENT-01", "") from None
+        return values
+
+    def _bit(self) -> int:
+        return int(self.coder.decode(HALF.model))
+
+    def _escape(self, low: int, size: int) -> int:
+        below = self._bit()
+        prefix = 0
+        while self._bit():
+            prefix += 1
+            if prefix > MAX_ESCAPE_PREFIX:
+                raise EntropyError("R-ENT-03", "")
+        excess = 1
+        for _ in range(prefix):
+            excess = excess << 1 | self._bit()
+        value = low - excess if below else low + size - 1 + excess
+        if abs(value) > MAX_SYMBOL:
+            raise EntropyError("R-ENT-04", f"It is {value}.")
+        return value
+
+    def finish(self) -> None:
+        if not self.coder.maybe_exhausted():
+            raise EntropyError("R-ENT-02", "")
+
+
+class SymbolEncoder:
+    """Writes known values; `bits` sums their ideal code length under the tables."""
+
+    def __init__(self):
+        self.coder = constriction.stream.queue.RangeEncoder()
+        self.bits = 0.0
+
+    def write(self, run: Run, low: np.ndarray, size: np.ndarray, values: np.ndarray) -> None:
+        entry_size = size[run.table]
+        entries = values - run.location - low[run.table]
+        escaped = (entries < 0) | (entries >= entry_size)
+        entries = np.where(escaped, entry_size, entries).astype(np.int32)
+        at = 0
+        for k in np.flatnonzero(run.counts).tolist():
+            n = int(run.counts[k])
+            part = entries[at : at + n]
+            self.coder.encode(part, run.tables[k].model)
+            self.bits += float(run.tables[k].bits[part].sum())
+            at += n
+        for i in np.flatnonzero(escaped).tolist():
+            base = int(run.location[i] + low[run.table[i]])
+            self._escape(int(values[i]), base, int(entry_size[i]))
+
+    def _escape(self, value: int, low: int, size: int) -> None:
+        below = value < low
+        excess = low - value if below else value - (low + size - 1)
+        prefix = excess.bit_length() - 1
+        bits = [int(below), *[1] * prefix, 0, *((excess >> i) & 1 for i in reversed(range(prefix)))]
+        self.coder.encode(np.array(bits, np.int32), HALF.model)
+        self.bits += len(bits)
+
+    def words(self) -> np.ndarray:
+        return self.coder.get_compressed()
+
+
+def _steps(model: EntropyModel, cells: np.ndarray, shape) -> Iterator[np.ndarray]:
+    """Groups of symbol positions (cell * channels + channel) in coding order (spec 6.3)."""
+    channels, _, height, width = shape
+    scan = model.scan if isinstance(model, ContextModel) else (0, 0, 0, 0)
+    z, rest = np.divmod(cells, height * width)
+    y, x = np.divmod(rest, width)
+    key = (scan[1] * z + scan[2] * y + scan[3] * x).astype(np.uint16)
+    if scan[0]:
+        key = (key[:, None] + scan[0] * np.arange(channels, dtype=np.uint16)).reshape(-1)
+    order = np.argsort(key, kind="stable")
+    bounds = np.flatnonzero(np.diff(key[order])) + 1
+    for part in np.split(order, bounds):
+        yield part if scan[0] else (part[:, None] * channels + np.arange(channels)).reshape(-1)
+
+
+class _Neighbourhood:
+    """Padded copies of the current and previous values, and the gathering of contexts."""
+
+    def __init__(self, model: ContextModel, shape, previous: np.ndarray | None):
+        channels, depth, height, width = shape
+        self.model, self.channels = model, channels
+        self.padded = (depth + 2 * PAD, height + 2 * PAD, width + 2 * PAD)
+        temporal = any(n[0] in (PREVIOUS, PREVIOUS_ENERGY) for n in model.template)
+        planes = 2 if temporal else 1
+        self.store = np.zeros((planes, *self.padded, channels), np.int8)
+        if temporal and previous is not None:
+            self.store[1, PAD:-PAD, PAD:-PAD, PAD:-PAD] = previous
+        self.rows = self.store.reshape(-1, channels)
+        plane = self.padded[0] * self.padded[1] * self.padded[2]
+        stride = (self.padded[1] * self.padded[2], self.padded[2], 1)
+        self.offsets = np.array(
+            [(source in (PREVIOUS, PREVIOUS_ENERGY)) * plane
+             + dz * stride[0] + dy * stride[1] + dx * stride[2]
+             for source, _, dz, dy, dx in model.template], np.int64)
+        self.energy = [i for i, n in enumerate(model.template) if n[0] in (ENERGY, PREVIOUS_ENERGY)]
+        self.value = [i for i, n in enumerate(model.template) if n[0] in (VALUE, PREVIOUS)]
+        self.shifted = [(i, n[1]) for i, n in enumerate(model.template) if n[1]]
+
+    def place(self, cells: np.ndarray, shape) -> np.ndarray:
+        """Row of each cell in the padded store."""
+        _, _, height, width = shape
+        z, rest = np.divmod(cells, height * width)
+        y, x = np.divmod(rest, width)
+        return ((z + PAD) * self.padded[1] + y + PAD) * self.padded[2] + x + PAD
+
+    def inputs(self, rows: np.ndarray, channel: np.ndarray | None) -> np.ndarray:
+        """Contexts as float32: (cells, N) for a joint model, else (symbols, N).
+
+        rows: of the cells, or of each symbol's cell when `channel` is given
+        (per-channel models whose scan separates the channels of a cell).
+        """
+        model, c = self.model, self.channels
+        around = self.rows.take(rows[:, None] + self.offsets, axis=0)  # (n, neighbours, C)
+        energy = None
+        if self.energy:
+            energy = np.abs(around[:, self.energy].astype(np.int32)).sum(-1)
+            np.minimum(energy, INPUT_LIMIT, out=energy)
+        if model.joint:
+            parts = [around[:, i] if i in self.value else energy[:, self.energy.index(i), None]
+                     for i in range(len(model.template))]
+            return np.concatenate(parts, axis=1).astype(np.float32)
+        for i, dc in self.shifted:
+            around[:, i] = _shift_channels(around[:, i], dc)
+        if channel is not None:
+            out = around[np.arange(len(rows)), :, channel].astype(np.float32)
+            if energy is not None:
+                out[:, self.energy] = energy
+            return out
+        out = np.ascontiguousarray(around.transpose(0, 2, 1)).astype(np.float32)
+        if energy is not None:
+            out[:, :, self.energy] = energy[:, None]
+        return out.reshape(len(rows) * c, -1)
+
+
+def _shift_channels(values: np.ndarray, dc: int) -> np.ndarray:
+    """values (n, C) read `dc` channels further, zero outside."""
+    out = np.zeros_like(values)
+    if abs(dc) < values.shape[1]:
+        out[:, max(0, -dc) : values.shape[1] - max(0, dc)] = values[:, max(0, dc) : values.shape[1] + min(0, dc)]
+    return out
+
+
+def _runs(tables, table: np.ndarray, location: np.ndarray) -> Run:
+    order = np.argsort(table, kind="stable")
+    table = table[order]
+    return Run(tables, order, np.bincount(table, minlength=len(tables)), table, location[order])
+
+
+def _code(model: EntropyModel, shape, mask: np.ndarray | None, previous: np.ndarray | None, code) -> np.ndarray:
+    """Walks the symbols of a tensor. `code(run, low, size, positions)` returns the sorted values.
+
+    Returns the values, int32 (cells, C) in raster order of the coded cells.
+    """
+    channels = shape[0]
+    cells = np.flatnonzero(mask) if mask is not None else np.arange(shape[1] * shape[2] * shape[3])
+    values = np.zeros(len(cells) * channels, np.int32)
+    tables = model.tables
+    low = np.array([t.low for t in tables], np.int32)
+    size = np.array([t.size for t in tables], np.int32)
+    if not len(cells):
+        return values.reshape(-1, channels)
+    context = isinstance(model, ContextModel)
+    around = _Neighbourhood(model, shape, previous) if context and model.template else None
+    rows = around.place(cells, shape) if around else None
+    for positions in _steps(model, cells, shape):
+        if not context:
+            table = (positions % channels if len(tables) > 1 else np.zeros(len(positions))).astype(np.uint8)
+            location = np.zeros(len(positions), np.int32)
+        else:
+            location, table = _predict(model, around, rows, positions, channels)
+        run = _runs(tables, table, location)
+        step = np.empty(len(positions), np.int32)
+        step[run.order] = code(run, low, size, positions)
+        values[positions] = step
+        if around is not None:
+            store = around.rows
+            store[rows[positions // channels], positions % channels] = np.clip(step, -INPUT_LIMIT, INPUT_LIMIT)
+    return values.reshape(-1, channels)
+
+
+def _predict(model: ContextModel, around, rows, positions, channels) -> tuple[np.ndarray, np.ndarray]:
+    if around is None:
+        location, table = model.predict(np.empty((1, 0), np.float32))
+        if model.joint:
+            return location[0][positions % channels], table[0][positions % channels]
+        n = len(positions)
+        return np.full(n, location[0, 0]), np.full(n, table[0, 0])
+    locations, tables = [], []
+    whole_cells = model.scan[0] == 0
+    for start in range(0, len(positions), BATCH * channels):
+        part = positions[start : start + BATCH * channels]
+        if whole_cells:
+            inputs = around.inputs(rows[part[::channels] // channels], None)
+        else:
+            inputs = around.inputs(rows[part // channels], part % channels)
+        location, table = model.predict(inputs)
+        locations.append(location.reshape(-1))
+        tables.append(table.reshape(-1))
+    return np.concatenate(locations), np.concatenate(tables)
+
+
+def decode_symbols(model: EntropyModel, shape, mask, previous, words: np.ndarray) -> np.ndarray:
+    """Decodes the quantised values of one tensor (spec 6.3).
+
+    shape: (C, z, y, x). mask: bool (z, y, x) of the coded cells, None for all.
+    previous: int8 (z, y, x, C), the clamped values of the previous frame, or None.
+    words: uint32. Returns int32 (coded cells, C), cells in raster order. Raises EntropyError.
+    """
+    decoder = SymbolDecoder(words)
+    values = _code(model, shape, mask, previous, lambda run, low, size, _: decoder.values(run, low, size))
+    decoder.finish()
+    if len(values) and max(values.max(), -values.min()) > MAX_SYMBOL:
+        raise EntropyError("R-ENT-04", "")
+    return values
+
+
+def encode_symbols(model: EntropyModel, shape, mask, previous, values: np.ndarray) -> tuple[np.ndarray, float]:
+    """Inverse of `decode_symbols`: (uint32 words, ideal code length in bits)."""
+    encoder, flat = SymbolEncoder(), np.ascontiguousarray(values, np.int32).reshape(-1)
+    if len(flat) and max(flat.max(), -flat.min()) > MAX_SYMBOL:
+        raise ValueError(f"a quantised value exceeds ±{MAX_SYMBOL}")
+
+    def code(run, low, size, positions):
+        known = flat[positions][run.order]
+        encoder.write(run, low, size, known)
+        return known
+
+    _code(model, shape, mask, previous, code)
+    return encoder.words(), encoder.bits

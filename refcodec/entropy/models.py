@@ -1,0 +1,153 @@
+"""Probability models of a tensor's symbols, as the stream carries them (spec 6.4 to 6.7)."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+
+from ..syntax.structures import input_count, template_of
+from .tables import Table, laplace_tables, static_table
+
+INPUT_LIMIT = 127  # inputs are clamped to -127 .. 127
+HIDDEN_LIMIT = 1023  # hidden units to 0 .. 1023
+LOCATION_LIMIT = 127
+
+
+@dataclass(frozen=True, eq=False)
+class ContextModel:
+    """The integer network that chooses location and table from decoded neighbours (spec 6.4).
+
+    joint: all channels of a cell are predicted at once. scan: weights (c, z, y, x)
+    of the decoding order. template: neighbours (source, dc, dz, dy, dx).
+    hidden_weight (H, N) int8, hidden_bias (H,) int16, output_weight (2C, H) int8,
+    output_bias (2C,) int32; C = channels of a joint model, else 1.
+    """
+
+    joint: bool
+    channels: int
+    scan: tuple[int, int, int, int]
+    template_id: int
+    template: tuple[tuple[int, int, int, int, int], ...]
+    hidden_shift: int
+    hidden_weight: np.ndarray
+    hidden_bias: np.ndarray
+    location_shift: int
+    scale_shift: int
+    output_weight: np.ndarray
+    output_bias: np.ndarray
+
+    @classmethod
+    def from_syntax(cls, v) -> ContextModel:
+        h, n, c = v.hidden_count, input_count(v), v.model_channels
+
+        def array(values, dtype, *shape):
+            return np.array(values, dtype).reshape(shape)
+
+        return cls(v.channel_mode == 1, c, v.scan_weight, v.template_id, tuple(template_of(v)),
+                   v.hidden_shift or 0, array(v.hidden_weight, np.int8, h, n),
+                   array(v.hidden_bias, np.int16, h), v.location_shift, v.scale_shift,
+                   array(v.output_weight, np.int8, 2 * c, h), array(v.output_bias, np.int32, 2 * c))
+
+    def to_syntax(self) -> dict:
+        explicit = self.template_id == 1
+        names = ("neighbour_source", "offset_c", "offset_z", "offset_y", "offset_x")
+        return dict(
+            channel_mode=int(self.joint), model_channels=self.channels, scan_weight=self.scan,
+            template_id=self.template_id, neighbour_count=len(self.template) if explicit else None,
+            neighbour=[dict(zip(names, n)) for n in self.template] if explicit else [],
+            hidden_count=len(self.hidden_bias), hidden_shift=self.hidden_shift,
+            hidden_weight=tuple(self.hidden_weight.reshape(-1).tolist()),
+            hidden_bias=tuple(self.hidden_bias.tolist()), location_shift=self.location_shift,
+            scale_shift=self.scale_shift,
+            output_weight=tuple(self.output_weight.reshape(-1).tolist()),
+            output_bias=tuple(self.output_bias.tolist()))
+
+    @classmethod
+    def fixed(cls, location: list[int], scale: list[int]) -> ContextModel:
+        """A model without inputs: one location and table for each channel (one: for all)."""
+        c = len(location)
+        bias = np.array([location, scale], np.int32).T.reshape(-1)
+        return cls(c > 1, c, (0, 0, 0, 0), 0, (), 0, np.zeros((0, 0), np.int8),
+                   np.zeros(0, np.int16), 0, 0, np.zeros((2 * c, 0), np.int8), bias)
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        return laplace_tables()
+
+    @cached_property
+    def _layers(self):
+        # Rounding constants go into the biases. All sums stay below 2**24 in absolute
+        # value (spec 6.4), so float32 products are exact in any order of summation.
+        hidden_round = 1 << (self.hidden_shift - 1) if self.hidden_shift else 0
+        shifts = np.tile([self.location_shift, self.scale_shift], self.channels)
+        output_round = np.where(shifts > 0, (1 << shifts) >> 1, 0)
+        f = np.float32
+        return (self.hidden_weight.T.astype(f), (self.hidden_bias + hidden_round).astype(f),
+                f(2.0**-self.hidden_shift), self.output_weight.T.astype(f),
+                (self.output_bias + output_round).astype(f), (2.0**-shifts).astype(f))
+
+    def predict(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """inputs: (n, N) float32 holding integers. Returns location (n, C) int32, table (n, C) uint8."""
+        w1, b1, s1, w2, b2, s2 = self._layers
+        if len(b1):
+            hidden = inputs @ w1
+            hidden += b1
+            hidden *= s1
+            np.floor(hidden, out=hidden)
+            np.clip(hidden, 0, HIDDEN_LIMIT, out=hidden)
+            out = hidden @ w2
+            out += b2
+        else:
+            out = np.broadcast_to(b2, (len(inputs), len(b2))).copy()
+        out *= s2
+        np.floor(out, out=out)
+        location = np.clip(out[:, 0::2], -LOCATION_LIMIT, LOCATION_LIMIT).astype(np.int32)
+        table = np.clip(out[:, 1::2], 0, len(self.tables) - 1).astype(np.uint8)
+        return location, table
+
+
+@dataclass(frozen=True, eq=False)
+class StaticModel:
+    """Tables sent as they are: one for the tensor or one for each channel (spec 6.6).
+
+    entries: for each table (first_value, counts).
+    """
+
+    entries: tuple[tuple[int, tuple[int, ...]], ...]
+
+    @classmethod
+    def from_syntax(cls, v) -> StaticModel:
+        return cls(tuple((t.first_value, t.count) for t in v.table))
+
+    def to_syntax(self) -> dict:
+        return dict(table_count=len(self.entries),
+                    table=[dict(first_value=f, entry_count=len(c), count=c) for f, c in self.entries])
+
+    @cached_property
+    def tables(self) -> tuple[Table, ...]:
+        return tuple(static_table(first, counts) for first, counts in self.entries)
+
+
+EntropyModel = ContextModel | StaticModel
+
+
+def model_from_syntax(v) -> EntropyModel:
+    """From a parsed `entropy_model` structure."""
+    return ContextModel.from_syntax(v.context) if v.model_type == 1 else StaticModel.from_syntax(v.static)
+
+
+def model_to_syntax(model_id: int, model: EntropyModel) -> dict:
+    """The values of an `entropy_model` structure."""
+    context = isinstance(model, ContextModel)
+    return dict(model_id=model_id, model_type=1 if context else 2,
+                context=model.to_syntax() if context else None,
+                static=None if context else model.to_syntax())
+
+
+def fits(model: EntropyModel, channels: int) -> bool:
+    """Whether a model can serve a tensor with this number of channels (R-TEN-07)."""
+    if isinstance(model, ContextModel):
+        return not model.joint or model.channels == channels
+    return len(model.entries) in (1, channels)

@@ -1,0 +1,91 @@
+"""Integer frequency tables (spec 6.6 and 6.7).
+
+Every table sums to 2**24 with no entry below 1. Its last entry is the escape.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import constriction
+import numpy as np
+
+PRECISION = 24
+TOTAL = 1 << PRECISION
+
+# round(2**30 * exp(-1 / (2 * b))) for the scales b = 0.06 * 2**(k / 4), as data: no decoder
+# depends on anybody's exp().
+LAPLACE_DECAY = (
+    258095, 971839, 2963433, 7567594, 16647136, 32303313, 56408881, 90142345, 133696396,
+    186240217, 246106835, 311110280, 378887070, 447184425, 514057586, 577972421, 637829831,
+    692936231, 742943558, 787777355, 827565445, 862574410, 893157081, 919711637, 942651383,
+    962383614, 979295723, 993746874, 1006063724, 1016538999, 1025431995, 1032970271, 1039352057,
+    1044748984, 1049308925, 1053158765, 1056407011, 1059146203, 1061455076, 1063400495,
+    1065039150, 1066419043, 1067580774, 1068558649,
+)
+# Largest value that table k holds without an escape: 12 * b, between 4 and 255.
+LAPLACE_REACH = (
+    4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 5, 5, 6, 7, 9, 10, 12, 14, 17, 20, 24, 28, 33, 39, 47, 55, 66,
+    78, 93, 110, 131, 155, 185, 220, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A frequency table over the values low .. low + size - 1, and an escape.
+
+    frequencies: int64 (size + 1,), the last for the escape.
+    """
+
+    low: int
+    frequencies: np.ndarray
+
+    @property
+    def size(self) -> int:
+        return len(self.frequencies) - 1
+
+    @cached_property
+    def model(self) -> constriction.stream.model.Categorical:
+        """The same table for constriction, exactly.
+
+        With `perfect=False` constriction scales the given weights to sum to
+        2**24 - n and adds one to each of the n entries. The weights f - 1 already
+        have that sum, so it reproduces f.
+        """
+        return constriction.stream.model.Categorical(
+            (self.frequencies - 1).astype(np.float64), perfect=False)
+
+    @cached_property
+    def bits(self) -> np.ndarray:
+        """Ideal code length of each entry: float64 (size + 1,)."""
+        return PRECISION - np.log2(self.frequencies)
+
+
+@lru_cache(maxsize=None)
+def laplace_tables() -> tuple[Table, ...]:
+    """The 44 tables of the Laplace family (spec 6.7)."""
+    return tuple(_laplace_table(t, reach) for t, reach in zip(LAPLACE_DECAY, LAPLACE_REACH))
+
+
+def _laplace_table(decay: int, reach: int) -> Table:
+    square = decay * decay >> 30
+    side, tail = [], decay  # tail: probability of |v| >= n, in 2**-30
+    for _ in range(reach):
+        following = tail * square >> 30
+        side.append(max(1, (tail - following) >> 7))
+        tail = following
+    escape = max(1, tail >> 6)
+    zero = TOTAL - 2 * sum(side) - escape
+    return Table(-reach, np.array([*reversed(side), zero, *side, escape], np.int64))
+
+
+def static_table(first_value: int, counts: tuple[int, ...]) -> Table:
+    """Counts made into a table (spec 6.6). Their sum lies in 1 .. 2**24."""
+    counts = np.asarray(counts, np.int64)
+    frequencies = 1 + counts * (TOTAL - len(counts)) // counts.sum()
+    frequencies[counts.argmax()] += TOTAL - frequencies.sum()
+    return Table(first_value, frequencies)
+
+
+# One equiprobable bit, for escapes.
+HALF = Table(0, np.array([TOTAL // 2, TOTAL // 2], np.int64))

@@ -1,0 +1,38 @@
+"""From quantised values to reconstructed tensors, in integers (spec 7.2 to 7.4)."""
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+
+INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
+MAX_SYMBOL = (1 << 20) - 1
+
+
+def dequantise(q: np.ndarray, mantissa: int, exponent: int) -> np.ndarray:
+    """q times the step, rounded half up: int64, any shape (spec 7.2)."""
+    product = q.astype(np.int64) * mantissa
+    if exponent >= 0:
+        return product << exponent
+    return (product + (1 << (-exponent - 1))) >> -exponent
+
+
+def saturate(v: np.ndarray) -> np.ndarray:
+    """Clamped to 32 bits (spec 7.3): int32."""
+    return np.clip(v, INT32_MIN, INT32_MAX).astype(np.int32)
+
+
+def frame_digest(frame_number: int, occupancy_bytes: bytes, tensors: Sequence[np.ndarray]) -> bytes:
+    """`frame_digest`: first eight bytes of SHA-256 over the reconstructed frame (spec 7.4)."""
+    sha = hashlib.sha256(struct.pack("<I", frame_number))
+    sha.update(occupancy_bytes)
+    for tensor in tensors:
+        sha.update(np.ascontiguousarray(tensor, "<i4"))
+    return sha.digest()[:8]
+
+
+def tensor_digest(tensor: np.ndarray) -> str:
+    """SHA-256 of one tensor's values in stream order, as hexadecimal (spec 7.4)."""
+    return hashlib.sha256(np.ascontiguousarray(tensor, "<i4")).hexdigest()
