@@ -133,7 +133,7 @@ def box_from_cameras(cameras: Iterable[Camera], path: Path) -> np.ndarray:
                            "scene is: give the box (aabb)", path)
     centre = np.linalg.solve(system, np.einsum("nij,nj->i", across, positions))
     radius = float(np.median([_visible_radius(c, centre) for c in cameras]))
-    if radius <= 0:
+    if not 0 < radius < math.inf:
         raise DatasetError("D13", "the cameras do not look at a common place, so they do not tell "
                            "where the scene is: give the box (aabb)", path)
     return np.stack([centre - radius, centre + radius])
