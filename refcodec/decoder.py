@@ -1,0 +1,535 @@
+"""From bytes to frames: the decoding process of spec chapters 3 to 7, without torch.
+
+`SequenceDecoder` is fed units and gives frames; it does no input or output.
+`open_stream`, `decode_frames` and `salvage` drive it over files and pipes.
+"""
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from .entropy.coder import EntropyError, decode_symbols
+from .entropy.models import fits, model_from_syntax
+from .entropy.occupancy import OccupancyError, decompress, unpack
+from .errors import BitstreamError, UsageError
+from .rendering.cameras import Camera
+from .syntax import structures as syn
+from .syntax.declare import Trace
+from .syntax.headers import Mapping, SequenceHeader
+from .syntax.registry import UnitType
+from .syntax.tensor_list import tensor_list_fault
+from .syntax.units import END_UNIT_SIZE, FileHeader, Unit, UnitReader, bytes_reader, resynchronise
+from .tensors.state import PREDICT_PREVIOUS, FrameState
+
+INTRA, INTER = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What this decoder is willing to do beyond what levels say (spec 10.3); None: no own limit."""
+
+    tensor_elements: int | None = None
+    unit_size: int | None = None
+    frames: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group header (spec 4.6)."""
+
+    offset: int
+    first_frame: int
+    frame_count: int
+
+    def meets(self, wanted: range | None) -> bool:
+        """Whether the group holds a frame of the range."""
+        return wanted is None or (self.first_frame < wanted.stop
+                                  and self.first_frame + self.frame_count > wanted.start)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A decoded frame.
+
+    number: in the sequence. type: 1 I, 2 P. time_stamp: ticks. occupancy: bool
+    (z, y, x) or None. tensors: int32 (C, z, y, x) in the order of the tensor list;
+    value v stands for v * 2**-frac_bits. offset, size: of its unit in the stream.
+    syntax: the parsed `frame` structure; trace: spans of its elements.
+    """
+
+    number: int
+    type: int
+    time_stamp: int
+    header: SequenceHeader
+    occupancy: np.ndarray | None
+    tensors: tuple[np.ndarray, ...]
+    offset: int
+    size: int
+    syntax: object = field(repr=False)
+    trace: Trace = field(repr=False)
+
+    @property
+    def seconds(self) -> float:
+        return self.time_stamp / self.header.ticks_per_second
+
+    def values(self) -> list[np.ndarray]:
+        """The tensors as float32 (spec 7.3)."""
+        return [t.astype(np.float32) * np.float32(2.0**-i.frac_bits)
+                for t, i in zip(self.tensors, self.header.tensors)]
+
+
+class SequenceDecoder:
+    """Turns units into frames and checks every requirement on the way.
+
+    wanted: frame numbers to decode; groups outside are parsed but not decoded.
+    mid_stream: True when fed from a group header inside a file (after a seek or
+    damage): order and totals of the whole file are then not checked.
+    """
+
+    def __init__(self, file_header: FileHeader, *, limits: Limits = Limits(), wanted: range | None = None):
+        self.file_header, self.limits, self.wanted = file_header, limits, wanted
+        self.header: SequenceHeader | None = None
+        self.cameras: tuple[Camera, ...] = ()
+        self.metadata: dict[str, str] = {}
+        self.state: FrameState | None = None
+        self.group: Group | None = None
+        self.groups = self.frames = 0
+        self.ended = False
+        self.mid_stream = False
+        self.entries: list[tuple[int, int, int]] = []
+        self._header_payload = b""
+        self._in_group = 0
+        self._last_frame = -1
+        self._last_time = -1
+        self._index_offset = 0
+        self._seen: set[int] = set()
+
+    @property
+    def group_open(self) -> bool:
+        """Whether frames of the current group are still to come."""
+        return self.group is not None and self._in_group < self.group.frame_count
+
+    def feed(self, unit: Unit) -> Frame | None:
+        """Takes the next unit; returns a frame when the unit completes a wanted one.
+
+        Raises BitstreamError.
+        """
+        self._check_order(unit)
+        if (limit := self.limits.unit_size) is not None and len(unit.payload) > limit:
+            raise BitstreamError("R-LIM-01", unit.offset + 2, "unit_header.unit_size",
+                                 f"The unit has {len(unit.payload)} bytes; this decoder's limit is {limit}.")
+        match unit.type:
+            case UnitType.SEQUENCE_HEADER:
+                self._sequence_header(unit)
+            case UnitType.GROUP_HEADER:
+                self._group_header(unit)
+            case UnitType.FRAME:
+                return self._frame(unit)
+            case UnitType.CAMERAS:
+                self._cameras(unit)
+            case UnitType.METADATA:
+                self._metadata(unit)
+            case UnitType.INDEX:
+                self._index(unit)
+            case UnitType.END:
+                self._end(unit)
+        return None
+
+    def _parse(self, structure: syn.Structure, unit: Unit):
+        return structure.parse(unit.payload, unit.payload_offset, level=self.file_header.bounds,
+                               header=self.header, payload_size=len(unit.payload))
+
+    def _check_order(self, unit: Unit) -> None:
+        """Section 3.2."""
+        kind = unit.type
+
+        def refuse(requirement: str, detail: str):
+            raise BitstreamError(requirement, unit.offset, "unit_header.unit_type", detail)
+
+        if self.header is None:
+            if kind != UnitType.SEQUENCE_HEADER:
+                refuse("R-UNIT-08", f"The first unit is {unit.label}, not a sequence header.")
+            return
+        if not unit.known:
+            return
+        if self._index_offset and kind != UnitType.END:
+            refuse("R-UNIT-08", f"A {unit.label} unit follows the index.")
+        if self.group_open and kind != UnitType.FRAME:
+            refuse("R-GRP-05", f"The group at byte {self.group.offset} declares {self.group.frame_count} frames; "
+                   f"a {unit.label} unit follows its frame {self._in_group}.")
+        if kind == UnitType.FRAME and not self.group_open:
+            if self.group is None:
+                refuse("R-UNIT-08", "A frame comes before any group header.")
+            refuse("R-GRP-05", f"The group at byte {self.group.offset} declares {self.group.frame_count} frames; "
+                   "another one follows.")
+        if kind in (UnitType.CAMERAS, UnitType.METADATA) and not self.mid_stream:
+            if self.group is not None or kind in self._seen:
+                refuse("R-UNIT-08", f"A {unit.label} unit is repeated or follows a group.")
+        if kind in (UnitType.INDEX, UnitType.END) and self.group is None and not self.mid_stream:
+            refuse("R-UNIT-08", f"A {unit.label} unit comes before any group.")
+        self._seen.add(kind)
+
+    def _sequence_header(self, unit: Unit) -> None:
+        if self.header is not None:
+            if unit.payload != self._header_payload:
+                raise BitstreamError("R-SEQ-20", unit.payload_offset, "sequence_header")
+            return
+        value, trace = self._parse(syn.SEQUENCE_HEADER, unit)
+        header = SequenceHeader.from_syntax(value)
+        bounds = self.file_header.bounds
+        elements = sum(t.size for t in header.tensors)
+        voxels = int(np.prod(header.occupancy_dims, dtype=np.int64))
+        count_at = trace.offset("sequence_header.tensor_count")
+        if elements > bounds.tensor_elements:
+            raise BitstreamError("R-SEQ-17", count_at, "sequence_header.tensor_count",
+                                 f"{elements} tensor elements; the level allows {bounds.tensor_elements}.")
+        if voxels > bounds.occupancy_voxels:
+            raise BitstreamError("R-SEQ-17", trace.offset("sequence_header.occupancy_dims"),
+                                 "sequence_header.occupancy_dims",
+                                 f"{voxels} voxels; the level allows {bounds.occupancy_voxels}.")
+        if fault := tensor_list_fault(header):
+            raise BitstreamError("R-SEQ-16", count_at, "sequence_header.tensor_count", f"{fault.capitalize()}.")
+        limit = self.limits.tensor_elements
+        if limit is not None and elements > limit:
+            raise BitstreamError("R-LIM-01", count_at, "sequence_header.tensor_count",
+                                 f"{elements} tensor elements; this decoder's limit is {limit}.")
+        self.header, self._header_payload = header, unit.payload
+        self.state = FrameState(header)
+
+    def _group_header(self, unit: Unit) -> None:
+        value, trace = self._parse(syn.GROUP_HEADER, unit)
+        first = value.first_frame_number
+        if first <= self._last_frame or first + value.frame_count > 1 << 32:
+            path = "group_header.first_frame_number"
+            raise BitstreamError("R-GRP-04", trace.offset(path), path,
+                                 f"It is {first}; frame {self._last_frame} came before.")
+        self.group = Group(unit.offset, first, value.frame_count)
+        self._in_group = 0
+        self.groups += 1
+
+    def _frame(self, unit: Unit) -> Frame | None:
+        value, trace = self._parse(syn.FRAME, unit)
+        self._check_frame(value, trace)
+        decoded = self.group.meets(self.wanted) and (
+            self.wanted is None or value.frame_number < self.wanted.stop)
+        if decoded:
+            self._decode(value, trace)
+        self.entries.append((value.frame_number, value.frame_type,
+                             self.group.offset if value.frame_type == INTRA else unit.offset))
+        self._in_group += 1
+        self.frames += 1
+        self._last_frame, self._last_time = value.frame_number, value.time_stamp
+        if (limit := self.limits.frames) is not None and self.frames > limit:
+            raise BitstreamError("R-LIM-01", unit.offset, "frame",
+                                 f"The stream holds more frames than this decoder's limit of {limit}.")
+        if not decoded or (self.wanted is not None and value.frame_number not in self.wanted):
+            return None
+        return Frame(value.frame_number, value.frame_type, value.time_stamp, self.header,
+                     self.state.occupancy, tuple(self.state.tensors), unit.offset, unit.size, value, trace)
+
+    def _check_frame(self, v, trace: Trace) -> None:
+        """Requirements that tie a frame to the sequence and its group (spec 4.7 to 4.11)."""
+
+        def refuse(requirement: str, element: str, detail: str = ""):
+            path = f"frame.{element}"
+            raise BitstreamError(requirement, trace.offset(path), path, detail)
+
+        expected = self.group.first_frame + self._in_group
+        if v.frame_number != expected:
+            refuse("R-FRM-01", "frame_number", f"It is {v.frame_number}; the next frame is {expected}.")
+        intra = self._in_group == 0
+        if (v.frame_type == INTRA) != intra:
+            refuse("R-FRM-02", "frame_type", "A P-frame has no frame before it to refer to." if intra else
+                   "An I-frame stands inside a group.")
+        if v.time_stamp <= self._last_time:
+            refuse("R-FRM-04", "time_stamp", f"It is {v.time_stamp} after {self._last_time}.")
+        allowed = (0,) if not self.header.has_occupancy else (1,) if intra else (0, 1, 2)
+        if v.occupancy_mode not in allowed:
+            refuse("R-OCC-01", "occupancy_mode", f"It is {v.occupancy_mode}; allowed here: {allowed}.")
+        for i, model in enumerate(v.model):
+            if i and model.model_id <= v.model[i - 1].model_id:
+                refuse("R-MOD-01", f"model[{i}].model_id", f"{model.model_id} follows {v.model[i - 1].model_id}.")
+        if intra:
+            self.state.models.clear()
+        for model in v.model:
+            self.state.models[model.model_id] = model_from_syntax(model)
+        infos = self.header.tensors
+        for i, tensor in enumerate(v.tensor):
+            at = f"tensor[{i}]."
+            if tensor.tensor_id >= len(infos) or (i and tensor.tensor_id <= v.tensor[i - 1].tensor_id):
+                refuse("R-FRM-06", at + "tensor_id", f"It is {tensor.tensor_id}.")
+            info = infos[tensor.tensor_id]
+            if tensor.prediction == PREDICT_PREVIOUS and intra:
+                refuse("R-TEN-04", at + "prediction")
+            if tensor.significance and (info.mapping == Mapping.NONE or not self.header.has_occupancy):
+                refuse("R-TEN-05", at + "significance")
+            model = self.state.models.get(tensor.model_ref)
+            if model is None:
+                refuse("R-TEN-06", at + "model_ref", f"Model {tensor.model_ref} is not defined.")
+            if not fits(model, info.shape[0]):
+                refuse("R-TEN-07", at + "model_ref", f"Model {tensor.model_ref} does not fit {info.shape[0]} channels.")
+        if intra and len(v.tensor) != len(infos):
+            refuse("R-FRM-05", "coded_count", f"{len(v.tensor)} of {len(infos)} tensors.")
+
+    def _decode(self, v, trace: Trace) -> None:
+        """Chapters 6 and 7."""
+        state = self.state
+        if v.frame_type == INTRA:
+            state.forget_contexts(range(len(self.header.tensors)))
+        if v.occupancy_mode:
+            state.set_occupancy(self._occupancy(v, trace))
+        for i, tensor in enumerate(v.tensor):
+            info = self.header.tensors[tensor.tensor_id]
+            mask = state.mask(tensor.tensor_id, tensor.significance)
+            try:
+                values = decode_symbols(state.models[tensor.model_ref], info.shape, mask,
+                                        state.contexts[tensor.tensor_id], np.frombuffer(tensor.words, "<u4"))
+            except EntropyError as e:
+                path = f"frame.tensor[{i}].words"
+                raise BitstreamError(e.requirement, trace.offset(path), path, str(e)) from None
+            state.reconstruct(tensor.tensor_id, tensor.prediction, mask, values,
+                              tensor.step_mantissa, tensor.step_exponent)
+        state.forget_contexts(set(range(len(self.header.tensors))) - {t.tensor_id for t in v.tensor})
+        if v.frame_digest is not None and (found := state.digest(v.frame_number)) != v.frame_digest:
+            raise BitstreamError("R-DIG-01", trace.offset("frame.frame_digest"), "frame.frame_digest",
+                                 f"The stream says {v.frame_digest.hex()}, the decoded frame has {found.hex()}.")
+
+    def _occupancy(self, v, trace: Trace) -> np.ndarray:
+        shape = self.header.occupancy_shape
+        voxels = shape[0] * shape[1] * shape[2]
+        path = "frame.occupancy_data"
+        try:
+            data = decompress(v.occupancy_data, (voxels + 7) // 8)
+        except OccupancyError as e:
+            raise BitstreamError("R-OCC-02", trace.offset(path), path, f"{str(e).capitalize()}.") from None
+        if voxels % 8 and data[-1] >> voxels % 8:
+            raise BitstreamError("R-OCC-03", trace.offset(path), path)
+        occupancy = unpack(data, shape)
+        return occupancy ^ self.state.occupancy if v.occupancy_mode == 2 else occupancy
+
+    def _cameras(self, unit: Unit) -> None:
+        value, _ = self._parse(syn.CAMERAS, unit)
+        self.cameras = tuple(
+            Camera(c.camera_width, c.camera_height, *c.focal, *c.centre,
+                   np.array(c.camera_to_world, np.float64).reshape(3, 4), c.camera_name.decode())
+            for c in value.camera)
+
+    def _metadata(self, unit: Unit) -> None:
+        value, trace = self._parse(syn.METADATA, unit)
+        for i, entry in enumerate(value.entry):
+            key = entry.key.decode()
+            if key in self.metadata:
+                path = f"metadata.entry[{i}].key"
+                raise BitstreamError("R-MET-01", trace.offset(path), path, f"{key!r} is repeated.")
+            self.metadata[key] = entry.value.decode()
+
+    def _index(self, unit: Unit) -> None:
+        value, trace = self._parse(syn.INDEX, unit)
+        found = [(e.indexed_frame, e.indexed_type, e.frame_offset) for e in value.entry]
+        self._index_offset = unit.offset
+        if self.mid_stream or found == self.entries:
+            return
+        same = sum(1 for _ in _common_prefix(found, self.entries))
+        path = f"index.entry[{same}].indexed_frame" if same < len(found) else "index.index_count"
+        raise BitstreamError("R-IDX-01", trace.offset(path), path,
+                             f"Entry {same} of {len(found)} is not that of frame {same} of {len(self.entries)}.")
+
+    def _end(self, unit: Unit) -> None:
+        value, trace = self._parse(syn.END, unit)
+        self.ended = True
+        if self.mid_stream:
+            return
+        if (value.group_total, value.frame_total) != (self.groups, self.frames):
+            raise BitstreamError("R-END-01", trace.offset("end.group_total"), "end.group_total",
+                                 f"It counts {value.group_total} groups and {value.frame_total} frames; "
+                                 f"the stream holds {self.groups} and {self.frames}.")
+        if value.index_offset != self._index_offset:
+            raise BitstreamError("R-END-02", trace.offset("end.index_offset"), "end.index_offset",
+                                 f"It is {value.index_offset}; the index is at {self._index_offset}.")
+
+    def jump(self) -> None:
+        """Prepares for a group header that does not follow what was fed before."""
+        self.mid_stream, self.group, self._in_group = True, None, 0
+        self._last_frame = self._last_time = -1
+        self._index_offset = 0
+
+
+def _common_prefix(a, b):
+    for x, y in zip(a, b):
+        if x != y:
+            return
+        yield x
+
+
+def decode_units(reader: UnitReader, decoder: SequenceDecoder) -> Iterator[Frame]:
+    """Feeds all units of a reader; checks that the stream ends as it should (R-FILE-06, R-FILE-07)."""
+    while not decoder.ended:
+        unit = reader.read_unit()
+        if unit is None:
+            raise BitstreamError("R-FILE-06", reader.offset, "unit_header", "There is no end unit.")
+        if (frame := decoder.feed(unit)) is not None:
+            yield frame
+    if reader.stream.read(1):
+        raise BitstreamError("R-FILE-07", reader.offset, "file")
+
+
+class Stream:
+    """An RFV stream opened for decoding: header, cameras and metadata at once, frames on demand.
+
+    Works on files and, front to back, on pipes. Iterate for all frames, or call
+    `frames(range)`; on a file with an index that starts at the group that is needed.
+    Raises BitstreamError.
+    """
+
+    def __init__(self, file: BinaryIO, limits: Limits = Limits()):
+        self._file, self._limits = file, limits
+        self._reader = UnitReader(file)
+        self.file_header = self._reader.read_file_header()
+        self._decoder = SequenceDecoder(self.file_header, limits=limits)
+        self._pending = None
+        while self._pending is None:
+            unit = self._reader.read_unit()
+            if unit is None:
+                raise BitstreamError("R-FILE-06", self._reader.offset, "unit_header", "There is no end unit.")
+            if unit.type in (UnitType.GROUP_HEADER, UnitType.FRAME, UnitType.END, UnitType.INDEX) \
+                    and self._decoder.header is not None:
+                self._pending = unit
+            else:
+                self._decoder.feed(unit)
+        self.header: SequenceHeader = self._decoder.header
+        self.cameras, self.metadata = self._decoder.cameras, self._decoder.metadata
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self.frames()
+
+    def frames(self, wanted: range | None = None) -> Iterator[Frame]:
+        """Frames with these numbers (all by default), in order. One pass on a pipe."""
+        if self._pending is None:
+            if not self._file.seekable():
+                raise UsageError("a pipe can be read only once")
+            self._file.seek(0)
+            self.__init__(self._file, self._limits)
+        decoder, pending, self._pending = self._decoder, self._pending, None
+        decoder.wanted = wanted
+        if wanted is not None and (start := self._seek_offset(wanted)) is not None:
+            self._file.seek(start)
+            self._reader.offset = start
+            decoder.jump()
+            for frame in decode_units(self._reader, decoder):
+                yield frame
+                if frame.number + 1 >= wanted.stop:
+                    return
+            return
+        frame = decoder.feed(pending)
+        if frame is not None:
+            yield frame
+        yield from decode_units(self._reader, decoder)
+
+    def index(self) -> list[tuple[int, int, int]] | None:
+        """(frame number, type, offset) of every frame, from the index unit; None without one."""
+        if not self._file.seekable():
+            return None
+        here = self._file.tell()
+        try:
+            size = self._file.seek(0, os.SEEK_END)
+            if size < END_UNIT_SIZE:
+                return None
+            self._file.seek(size - END_UNIT_SIZE)
+            try:
+                end = bytes_reader(self._file.read(), self.file_header, size - END_UNIT_SIZE).read_unit()
+                if end is None or end.type != UnitType.END:
+                    return None
+                offset = syn.END.parse(end.payload, end.payload_offset)[0].index_offset
+                if not offset:
+                    return None
+                self._file.seek(offset)
+                reader = UnitReader(self._file, offset)
+                reader.header = self.file_header
+                unit = reader.read_unit()
+                if unit is None or unit.type != UnitType.INDEX:
+                    return None
+                value, _ = syn.INDEX.parse(unit.payload, unit.payload_offset, payload_size=len(unit.payload))
+            except BitstreamError:
+                return None  # damage shows when the stream is decoded in order
+            return [(e.indexed_frame, e.indexed_type, e.frame_offset) for e in value.entry]
+        finally:
+            self._file.seek(here)
+
+    def _seek_offset(self, wanted: range) -> int | None:
+        entries = self.index()
+        if not entries:
+            return None
+        starts = [offset for number, kind, offset in entries if kind == INTRA and number <= wanted.start]
+        return starts[-1] if starts else None
+
+
+def open_stream(source: str | Path | BinaryIO, limits: Limits = Limits()) -> Stream:
+    """Opens an RFV file or binary stream. Raises BitstreamError, UsageError."""
+    if isinstance(source, (str, Path)):
+        try:
+            source = open(source, "rb")
+        except OSError as e:
+            raise UsageError(f"can't open {source}: {e.strerror}") from None
+    return Stream(source, limits)
+
+
+@dataclass(slots=True)
+class Salvage:
+    """Outcome of `salvage`: the errors met, the frames decoded and those known to be lost."""
+
+    errors: list[BitstreamError] = field(default_factory=list)
+    decoded: list[int] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)
+
+
+def salvage(data: bytes, report: Salvage, limits: Limits = Limits()) -> Iterator[Frame]:
+    """Decodes every group that is intact and fills in `report` (spec 3.4).
+
+    A frame is given out only when it and all frames before it in its group are whole.
+    Raises BitstreamError when the file header or sequence header is lost.
+    """
+    reader = UnitReader(io.BytesIO(data))
+    decoder = SequenceDecoder(reader.read_file_header(), limits=limits)
+    while decoder.header is None:
+        unit = reader.read_unit()
+        if unit is None:
+            raise BitstreamError("R-FILE-06", reader.offset, "unit_header", "There is no sequence header.")
+        decoder.feed(unit)
+    known: set[int] = set()
+    expected: int | None = 0
+    while not decoder.ended:
+        tried = reader.offset
+        try:
+            unit = reader.read_unit()
+            if unit is None:
+                raise BitstreamError("R-FILE-06", reader.offset, "unit_header", "There is no end unit.")
+            frame = decoder.feed(unit)
+        except BitstreamError as error:
+            report.errors.append(error)
+            following = resynchronise(data, tried + 1)
+            if following is None:
+                break
+            reader = bytes_reader(data[following:], decoder.file_header, following)
+            decoder.jump()
+            continue
+        if unit.type == UnitType.GROUP_HEADER:
+            first, count = decoder.group.first_frame, decoder.group.frame_count
+            known.update(range(expected if expected is not None and expected < first and decoder.mid_stream
+                               else first, first + count))
+            expected = first + count
+        if frame is not None:
+            report.decoded.append(frame.number)
+            yield frame
+    report.lost.extend(sorted(known - set(report.decoded)))

@@ -1,0 +1,233 @@
+"""From quantised frames to bytes: what any encoder hands over, and how it becomes a file.
+
+No torch here: training is one way to come by a `FrameCoding`, an editor another.
+The writer reconstructs every frame with the decoder's own integer code, so what it
+returns as reference for the next frame is what a decoder will have.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingType
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+import numpy as np
+
+from .decoder import INTRA, SequenceDecoder
+from .entropy.coder import encode_symbols
+from .entropy.models import EntropyModel, model_to_syntax
+from .entropy.occupancy import compress, pack
+from .rendering.cameras import Camera
+from .syntax import structures as syn
+from .syntax.headers import SequenceHeader
+from .syntax.registry import LEVELS, UnitType
+from .syntax.units import build_file_header, build_unit
+from .tensors.state import FrameState
+
+
+@dataclass(frozen=True, slots=True)
+class TensorCoding:
+    """One tensor of a frame, quantised.
+
+    values: int32 (coded cells, C), cells in raster order (z, y, x), x fastest.
+    step: mantissa * 2**exponent, in units of the reconstructed integers.
+    significance: 1 when only cells that occupied voxels touch are coded.
+    """
+
+    tensor_id: int
+    values: np.ndarray
+    model_id: int
+    mantissa: int
+    exponent: int
+    prediction: int = 0
+    significance: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FrameCoding:
+    """Everything that one frame unit says.
+
+    type: 1 I, 2 P. occupancy: bool (z, y, x), or None when the sequence has none.
+    models: entropy models that this frame defines.
+    """
+
+    number: int
+    type: int
+    time_stamp: int
+    occupancy: np.ndarray | None
+    models: MappingType[int, EntropyModel]
+    tensors: Sequence[TensorCoding]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameReport:
+    """What a written frame cost, in bytes: whole unit and components.
+
+    tensors: entropy-coded bytes by tensor_id. ideal_bits: code length of each
+    tensor's symbols under the transmitted model. framing: everything that is not
+    occupancy, models, steps or entropy-coded data.
+    """
+
+    size: int
+    occupancy: int
+    models: int
+    tensors: dict[int, int]
+    ideal_bits: dict[int, float]
+    framing: int
+    symbols: int
+
+
+@dataclass(slots=True)
+class StreamWriter:
+    """Writes one RFV file front to back (spec chapter 3).
+
+    out: binary stream. level: smallest that holds the sequence when None. `state`
+    is the decoder's state after the last frame. Raises BitstreamError when given
+    something that no conforming stream may hold.
+    """
+
+    out: BinaryIO
+    header: SequenceHeader
+    level: int | None = None
+    cameras: Sequence[Camera] = ()
+    metadata: MappingType[str, str] = field(default_factory=dict)
+    state: FrameState = field(init=False)
+    position: int = field(init=False, default=0)
+    _group_offset: int = field(init=False, default=0)
+    _groups: int = field(init=False, default=0)
+    _entries: list[tuple[int, int, int]] = field(init=False, default_factory=list)
+
+    def __post_init__(self):
+        self.level = self.level or smallest_level(self.header)
+        self.state = FrameState(self.header)
+
+    @property
+    def _params(self) -> dict:
+        return dict(level=LEVELS[self.level], header=self.header)
+
+    def _put(self, data: bytes) -> int:
+        at = self.position
+        self.out.write(data)
+        self.position += len(data)
+        return at
+
+    def begin(self) -> None:
+        """File header, sequence header, cameras, metadata."""
+        self._put(build_file_header(self.level))
+        self._put(build_unit(UnitType.SEQUENCE_HEADER,
+                             syn.SEQUENCE_HEADER.build(self.header.to_syntax(), **self._params)))
+        if self.cameras:
+            self._put(build_unit(UnitType.CAMERAS, build_cameras(self.cameras)))
+        if self.metadata:
+            self._put(build_unit(UnitType.METADATA, build_metadata(self.metadata)))
+
+    def resume(self, decoder: SequenceDecoder, position: int) -> None:
+        """Goes on after what `decoder` has taken in, at this byte position of `out`."""
+        self.state, self.position = decoder.state, position
+        self._entries, self._groups = list(decoder.entries), decoder.groups
+        self._group_offset = decoder.group.offset if decoder.group else 0
+
+    def begin_group(self, first_frame: int, frame_count: int) -> None:
+        payload = syn.GROUP_HEADER.build(
+            dict(group_sync=syn.GROUP_SYNC, scene_id=0, first_frame_number=first_frame,
+                 frame_count=frame_count), **self._params)
+        self._group_offset = self._put(build_unit(UnitType.GROUP_HEADER, payload))
+        self._groups += 1
+
+    def write_frame(self, frame: FrameCoding) -> FrameReport:
+        """Codes a frame, appends its unit and moves `state` on."""
+        payload, report = self.encode_frame(frame)
+        at = self._put(build_unit(UnitType.FRAME, payload))
+        self._entries.append((frame.number, frame.type, self._group_offset if frame.type == INTRA else at))
+        return report
+
+    def encode_frame(self, frame: FrameCoding) -> tuple[bytes, FrameReport]:
+        """The payload of a frame unit; moves `state` on without writing anything."""
+        state = self.state
+        if frame.type == INTRA:
+            state.models.clear()
+            state.forget_contexts(range(len(self.header.tensors)))
+        mode, occupancy_data = _code_occupancy(frame, state.occupancy)
+        state.set_occupancy(frame.occupancy)
+        state.models.update(frame.models)
+        coded, sizes, ideal, symbols = [], {}, {}, 0
+        for t in sorted(frame.tensors, key=lambda t: t.tensor_id):
+            mask = state.mask(t.tensor_id, t.significance)
+            words, bits = encode_symbols(state.models[t.model_id], self.header.tensors[t.tensor_id].shape,
+                                         mask, state.contexts[t.tensor_id], t.values)
+            state.reconstruct(t.tensor_id, t.prediction, mask, t.values, t.mantissa, t.exponent)
+            sizes[t.tensor_id], ideal[t.tensor_id] = 4 * len(words), bits
+            symbols += t.values.size
+            coded.append(dict(
+                tensor_id=t.tensor_id, prediction=t.prediction, transform=0, significance=t.significance,
+                model_ref=t.model_id, step_mantissa=t.mantissa, step_exponent=t.exponent,
+                word_count=len(words), words=words.astype("<u4").tobytes()))
+        state.forget_contexts(set(range(len(self.header.tensors))) - set(sizes))
+        models = [model_to_syntax(i, m) for i, m in sorted(frame.models.items())]
+        model_bytes = sum(len(syn.ENTROPY_MODEL.build(m, **self._params)) for m in models)
+        payload = syn.FRAME.build(dict(
+            frame_number=frame.number, frame_type=frame.type, time_stamp=frame.time_stamp,
+            occupancy_mode=mode, occupancy_size=len(occupancy_data), occupancy_data=occupancy_data,
+            model_count=len(models), model=models, coded_count=len(coded), tensor=coded,
+            frame_digest=state.digest(frame.number)), **self._params)
+        size = len(build_unit(UnitType.FRAME, payload))
+        steps = 3 * len(coded)
+        framing = size - len(occupancy_data) - model_bytes - steps - sum(sizes.values())
+        return payload, FrameReport(size, len(occupancy_data), model_bytes, sizes, ideal, framing, symbols)
+
+    def finish(self, index: bool = True) -> None:
+        """Index and end unit."""
+        at = 0
+        if index:
+            payload = syn.INDEX.build(
+                dict(index_count=len(self._entries),
+                     entry=[dict(indexed_frame=n, indexed_type=t, frame_offset=o) for n, t, o in self._entries]),
+                payload_size=4 + 13 * len(self._entries), **self._params)
+            at = self._put(build_unit(UnitType.INDEX, payload))
+        self._put(build_unit(UnitType.END, syn.END.build(
+            dict(group_total=self._groups, frame_total=len(self._entries), index_offset=at))))
+
+
+def _code_occupancy(frame: FrameCoding, previous: np.ndarray | None) -> tuple[int, bytes]:
+    """(occupancy_mode, data): the shortest of what the frame type allows."""
+    if frame.occupancy is None:
+        return 0, b""
+    alone = compress(pack(frame.occupancy))
+    if frame.type == INTRA:
+        return 1, alone
+    if np.array_equal(frame.occupancy, previous):
+        return 0, b""
+    difference = compress(pack(frame.occupancy ^ previous))
+    return (2, difference) if len(difference) <= len(alone) else (1, alone)
+
+
+def smallest_level(header: SequenceHeader) -> int:
+    """The lowest level whose sizes hold the sequence (spec 10.2). Raises ValueError."""
+    elements = sum(t.size for t in header.tensors)
+    x, y, z = header.occupancy_dims
+    for number, level in LEVELS.items():
+        if elements <= level.tensor_elements and x * y * z <= level.occupancy_voxels:
+            return number
+    raise ValueError(f"no level holds {elements} tensor elements and {x * y * z} voxels")
+
+
+def build_cameras(cameras: Sequence[Camera]) -> bytes:
+    """Payload of a cameras unit (spec 4.14)."""
+    entries = []
+    for c in cameras:
+        name = c.name.encode()[:255]
+        entries.append(dict(
+            name_size=len(name), camera_name=name, camera_width=c.width, camera_height=c.height,
+            focal=(c.fx, c.fy), centre=(c.cx, c.cy),
+            camera_to_world=tuple(np.asarray(c.camera_to_world)[:3].reshape(-1).tolist())))
+    return syn.CAMERAS.build(dict(camera_count=len(entries), camera=entries))
+
+
+def build_metadata(metadata: MappingType[str, str]) -> bytes:
+    """Payload of a metadata unit (spec 4.15)."""
+    entries = []
+    for key, value in metadata.items():
+        k, v = key.encode(), value.encode()
+        entries.append(dict(key_size=len(k), key=k, value_size=len(v), value=v))
+    return syn.METADATA.build(dict(entry_count=len(entries), entry=entries))
+

@@ -1,0 +1,357 @@
+"""Cameras and ray marching, against chapter 9 and against closed forms."""
+import math
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from refcodec.errors import UsageError
+from refcodec.evaluation.metrics import render_difference
+from refcodec.fields import DifSizes, NumpyOps, TorchOps, build, dif_header
+from refcodec.rendering.cameras import Camera
+from refcodec.rendering.march import render_camera, render_rays
+from refcodec.rendering.paths import look_at
+
+LOW, HIGH = np.array([-1.0, -0.5, 0.0]), np.array([1.0, 1.5, 1.0])
+DIAGONAL = float(np.linalg.norm(HIGH - LOW))
+SAMPLES = 48
+BACKGROUND = np.array([0.2, 0.7, 1.0])
+
+
+class Ball:
+    """A soft ball, coloured by position and direction: the interface of refcodec.fields."""
+
+    def __init__(self, ops=None, *, peak=40.0, low=LOW, high=HIGH):
+        self.ops = ops or NumpyOps()
+        self.box_min, self.box_max = self.ops.asarray(low), self.ops.asarray(high)
+        self.centre, self.peak = self.ops.asarray((low + high) / 2), peak
+
+    def density(self, x):
+        offset = x - self.centre
+        distance = (offset * offset).sum(1) ** 0.5
+        return self.peak * self.ops.sigmoid((0.6 - distance) * 12), offset
+
+    def radiance(self, features, directions, rays=None):
+        directions = directions if rays is None else directions[rays]
+        return self.ops.sigmoid(2 * features + 0.5 * directions)
+
+
+class Fog(Ball):
+    """Constant density and colour."""
+
+    def density(self, x):
+        return x[:, 0] * 0 + self.peak, x
+
+    def radiance(self, features, directions, rays=None):
+        return features * 0 + 0.25
+
+
+def rays(seed, count=60):
+    """Rays from around and inside the box, some parallel to axes, some missing it."""
+    rng = np.random.default_rng(seed)
+    origins = rng.uniform(-3, 3, (count, 3))
+    inside = rng.random(count) < 0.2
+    origins[inside] = rng.uniform(LOW, HIGH, (inside.sum(), 3))
+    directions = rng.uniform(LOW, HIGH, (count, 3)) - origins
+    directions[rng.random((count, 3)) < 0.15] = 0
+    directions[np.linalg.norm(directions, axis=1) == 0] = (1, 0, 0)
+    return origins, directions
+
+
+def occupied(seed, shape=(5, 7, 6), share=0.6):
+    return np.random.default_rng(seed).random(shape) < share
+
+
+def render(field, occupancy, origins, directions, **options):
+    values = {"samples_per_diagonal": SAMPLES, "background": BACKGROUND} | options
+    return render_rays(field, occupancy, origins, directions, **values)
+
+
+def render_by_the_text(field, occupancy, origins, directions, offset=0.5):
+    """Chapter 9.2 and 9.3, one ray and one sample at a time, in double precision."""
+    step = DIAGONAL / SAMPLES
+    results = []
+    for o, d in zip(origins, directions):
+        d = d / math.sqrt(sum(d * d))
+        near, far = 0.0, math.inf
+        for axis in range(3):
+            c = d[axis] if abs(d[axis]) >= 1e-12 else 1e-12
+            a, b = sorted(((LOW[axis] - o[axis]) / c, (HIGH[axis] - o[axis]) / c))
+            near, far = max(near, a), min(far, b)
+        light, rgb, total, moment, i = 1.0, np.zeros(3), 0.0, 0.0, 0
+        while near + (i + offset) * step < far:
+            t = near + (i + offset) * step
+            x = o + t * d
+            cell = [
+                min(max(math.floor((x[k] - LOW[k]) / (HIGH[k] - LOW[k]) * n), 0), n - 1)
+                for k, n in enumerate(occupancy.shape[::-1])
+            ]
+            if occupancy[cell[2], cell[1], cell[0]]:
+                sigma, features = field.density(x[None])
+                alpha = 1 - math.exp(-float(sigma[0]) * step)
+                colour = field.radiance(features, d[None])[0]
+                rgb, total = rgb + light * alpha * colour, total + light * alpha
+                moment += light * alpha * t
+                light *= 1 - alpha
+            i += 1
+        results.append((*(rgb + light * BACKGROUND), moment / total if total else 0, 1 - light))
+    results = np.array(results)
+    return results[:, :3], results[:, 3], results[:, 4]
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32))
+def test_marching_follows_the_text(seed):
+    args = Ball(), occupied(seed), *rays(seed)
+    rgb, depth, opacity = render(*args, early_stop=0)
+    wanted = render_by_the_text(*args)
+    assert render_difference(rgb[:, None], wanted[0][:, None]).psnr > 90
+    np.testing.assert_allclose(opacity, wanted[2], atol=1e-3)
+    solid = wanted[2] > 0.5
+    np.testing.assert_allclose(depth[solid], wanted[1][solid], atol=1e-3)
+    assert (opacity > 0.9).any() and (opacity == 0).any()  # the rays do exercise both
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**32))
+def test_numpy_and_torch_agree(seed):
+    pytest.importorskip("torch")
+    occupancy, (origins, directions) = occupied(seed), rays(seed)
+    ours = render(Ball(NumpyOps()), occupancy, origins, directions)
+    theirs = render(Ball(TorchOps("cpu")), occupancy, origins, directions)
+    for a, b in zip(ours, theirs):
+        assert a.dtype == b.dtype == np.float32
+        np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 70))
+def test_chunks_do_not_matter(seed, chunk):
+    args = Ball(), occupied(seed), *rays(seed)
+    for a, b in zip(render(*args), render(*args, chunk=chunk)):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32), st.floats(1e-6, 0.9))
+def test_early_stop_changes_no_channel_by_more(seed, early_stop):
+    args = Ball(peak=200.0), None, *rays(seed)
+    exact, stopped = render(*args, early_stop=0), render(*args, early_stop=early_stop)
+    assert np.abs(exact[0] - stopped[0]).max() <= early_stop + 1e-6
+    assert np.abs(exact[2] - stopped[2]).max() <= early_stop + 1e-6
+
+
+def test_early_stop_saves_work():
+    evaluated = []
+
+    class Counting(Fog):
+        def density(self, x):
+            evaluated.append(len(x))
+            return super().density(x)
+
+    origins, directions = np.tile([-5.0, 0.5, 0.5], (10, 1)), np.tile([1.0, 0, 0], (10, 1))
+    render(Counting(peak=1e3), None, origins, directions, early_stop=0)
+    everything = sum(evaluated)
+    evaluated.clear()
+    render(Counting(peak=1e3), None, origins, directions)
+    assert sum(evaluated) < everything / 2
+
+
+def test_only_occupied_voxels_are_evaluated():
+    points = []
+
+    class Recording(Ball):
+        def density(self, x):
+            points.append(x.copy())
+            return super().density(x)
+
+    occupancy = occupied(3, share=0.2)
+    render(Recording(), occupancy, *rays(3))
+    x = np.concatenate(points)
+    cell = np.floor((x - LOW) / (HIGH - LOW) * occupancy.shape[::-1]).astype(int)
+    cell = cell.clip(0, np.array(occupancy.shape[::-1]) - 1)
+    assert len(x) > 20 and occupancy[cell[:, 2], cell[:, 1], cell[:, 0]].all()
+
+
+def test_nothing_occupied_shows_the_background():
+    rgb, depth, opacity = render(Ball(), np.zeros((4, 4, 4), bool), *rays(1))
+    np.testing.assert_array_equal(rgb, np.tile(BACKGROUND.astype(np.float32), (len(rgb), 1)))
+    assert not depth.any() and not opacity.any()
+
+
+def test_opaque_box_has_the_depth_of_its_first_sample():
+    origins = np.array([[-5, 0.5, 0.5], [0.1, 0.2, 9.0], [0.3, 0.5, 0.5]])
+    directions = np.array([[2, 0, 0], [0, 0, -0.5], [0, 1, 0]])
+    rgb, depth, opacity = render(Fog(peak=1e6), None, origins, directions)
+    # Two from outside, one from inside: t_near is 0 there.
+    np.testing.assert_allclose(depth, np.array([4, 8, 0]) + DIAGONAL / SAMPLES / 2, rtol=1e-5)
+    np.testing.assert_allclose(opacity, 1)
+    np.testing.assert_allclose(rgb, 0.25, atol=1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(0.01, 5), st.integers(1, 300))
+def test_fog_attenuates_exponentially(density, samples):
+    rgb, depth, opacity = render(
+        Fog(peak=density), None, np.array([[-5, 0.5, 0.5]]), np.array([[1, 0, 0]]),
+        samples_per_diagonal=samples, early_stop=0,
+    )
+    step = DIAGONAL / samples
+    count = sum(4 + (i + 0.5) * step < 6 for i in range(samples))
+    t = 4 + (np.arange(count) + 0.5) * step
+    weight = np.exp(-density * step * np.arange(count)) * -np.expm1(-density * step)
+    assert opacity[0] == pytest.approx(-np.expm1(-density * step * count), abs=1e-5)
+    assert depth[0] == pytest.approx((weight @ t) / weight.sum() if count else 0, abs=1e-4)
+    np.testing.assert_allclose(rgb[0], 0.25 * opacity[0] + (1 - opacity[0]) * BACKGROUND, atol=1e-5)
+
+
+@pytest.mark.parametrize("voxel", [(0, 0, 0), (4, 6, 5), (2, 1, 4)])
+def test_occupancy_is_indexed_z_y_x(voxel):
+    occupancy = np.zeros((5, 7, 6), bool)
+    occupancy[voxel] = True
+    size = (HIGH - LOW) / occupancy.shape[::-1]
+    inside = LOW + (np.array(voxel[::-1]) + 0.5) * size
+    for axis in range(3):
+        direction = np.eye(3)[axis]
+        besides = inside + np.roll(size, 1) * np.roll(np.eye(3)[axis], 1)
+        opacity = render(
+            Fog(peak=1e3), occupancy, np.stack([inside, besides]) - 9 * direction, [direction] * 2
+        )[2]
+        assert opacity[0] > 0.99 and opacity[1] == 0
+
+
+def test_rays_that_miss_or_look_away():
+    origins, directions = [[-5, 0.5, 0.5], [-5, 9, 0.5]], [[-1, 0, 0], [1, 0, 0]]
+    rgb, depth, opacity = render(Fog(peak=1e3), None, origins, directions)
+    np.testing.assert_allclose(rgb, np.tile(BACKGROUND, (2, 1)), rtol=1e-6)
+    assert not depth.any() and not opacity.any()
+
+
+def test_no_rays():
+    rgb, depth, opacity = render(Ball(), None, np.zeros((0, 3)), np.zeros((0, 3)))
+    assert rgb.shape == (0, 3) and depth.shape == opacity.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"origins": np.zeros((4, 2))}, "two \\(N, 3\\) arrays"),
+        ({"origins": np.zeros((3, 3))}, "two \\(N, 3\\) arrays"),
+        ({"origins": np.full((4, 3), math.nan)}, "must be finite"),
+        ({"directions": np.full((4, 3), math.inf)}, "must be finite"),
+        ({"directions": np.zeros((4, 3))}, "not zero"),
+        ({"samples_per_diagonal": 0}, "samples_per_diagonal"),
+        ({"background": (1, 1)}, "three channels"),
+        ({"occupancy": np.ones((4, 4), bool)}, "three axes"),
+        ({"occupancy": np.ones((0, 4, 4), bool)}, "three axes"),
+        ({"chunk": 0}, "at least one ray"),
+    ],
+)
+def test_misuse_is_explained(change, message):
+    values = {
+        "occupancy": None,
+        "origins": np.zeros((4, 3)),
+        "directions": np.ones((4, 3)),
+        "samples_per_diagonal": SAMPLES,
+    } | change
+    with pytest.raises(UsageError, match=message):
+        render_rays(Ball(), values.pop("occupancy"), **values)
+
+
+def camera(width=40, height=30, position=(3.0, 2.0, 2.5)):
+    return Camera(
+        width, height, 50.0, 52.0, width / 2 + 1.5, height / 2 - 0.5,
+        look_at(position, (LOW + HIGH) / 2, (0, 0, 1)),
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 39), st.integers(0, 29), st.floats(0.1, 50))
+def test_rays_pass_through_their_pixels(column, row, distance):
+    view = camera()
+    origins, directions = view.rays()
+    n = row * view.width + column
+    assert np.linalg.norm(directions[n]) == pytest.approx(1, abs=1e-6)
+    pose = view.camera_to_world
+    x, y, z = (origins[n] + distance * directions[n] - pose[:, 3]) @ pose[:, :3]
+    assert z < 0  # in front
+    assert view.cx + view.fx * x / -z == pytest.approx(column + 0.5, abs=1e-2)
+    assert view.cy - view.fy * y / -z == pytest.approx(row + 0.5, abs=1e-2)
+
+
+def test_scaled_camera_sees_the_same_picture():
+    large, small = camera(40, 30), camera(40, 30).scaled(0.5)
+    corner = large.rays()[1].reshape(30, 40, 3)[:2, :2].mean((0, 1))
+    np.testing.assert_allclose(small.rays()[1][0], corner / np.linalg.norm(corner), atol=1e-4)
+
+
+def dictionary_field(ops):
+    header = dif_header(
+        DifSizes(coefficient_side=4, basis_sides=(4, 5, 6, 7, 8, 9)), [LOW, HIGH],
+        samples_per_diagonal=SAMPLES, background=(51, 178, 255),
+    )
+    rng = np.random.default_rng(0)
+    tensors = [rng.normal(0, 2 if t.shape[0] > 1 else 0.5, t.shape) for t in header.tensors]
+    return header, build(header, tensors, ops)
+
+
+def test_render_camera_uses_the_header():
+    header, field = dictionary_field(NumpyOps())
+    view, occupancy, seen = camera(), occupied(5), []
+    picture = render_camera(
+        field, occupancy, view, header, chunk=500, on_progress=lambda *done: seen.append(done)
+    )
+    assert picture.rgb.shape == (30, 40, 3)
+    assert picture.depth.shape == picture.opacity.shape == (30, 40)
+    expected = render(field, occupancy, *view.rays(), background=np.array([51, 178, 255]) / 255)
+    np.testing.assert_allclose(picture.rgb.reshape(-1, 3), expected[0], atol=1e-5)
+    assert seen == [(500, 1200), (1000, 1200), (1200, 1200)]
+
+
+def test_backends_agree_on_a_dictionary_field():
+    pytest.importorskip("torch")
+    header, ours = dictionary_field(NumpyOps())
+    theirs = dictionary_field(TorchOps("cpu"))[1]
+    a, b = (render_camera(f, occupied(5), camera(), header) for f in (ours, theirs))
+    assert 0.1 < a.opacity.mean() < 0.9
+    difference = render_difference(b.rgb, a.rgb)
+    assert difference.conforms and difference.psnr > 90
+
+
+class LinearLight(Ball):
+    def radiance(self, features, directions, rays=None):
+        return super().radiance(features, directions, rays) ** 2.2
+
+
+@pytest.mark.parametrize(
+    "mistake", ["none", "pixel corner", "sample offset", "linear light", "channels", "axes"]
+)
+def test_tolerance_catches_common_mistakes(mistake):
+    view, occupancy = camera(20, 15), occupied(2, (5, 6, 6), 0.7)
+    right = wrong = render(Ball(), occupancy, *view.rays(), early_stop=0)[0]
+    if mistake == "pixel corner":
+        view = replace(view, cx=view.cx + 0.5, cy=view.cy + 0.5)
+        wrong = render(Ball(), occupancy, *view.rays())[0]
+    elif mistake == "sample offset":
+        wrong = render_by_the_text(Ball(), occupancy, *view.rays(), offset=0)[0]
+    elif mistake == "linear light":
+        wrong = render(LinearLight(), occupancy, *view.rays(), background=BACKGROUND**2.2)[0]
+        wrong **= 1 / 2.2
+    elif mistake == "channels":
+        wrong = right[:, ::-1]
+    elif mistake == "axes":
+        wrong = render(Ball(), occupancy.swapaxes(1, 2), *view.rays())[0]
+    assert render_difference(wrong[:, None], right[:, None]).conforms == (mistake == "none")
+
+
+def test_numpy_rendering_does_not_import_torch():
+    code = (
+        "import sys, refcodec.rendering.march, refcodec.rendering.paths\n"
+        "import refcodec.rendering.pictures, refcodec.evaluation.metrics\n"
+        "sys.exit('torch' in sys.modules or 'imageio_ffmpeg' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
