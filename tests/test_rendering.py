@@ -1,8 +1,10 @@
 """Cameras and ray marching, against chapter 9 and against closed forms."""
 import math
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refcodec.errors import UsageError
+from refcodec.evaluation import metrics
 from refcodec.evaluation.metrics import render_difference
 from refcodec.fields import DifSizes, NumpyOps, TorchOps, build, dif_header
+from refcodec.rendering import march
 from refcodec.rendering.cameras import Camera
 from refcodec.rendering.march import render_camera, render_rays
 from refcodec.rendering.paths import look_at
@@ -292,7 +296,7 @@ def test_scaled_camera_sees_the_same_picture():
 def dictionary_field(ops):
     header = dif_header(
         DifSizes(coefficient_side=4, basis_sides=(4, 5, 6, 7, 8, 9)), [LOW, HIGH],
-        samples_per_diagonal=SAMPLES, background=(51, 178, 255),
+        samples_per_diagonal=SAMPLES, background=(51, 178, 255), occupancy_side=8,
     )
     rng = np.random.default_rng(0)
     tensors = [rng.normal(0, 2 if t.shape[0] > 1 else 0.5, t.shape) for t in header.tensors]
@@ -301,7 +305,7 @@ def dictionary_field(ops):
 
 def test_render_camera_uses_the_header():
     header, field = dictionary_field(NumpyOps())
-    view, occupancy, seen = camera(), occupied(5), []
+    view, occupancy, seen = camera(), occupied(5, header.occupancy_shape), []
     picture = render_camera(
         field, occupancy, view, header, chunk=500, on_progress=lambda *done: seen.append(done)
     )
@@ -310,13 +314,16 @@ def test_render_camera_uses_the_header():
     expected = render(field, occupancy, *view.rays(), background=np.array([51, 178, 255]) / 255)
     np.testing.assert_allclose(picture.rgb.reshape(-1, 3), expected[0], atol=1e-5)
     assert seen == [(500, 1200), (1000, 1200), (1200, 1200)]
+    with pytest.raises(UsageError, match="the header says"):
+        render_camera(field, occupied(5, (3, 4, 5)), view, header)
 
 
 def test_backends_agree_on_a_dictionary_field():
     pytest.importorskip("torch")
     header, ours = dictionary_field(NumpyOps())
     theirs = dictionary_field(TorchOps("cpu"))[1]
-    a, b = (render_camera(f, occupied(5), camera(), header) for f in (ours, theirs))
+    occupancy = occupied(5, header.occupancy_shape)
+    a, b = (render_camera(f, occupancy, camera(), header) for f in (ours, theirs))
     assert 0.1 < a.opacity.mean() < 0.9
     difference = render_difference(b.rgb, a.rgb)
     assert difference.conforms and difference.psnr > 90
@@ -346,6 +353,17 @@ def test_tolerance_catches_common_mistakes(mistake):
     elif mistake == "axes":
         wrong = render(Ball(), occupancy.swapaxes(1, 2), *view.rays())[0]
     assert render_difference(wrong[:, None], right[:, None]).conforms == (mistake == "none")
+
+
+def test_text_and_code_name_the_same_limits():
+    text = (Path(__file__).parents[1] / "spec/09-rendering.md").read_text()
+    identifiers = re.findall(r"\*\*R-RND-(\d\d)\*\*", text)
+    assert [int(i) for i in identifiers] == list(range(1, len(identifiers) + 1))
+    rules = dict(zip(identifiers, re.split(r"\*\*R-RND-\d\d\*\*", text)[1:]))
+    assert "smaller than 1e−12" in rules["05"] and march._SMALLEST_DIRECTION == 1e-12
+    assert "`T < 1e−4`" in rules["12"] and march.EARLY_STOP == 1e-4
+    assert "60 dB" in rules["16"] and metrics.RENDER_MIN_PSNR == 60
+    assert "exceed 1/64" in rules["17"] and metrics.RENDER_MAX_ERROR == 1 / 64
 
 
 def test_numpy_rendering_does_not_import_torch():

@@ -28,7 +28,7 @@ class Camera:
     name: str = ""
 
     def rays(self) -> tuple[np.ndarray, np.ndarray]:
-        """Origins and unit directions of all pixels, row by row: two (h*w, 3) float32."""
+        """Origins and unit directions of all pixels, row by row: two (h*w, 3) float32 (R-RND-03)."""
         x, y = np.meshgrid(np.arange(self.width) + 0.5, np.arange(self.height) + 0.5)
         local = np.stack(
             [(x - self.cx) / self.fx, -(y - self.cy) / self.fy, -np.ones_like(x)], axis=-1

@@ -46,8 +46,14 @@ def render_camera(
 ) -> Picture:
     """Render all pixels of `camera` with the values of the sequence header.
 
-    options: as in `render_rays`, by which they are checked.
+    occupancy: bool (z, y, x) of the header's dimensions, or None: all voxels are set.
+    options: as in `render_rays`, by which they are checked; they override the header.
+    Raises UsageError as `render_rays` does.
     """
+    if occupancy is not None and np.shape(occupancy) != header.occupancy_shape:
+        raise UsageError(
+            f"occupancy is {np.shape(occupancy)}, the header says {header.occupancy_shape} (z, y, x)"
+        )
     values = {
         "samples_per_diagonal": header.samples_per_diagonal,
         "background": [channel / 255 for channel in header.background],

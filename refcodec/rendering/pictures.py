@@ -41,6 +41,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     Keeps the suffix, by which writers choose the format. OSError becomes UsageError.
     """
     path = Path(path)
+    if not path.parent.is_dir():
+        raise UsageError(f"can't write {path}: there is no such folder")
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         try:
