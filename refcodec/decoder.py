@@ -443,27 +443,7 @@ class Stream:
             return None
         here = self._file.tell()
         try:
-            size = self._file.seek(0, os.SEEK_END)
-            if size < END_UNIT_SIZE:
-                return None
-            self._file.seek(size - END_UNIT_SIZE)
-            try:
-                end = bytes_reader(self._file.read(), self.file_header, size - END_UNIT_SIZE).read_unit()
-                if end is None or end.type != UnitType.END:
-                    return None
-                offset = syn.END.parse(end.payload, end.payload_offset)[0].index_offset
-                if not offset:
-                    return None
-                self._file.seek(offset)
-                reader = UnitReader(self._file, offset)
-                reader.header = self.file_header
-                unit = reader.read_unit()
-                if unit is None or unit.type != UnitType.INDEX:
-                    return None
-                value, _ = syn.INDEX.parse(unit.payload, unit.payload_offset, payload_size=len(unit.payload))
-            except BitstreamError:
-                return None  # damage shows when the stream is decoded in order
-            return [(e.indexed_frame, e.indexed_type, e.frame_offset) for e in value.entry]
+            return read_index(self._file, self.file_header)
         finally:
             self._file.seek(here)
 
@@ -473,6 +453,30 @@ class Stream:
             return None
         starts = [offset for number, kind, offset in entries if kind == INTRA and number <= wanted.start]
         return starts[-1] if starts else None
+
+
+def read_index(file: BinaryIO, file_header: FileHeader) -> list[tuple[int, int, int]] | None:
+    """The index of a seekable file, found through its end unit (spec 3.3).
+
+    None where there is none, or where it is damaged: decoding in order says how.
+    """
+    try:
+        at = file.seek(0, os.SEEK_END) - END_UNIT_SIZE
+        for expected in (UnitType.END, UnitType.INDEX):
+            if at <= 0:
+                return None
+            file.seek(at)
+            reader = UnitReader(file, at)
+            reader.header = file_header
+            unit = reader.read_unit()
+            if unit is None or unit.type != expected:
+                return None
+            if expected == UnitType.END:
+                at = syn.END.parse(unit.payload, unit.payload_offset)[0].index_offset
+        value, _ = syn.INDEX.parse(unit.payload, unit.payload_offset, payload_size=len(unit.payload))
+    except BitstreamError:
+        return None
+    return [(e.indexed_frame, e.indexed_type, e.frame_offset) for e in value.entry]
 
 
 def open_stream(source: str | Path | BinaryIO, limits: Limits = Limits()) -> Stream:
@@ -532,4 +536,5 @@ def salvage(data: bytes, report: Salvage, limits: Limits = Limits()) -> Iterator
         if frame is not None:
             report.decoded.append(frame.number)
             yield frame
+    known.update(number for number, _, _ in read_index(io.BytesIO(data), decoder.file_header) or ())
     report.lost.extend(sorted(known - set(report.decoded)))
