@@ -1,0 +1,109 @@
+"""The command line: `refcodec COMMAND …`. Commands live in refcodec.commands, loaded on use."""
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+
+import click
+
+from . import __version__
+from .errors import EXIT_DEFECT, EXIT_USAGE, RefcodecError
+
+EXIT_INTERRUPTED = 130
+
+# name: one line of help, so that `refcodec --help` imports no command.
+COMMANDS = {
+    "encode": "Encode a multi-view dataset as an RFV file (needs torch).",
+    "decode": "Decode to tensors, digests or both.",
+    "render": "Render views, videos and comparisons with ground truth.",
+    "inspect": "Show what a file holds, without decoding it.",
+    "validate": "Check files against the specification; report every violation.",
+}
+
+
+class CommandLine(click.Group):
+    """Loads commands on first use; turns every failure into one line and an exit code."""
+
+    debug = False
+
+    def list_commands(self, ctx):
+        return list(COMMANDS)
+
+    def get_command(self, ctx, name):
+        if name not in COMMANDS:
+            return None
+        return importlib.import_module(f"{__package__}.commands.{name}").command
+
+    def format_commands(self, ctx, formatter):
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def main(self, args=None, prog_name=None, **extra):
+        self.debug = False
+        extra["standalone_mode"] = False
+        sys.exit(self._run(lambda: super(CommandLine, self).main(args, prog_name or "refcodec", **extra)))
+
+    def _run(self, call) -> int:
+        try:
+            _utf8_output()
+            code = call()
+            sys.stdout.flush()
+            return code if isinstance(code, int) else 0
+        except BrokenPipeError:
+            # Whoever read the output has had enough. Keep the interpreter from flushing again.
+            sys.stdout = None
+            return EXIT_USAGE
+        except (click.Abort, KeyboardInterrupt):
+            return _fail("interrupted", EXIT_INTERRUPTED)
+        except click.ClickException as e:
+            e.show()
+            return EXIT_USAGE  # click's own 2 would say "not conforming"
+        except RefcodecError as e:
+            return _fail(f"error: {e}", e.exit_code)
+        except MemoryError:
+            return _fail("error: out of memory", EXIT_USAGE)
+        except OSError as e:
+            return _fail(f"error: {e.strerror or e}" + (f": {e.filename}" if e.filename else ""), EXIT_USAGE)
+        except Exception as e:
+            if self.debug:
+                traceback.print_exc()
+            return _fail(f"defect in refcodec {__version__}: {type(e).__name__}: {e} "
+                         "(please report it with the file; --debug shows where)", EXIT_DEFECT)
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"refcodec: {message}", err=True)
+    return code
+
+
+def _utf8_output() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _set_debug(ctx, _, value):
+    if value:
+        ctx.find_root().command.debug = True
+
+
+@click.group(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="refcodec")
+@click.option("--debug", is_flag=True, expose_value=False, callback=_set_debug,
+              help="Show the traceback of a defect in refcodec.")
+def cli():
+    """Reference codec of the Radiance Field Video (RFV) bitstream.
+
+    Exit codes: 0 success, 1 usage or file error, 2 the stream does not conform,
+    3 defect in refcodec, 130 interrupted.
+    """
+
+
+def main() -> None:
+    """Entry point of the `refcodec` program."""
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""What several commands share: arguments, progress, JSON."""
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from ..errors import UsageError
+
+LAST_FRAME = (1 << 32) - 1
+
+
+class FrameRange(click.ParamType):
+    """`7`, `20:40` (40 excluded), `:10`, `20:` -> range of frame numbers."""
+
+    name = "frames"
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, range):
+            return value
+        first, colon, last = value.partition(":")
+        try:
+            if not colon:
+                start = _frame_number(first)
+                return range(start, start + 1)
+            start = _frame_number(first) if first else 0
+            stop = _frame_number(last) if last else LAST_FRAME + 1
+        except ValueError:
+            self.fail(f"{value!r} is not a frame range; write 7, 20:40, :10 or 20:", param, ctx)
+        if stop <= start:
+            self.fail(f"{value!r} is empty: the second number is the first frame left out", param, ctx)
+        return range(start, stop)
+
+
+def _frame_number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= LAST_FRAME):
+        raise ValueError
+    return int(text)
+
+
+def no_frames(wanted: range | None) -> UsageError:
+    """The error for a `--frames` that matches nothing."""
+    if wanted is None:
+        return UsageError("the stream holds no frame")
+    last = "" if wanted.stop > LAST_FRAME else wanted.stop
+    return UsageError(f"the stream holds no frame in {wanted.start}:{last}")
+
+
+def open_input(path: str) -> BinaryIO:
+    """A file, or standard input for `-`."""
+    if path == "-":
+        return sys.stdin.buffer
+    try:
+        file = open(path, "rb")
+    except OSError as e:
+        raise UsageError(f"can't open {path}: {e.strerror}") from None
+    return file
+
+
+def seekable_input(path: str) -> BinaryIO:
+    """As `open_input`; a pipe is read into memory first."""
+    file = open_input(path)
+    return file if file.seekable() else io.BytesIO(file.read())
+
+
+def make_folder(path: str) -> Path:
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise UsageError(f"can't make the folder {path}: {e.strerror}") from None
+    return folder
+
+
+def to_json(value) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def printable(text: str) -> str:
+    """Text from a stream without what could steer a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+@contextlib.contextmanager
+def progress_bar(title: str, total: int | None, quiet: bool = False) -> Iterator[Callable[[float, str], None]]:
+    """`advance(steps, text)` for a bar on standard error; silent when that is no terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda steps, text="": None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+               TextColumn("{task.fields[text]}")]
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=total, text="")
+        yield lambda steps, text="": progress.update(task, advance=steps, text=text)
+
+
+class Throttle:
+    """True at most once in `seconds`."""
+
+    def __init__(self, seconds: float):
+        self.seconds, self.last = seconds, float("-inf")
+
+    def __call__(self) -> bool:
+        now = time.monotonic()
+        if now - self.last < self.seconds:
+            return False
+        self.last = now
+        return True

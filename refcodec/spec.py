@@ -1,0 +1,143 @@
+"""Keeps the generated parts of spec/ equal to the declarations: `python -m refcodec.spec [--check] DIR`.
+
+Also reads the specification as a program: `pseudo_code` assembles the decoder that
+the text contains.
+"""
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from .requirements import ERROR_CODES, REQUIREMENTS
+from .syntax import structures
+from .syntax.declare import Field, Nested, Structure
+from .syntax.headers import Role
+from .syntax.registry import ANCILLARY_UNITS, LEVELS, UnitType
+
+_BLOCK = re.compile(r"<!-- generated: ([\w ]+) -->\n.*?<!-- end generated -->", re.S)
+# Chapter 10 and Annex A hold the constants that chapters 5 to 7 use.
+PSEUDO_CODE_FILES = ("02-notation.md", "10-profiles-levels.md", "annex-a-registries.md", "05-parsing.md",
+                     "06-entropy-decoding.md", "07-reconstruction.md")
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows])
+
+
+def _structure(name: str) -> str:
+    structure: Structure = getattr(structures, name)
+    rows = []
+    for item in structure.items:
+        when = f"if {item.when_text}" if item.when_text else ""
+        if isinstance(item, Nested):
+            times = f"{item.count_text} times" if item.count_text else when
+            rows.append([f"`{item.element}`", "structure", times, f"`{item.structure.name}`, {item.structure.section}.", ""])
+        else:
+            rules = ", ".join(dict.fromkeys(r for r, _ in item.rules))
+            rows.append([f"`{item.element}`", f"`{item.descriptor}`", when, item.text, rules])
+    return f"`{structure.name}`\n\n" + _table(["element", "descriptor", "condition", "meaning", "requirements"], rows)
+
+
+def _errors(_: str) -> str:
+    return _table(["code", "name", "kind", "meaning", "likely cause"],
+                  [[e.code, f"`{e.name}`", e.kind, e.summary, e.cause] for e in ERROR_CODES.values()])
+
+
+def _requirements(_: str) -> str:
+    return _table(["requirement", "code", "section", "text"],
+                  [[f"**{r.id}**", r.code, r.section, r.text] for r in REQUIREMENTS.values()])
+
+
+def _levels(_: str) -> str:
+    return "Table 10-1\n\n" + _table(
+        ["level", "`unit_size`", "`tensor_elements`", "`occupancy_voxels`", "`group_frames`"],
+        [[str(n), str(v.unit_size), str(v.tensor_elements), str(v.occupancy_voxels), str(v.group_frames)]
+         for n, v in LEVELS.items()])
+
+
+_ROLE_TEXT = {
+    Role.DIF_COEFFICIENT: "coefficient grid of a dictionary field",
+    Role.DIF_BASIS: "basis grid `role_index` of a dictionary field",
+    Role.FUSION_WEIGHT: "weights of layer `role_index` of the fusion network",
+    Role.FUSION_BIAS: "biases of the same",
+    Role.RENDER_WEIGHT: "weights of layer `role_index` of the colour network",
+    Role.RENDER_BIAS: "biases of the same",
+}
+
+
+def _roles(_: str) -> str:
+    return _table(["value", "name", "meaning"], [[str(int(r)), f"`{r.name}`", _ROLE_TEXT[r]] for r in Role])
+
+
+_UNIT_STRUCTURE = {
+    UnitType.SEQUENCE_HEADER: structures.SEQUENCE_HEADER, UnitType.GROUP_HEADER: structures.GROUP_HEADER,
+    UnitType.FRAME: structures.FRAME, UnitType.INDEX: structures.INDEX, UnitType.END: structures.END,
+    UnitType.CAMERAS: structures.CAMERAS, UnitType.METADATA: structures.METADATA,
+}
+
+
+def _units(_: str) -> str:
+    return "Table 4-1\n\n" + _table(
+        ["value", "unit", "ancillary", "structure"],
+        [[str(int(t)), t.name.lower().replace("_", " "), str(int(t in ANCILLARY_UNITS)),
+          f"`{s.name}`, {s.section}"] for t, s in _UNIT_STRUCTURE.items()])
+
+
+_GENERATORS = {"structure": _structure, "errors": _errors, "requirements": _requirements,
+               "levels": _levels, "roles": _roles, "units": _units}
+
+
+def fill(text: str) -> str:
+    """The text with every generated block made anew."""
+
+    def block(match: re.Match) -> str:
+        kind, _, argument = match[1].partition(" ")
+        return f"<!-- generated: {match[1]} -->\n{_GENERATORS[kind](argument)}\n<!-- end generated -->"
+
+    return _BLOCK.sub(block, text)
+
+
+def update(folder: Path, check: bool = False) -> list[str]:
+    """Rewrites stale chapters, or only names them."""
+    stale = []
+    for path in sorted(folder.glob("*.md")):
+        old = path.read_text("utf-8")
+        if (new := fill(old)) != old:
+            stale.append(path.name)
+            if not check:
+                path.write_text(new, "utf-8")
+    return stale
+
+
+def pseudo_code(folder: Path) -> str:
+    """The decoder that the specification contains, as Python source.
+
+    Each block keeps its place: line n of chapter m is line n of its own segment,
+    marked by a comment, so that coverage can be read back to the text.
+    """
+    parts = []
+    for name in PSEUDO_CODE_FILES:
+        text = (folder / name).read_text("utf-8")
+        parts += [f"# {name}\n{code}" for code in re.findall(r"^```python\n(.*?)^```", text, re.S | re.M)]
+    return "\n".join(parts)
+
+
+def fields() -> list[Field]:
+    """Every declared syntax element."""
+    found = [v for v in vars(structures).values() if isinstance(v, Structure)]
+    return [item for s in found for item in s.items if isinstance(item, Field)]
+
+
+def main() -> int:
+    arguments = [a for a in sys.argv[1:] if a != "--check"]
+    check = "--check" in sys.argv
+    stale = update(Path(arguments[0] if arguments else "spec"), check)
+    for name in stale:
+        print(("stale: " if check else "updated: ") + name)
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
