@@ -1,0 +1,113 @@
+"""`refcodec decode`."""
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+
+import click
+
+from ..errors import EXIT_NOT_CONFORMING, BitstreamError, UsageError
+from .common import FrameRange, make_folder, no_frames, open_input, progress_bar, to_json
+
+
+@click.command("decode")
+@click.argument("file")
+@click.argument("out")
+@click.option("--frames", type=FrameRange(), help="Frame numbers: 7, 20:40 (40 excluded), :10, 20:.")
+@click.option("--format", "kind", type=click.Choice(["npz", "safetensors"]), default="npz", show_default=True,
+              help="How tensors are stored.")
+@click.option("--digests-only", is_flag=True, help="Write the digest list only; OUT is its name, - for standard output.")
+@click.option("--salvage", "salvaging", is_flag=True,
+              help="Decode every intact group of a damaged file and say what was lost.")
+@click.option("--limit-elements", type=click.IntRange(1), help="Refuse sequences of more tensor elements.")
+@click.option("--quiet", is_flag=True, help="No progress, no summary.")
+def command(file, out, frames, kind, digests_only, salvaging, limit_elements, quiet):
+    """Decode FILE (- for a pipe) into the folder OUT.
+
+    Writes frame_NNNNNN.npz (the reconstructed int32 tensors and the occupancy) for
+    every frame, digests.txt and sequence.json. Exit code 2 when FILE does not conform
+    or something was lost.
+    """
+    from .. import decoder as d
+    from ..export import (
+        DigestList, camera_entry, frame_entry, frame_writer, salvage_dict, write_sequence, write_text,
+    )
+    from ..inspection import inspect
+
+    if out == "-" and not digests_only:
+        raise UsageError("tensors can't be written to standard output; use --digests-only or a folder")
+    limits = d.Limits(tensor_elements=limit_elements)
+    save = None if digests_only else frame_writer(kind)
+    source, lost = open_input(file), d.Salvage()
+    folder = None if digests_only else make_folder(out)
+
+    with contextlib.ExitStack() as stack:
+        if out != "-":
+            target = folder / "digests.txt" if folder else out
+            listing = stack.enter_context(_text_file(target))
+        else:
+            listing = sys.stdout
+        digests, entries, error = DigestList(listing), [], None
+        advance = stack.enter_context(progress_bar("decoding", None, quiet))
+        header, cameras, metadata = None, [], {}
+        try:
+            if salvaging:
+                data = source.read()
+                found = inspect(io.BytesIO(data))  # what comes before the first damage
+                cameras, metadata = found.cameras, found.metadata
+                decoded = d.salvage(data, lost, limits)
+            else:
+                stream = d.open_stream(source, limits)
+                header, metadata = stream.header, stream.metadata
+                cameras = [camera_entry(c) for c in stream.cameras]
+                decoded = stream.frames(frames)
+            for frame in decoded:
+                if frames is not None and frame.number not in frames:
+                    continue  # salvage hands out all that it finds
+                digests.add(frame)
+                header = frame.header
+                name = save(folder, frame).name if save else None
+                entries.append(frame_entry(frame, name))
+                advance(1, f"frame {frame.number}")
+        except BitstreamError as e:
+            error = e
+        first = error or (lost.errors[0] if lost.errors else None)
+        if not entries and first is None:
+            raise no_frames(frames)
+        digests.end(first)
+        if folder and header is not None:
+            write_sequence(folder / "sequence.json", header, cameras, metadata, entries)
+        if folder and salvaging:
+            write_text(folder / "salvage.json", to_json(salvage_dict(lost)) + "\n")
+
+    if error is not None:
+        raise error
+    if lost.errors or lost.lost:
+        for e in lost.errors:
+            click.echo(f"refcodec: damage: {e}", err=True)
+        click.echo(f"refcodec: decoded {len(entries)} frames; lost: {_ranges(lost.lost) or 'no frame'}", err=True)
+        return EXIT_NOT_CONFORMING
+    if not quiet and out != "-":
+        click.echo(f"{len(entries)} frames decoded to {out}", err=True)
+    return 0
+
+
+@contextlib.contextmanager
+def _text_file(path):
+    """A text file that appears under its name when the block succeeds."""
+    from ..rendering.pictures import replacing
+
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
+        yield file
+
+
+def _ranges(numbers: list[int]) -> str:
+    """3, 5-8, 12"""
+    parts: list[list[int]] = []
+    for n in numbers:
+        if parts and n == parts[-1][1] + 1:
+            parts[-1][1] = n
+        else:
+            parts.append([n, n])
+    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in parts)

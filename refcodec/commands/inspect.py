@@ -1,0 +1,207 @@
+"""`refcodec inspect`."""
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+
+import click
+
+from ..errors import EXIT_NOT_CONFORMING, RefcodecError, UsageError
+from ..inspection import Report, elements, error_dict, hex_lines, inspect, tool_dict
+from .common import open_input, printable, to_json
+
+_BAR = 40
+
+
+@click.command("inspect")
+@click.argument("file")
+@click.option("--tree", is_flag=True, help="Every syntax element: offset, length, value, descriptor, section.")
+@click.option("--hex", "hexadecimal", is_flag=True, help="The tree with the raw bytes of every element.")
+@click.option("--unit", "units", type=click.IntRange(0), multiple=True,
+              help="Only this unit in the tree (0 is the file header). Repeatable.")
+@click.option("--frame", "frames", type=click.IntRange(0), multiple=True,
+              help="Only the unit of this frame in the tree. Repeatable.")
+@click.option("--symbols", is_flag=True,
+              help="Count coded symbols (reads the occupancy): bits per symbol, not only per element.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable (schemas/inspect.schema.json).")
+def command(file, tree, hexadecimal, units, frames, symbols, as_json):
+    """Show what FILE (- for a pipe) holds. Nothing but headers is decoded.
+
+    A damaged file is shown up to the damage; the exit code is then 2.
+    """
+    lines: list[str] = []
+    trees: list[dict] = []
+    view_tree = tree or hexadecimal or bool(units) or bool(frames)
+
+    def on_unit(number, unit, trace):
+        chosen = not (units or frames) or number in units
+        if frames and unit is not None:
+            chosen = chosen or any(s.path == "frame.frame_number" and s.value in frames for s in trace.spans)
+        if chosen:
+            if as_json:
+                trees.append(_tree_dict(number, unit, trace, hexadecimal))
+            else:
+                lines.extend(_tree(number, unit, trace, hexadecimal))
+
+    try:
+        source = open_input(file) if file == "-" else file
+        report = inspect(source, symbols=symbols, on_unit=on_unit if view_tree else None)
+        report.path = os.fspath(file)
+    except RefcodecError as e:
+        if not as_json:
+            raise
+        click.echo(to_json(dict(**tool_dict(), file=dict(path=file, bytes=None), failure=str(e))))
+        return e.exit_code
+    if view_tree and not lines and not trees and report.error is None:
+        raise UsageError("the stream has no such unit or frame")
+    if as_json:
+        click.echo(to_json(report.to_dict() | ({"elements": trees} if view_tree else {})))
+    else:
+        click.echo("\n".join(lines if view_tree else _summary(report)))
+        if report.error is not None:
+            click.echo(f"refcodec: error: {report.error}", err=True)
+    return EXIT_NOT_CONFORMING if report.error else 0
+
+
+def _table(rows: Sequence[Sequence[object]], indent: str = "  ") -> list[str]:
+    """Aligned columns, the first row being the heading; numbers to the right."""
+    text = [["" if v is None else str(v) for v in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*text)]
+    right = [all(_number(row[i]) for row in text[1:]) for i in range(len(widths))]
+    return [(indent + "  ".join(v.rjust(w) if r else v.ljust(w) for v, w, r in zip(row, widths, right))).rstrip()
+            for row in text]
+
+
+def _number(text: str) -> bool:
+    return not text or text.replace(",", "").replace(".", "").replace("-", "").isdigit()
+
+
+def _summary(r: Report) -> list[str]:
+    size = f"{r.size:,} bytes" if r.size is not None else "size unknown"
+    out = [f"{printable(r.path)}: {size}"]
+    if r.file_header:
+        version = "{}.{}".format(*r.file_header.version)
+        needed = f", level {r.needed_level} would do" if r.needed_level and r.needed_level < r.file_header.level else ""
+        out.append(f"RFV {version}, profile {r.file_header.profile}, level {r.file_header.level}{needed}")
+    if r.header:
+        out += _sequence(r)
+    if r.frames:
+        out += _frames(r)
+        out += _components(r)
+    out += ["", f"Units ({len(r.units)})"]
+    out += _table([("unit", "offset", "bytes", "type", ""),
+                   *((u["number"], u["offset"], u["bytes"], u["label"],
+                      "" if u["known"] else "unknown, ancillary") for u in r.units)])
+    if r.index:
+        out += ["", f"Index: {len(r.index['entries'])} entries at byte {r.index['offset']}"]
+    elif r.complete:
+        out += ["", "Index: none"]
+    for camera in r.cameras:
+        if camera is r.cameras[0]:
+            out += ["", f"Cameras ({len(r.cameras)})"]
+        fx, fy = camera["focal"]
+        at = ", ".join(f"{row[3]:.3f}" for row in camera["camera_to_world"])
+        out.append(f"  {printable(camera['name']) or '-'}: {camera['width']}x{camera['height']}, "
+                   f"focal {fx:.1f} {fy:.1f}, at ({at})")
+    if r.metadata:
+        out += ["", "Metadata"] + [f"  {key}: {printable(value)}" for key, value in r.metadata.items()]
+    return out
+
+
+def _sequence(r: Report) -> list[str]:
+    h, (low, high) = r.header, r.header.box
+    box = " to ".join("({})".format(", ".join(f"{v:.4g}" for v in corner)) for corner in (low, high))
+    occupancy = "x".join(map(str, h.occupancy_dims)) if h.has_occupancy else "none"
+    elements_total = sum(t.size for t in h.tensors)
+    out = ["", f"Sequence: {h.representation.name.lower()}, box {box}",
+           f"  occupancy {occupancy}, {h.samples_per_diagonal} samples per diagonal, background "
+           f"#{bytes(h.background).hex()}, {h.ticks_per_second} ticks/s, digests {'yes' if h.digest_type else 'no'}",
+           "", f"Tensors ({len(h.tensors)}; {elements_total:,} elements, "
+               f"{4 * elements_total / 1e6:.2f} MB reconstructed)"]
+    from ..inspection import tensor_label
+
+    return out + _table([("id", "tensor", "shape c,z,y,x", "elements", "mapping", "alignment", "frequency"), *(
+        (i, tensor_label(t), "x".join(map(str, t.shape)), t.size, t.mapping.name.lower(),
+         t.alignment.name.lower(), f"{t.frequency / 65536:.3f}" if t.frequency else "")
+        for i, t in enumerate(h.tensors))])
+
+
+def _frames(r: Report) -> list[str]:
+    infos = r.header.tensors
+    parts = [f.components(infos) for f in r.frames]
+    names = list(dict.fromkeys(name for p in parts for name in p))
+    names.sort(key=lambda n: n == "framing")  # last; otherwise the order of the file
+    exact = all(t.symbols is not None for f in r.frames for t in f.tensors)
+    unit = "bits/sym" if exact else "bits/elem"
+    rows = [("frame", "", "time", "bytes", *(n.replace("dif_", "").replace("[", "").replace("]", "")
+                                             for n in names), unit)]
+    for f, p in zip(r.frames, parts):
+        count = sum(t.symbols if exact else t.elements for t in f.tensors)
+        bits = 8 * sum(t.bytes for t in f.tensors) / count if count else 0
+        rows.append((f.number, f.type, f"{f.seconds:.3f}", f.bytes, *(p.get(n, "") for n in names), f"{bits:.3f}"))
+    for kind, t in r.by_type().items():
+        mean = t["mean_components"]
+        rows.append(("mean", kind, "", round(t["mean_bytes"]), *(round(mean[n]) if n in mean else "" for n in names), ""))
+    seconds = r.frames[-1].seconds - r.frames[0].seconds
+    title = f"Frames ({len(r.frames)} in {len(r.groups)} groups, {seconds:.3f} s)"
+    hint = "" if exact else "; bits per element of the tensors, --symbols for coded symbols"
+    return ["", title + ": bytes by component" + hint] + _table(rows)
+
+
+def _components(r: Report) -> list[str]:
+    totals = r.components()
+    total = sum(totals.values())
+    width, longest = max(map(len, totals)), max(totals.values())
+    out = ["", f"Bytes by component ({total:,} in all)"]
+    for name, size in sorted(totals.items(), key=lambda item: -item[1]):
+        bar = "█" * max(1, round(_BAR * size / longest)) if size else ""
+        out.append(f"  {name.ljust(width)}  {size:>12,}  {100 * size / total:5.1f} %  {bar}")
+    return out
+
+
+def _tree(number, unit, trace, hexadecimal: bool) -> list[str]:
+    if unit is None:
+        out = ["unit 0: file_header, at byte 0, 16 bytes"]
+    else:
+        out = [f"unit {number}: {unit.label}, at byte {unit.offset}, {unit.size} bytes"]
+    rows = [("offset", "length", *(["bytes"] if hexadecimal else []), "element", "value", "type", "section")]
+    for span, data in elements(unit, trace):
+        row = [span.offset, span.length, span.path, _value(span.value), span.descriptor, span.section]
+        if not hexadecimal:
+            rows.append(row)
+            continue
+        first, *more = hex_lines(data)
+        rows.append([*row[:2], first, *row[2:]])
+        rows += [["", "", line, "", "", "", ""] for line in more]
+    return out + _table(rows)
+
+
+def _tree_dict(number, unit, trace, hexadecimal: bool) -> dict:
+    """A unit's elements for JSON; bytes as hexadecimal text."""
+    rows = [dict(path=span.path, offset=span.offset, length=span.length, value=_json_value(span.value),
+                 descriptor=span.descriptor, section=span.section, **({"hex": data.hex()} if hexadecimal else {}))
+            for span, data in elements(unit, trace)]
+    return dict(unit=number, elements=rows)
+
+
+def _json_value(value):
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, tuple):
+        return [_json_value(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no such numbers
+    return value
+
+
+def _value(value) -> str:
+    """A value on a line: numbers, short lists, text or the beginning of the bytes."""
+    if isinstance(value, bytes):
+        if value and value.isascii() and value.decode().isprintable():
+            return repr(value[:40].decode()) + ("…" if len(value) > 40 else "")
+        return value[:12].hex(" ") + ("…" if len(value) > 12 else "")
+    if isinstance(value, tuple):
+        shown = ", ".join(map(_value, value[:8]))
+        return f"({shown}, … {len(value)} values)" if len(value) > 8 else f"({shown})"
+    return f"{value:.7g}" if isinstance(value, float) else str(value)

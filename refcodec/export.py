@@ -1,0 +1,115 @@
+"""Decoded frames as files: tensors, digest lists, the sequence's description (docs/cli.md).
+
+The digest list is what any decoder writes to be judged by the conformance suite.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from .decoder import INTRA, Frame, Salvage
+from .entropy.occupancy import pack
+from .errors import BitstreamError, UsageError
+from .inspection import camera_dict, error_dict, header_dict
+from .rendering.cameras import Camera
+from .rendering.pictures import replacing
+from .syntax.headers import SequenceHeader
+from .tensors.reconstruction import tensor_digest
+
+DIGEST_LIST = "rfv-digests 1"
+
+
+class DigestList:
+    """Writes a digest list line by line, frame by frame (docs/cli.md, "Digest list")."""
+
+    def __init__(self, out: TextIO):
+        self.out, self.frames = out, 0
+        self._line(DIGEST_LIST)
+
+    def _line(self, *words) -> None:
+        self.out.write(" ".join(map(str, words)) + "\n")
+
+    def add(self, frame: Frame) -> None:
+        self._line("frame", frame.number, "I" if frame.type == INTRA else "P", frame.time_stamp)
+        self._line("occupancy", "-" if frame.occupancy is None
+                   else hashlib.sha256(pack(frame.occupancy)).hexdigest())
+        for i, tensor in enumerate(frame.tensors):
+            self._line("tensor", i, tensor_digest(tensor))
+        self.frames += 1
+
+    def end(self, error: BitstreamError | None = None) -> None:
+        """The last line: the number of frames, or the error that ended decoding."""
+        if error is None:
+            self._line("end", self.frames)
+        else:
+            self._line("error", error.code, error.requirement or "-")
+
+
+def frame_arrays(frame: Frame) -> dict[str, np.ndarray]:
+    """`occupancy` (bool, when coded) and `tensor_00`, `tensor_01`, … (int32), as `Frame` has them."""
+    arrays = {f"tensor_{i:02d}": np.ascontiguousarray(t) for i, t in enumerate(frame.tensors)}
+    if frame.occupancy is not None:
+        arrays["occupancy"] = np.ascontiguousarray(frame.occupancy)
+    return arrays
+
+
+def frame_writer(kind: str) -> Callable[[Path, Frame], Path]:
+    """The function that writes a frame into a folder as `npz` or `safetensors`; it returns the path.
+
+    Raises UsageError where the safetensors library is missing.
+    """
+    if kind == "safetensors":
+        try:
+            from safetensors.numpy import save_file
+        except ImportError:
+            raise UsageError("--format safetensors needs the library: pip install safetensors") from None
+
+        def save(path, frame):
+            save_file(frame_arrays(frame), path, {"frame": str(frame.number)})
+    else:
+        def save(path, frame):
+            np.savez(path, **frame_arrays(frame))
+
+    def write(folder: Path, frame: Frame) -> Path:
+        target = folder / f"frame_{frame.number:06d}.{kind}"
+        with replacing(target) as temporary:
+            save(temporary, frame)
+        return target
+
+    return write
+
+
+def write_text(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_sequence(path: Path, header: SequenceHeader, cameras: list[dict], metadata: dict[str, str],
+                   frames: list[dict]) -> None:
+    """`sequence.json`: what the tensors mean.
+
+    cameras: `camera_entry` of each camera. frames: `frame_entry` of each frame written.
+    """
+    write_text(path, json.dumps(
+        dict(sequence=header_dict(header), cameras=cameras, metadata=metadata, frames=frames),
+        indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def camera_entry(c: Camera) -> dict:
+    return camera_dict(c.name, c.width, c.height, (c.fx, c.fy), (c.cx, c.cy),
+                       np.asarray(c.camera_to_world)[:3].reshape(-1).tolist())
+
+
+def frame_entry(frame: Frame, file: str | None) -> dict:
+    return dict(number=frame.number, type="I" if frame.type == INTRA else "P", time_stamp=frame.time_stamp,
+                seconds=frame.seconds, file=file)
+
+
+def salvage_dict(report: Salvage) -> dict:
+    """`salvage.json`."""
+    return dict(decoded=report.decoded, lost=report.lost, errors=[error_dict(e) for e in report.errors])

@@ -1,0 +1,431 @@
+"""What a file holds, read from its headers: no entropy decoding, no numpy (unless symbols are counted).
+
+`inspect` walks the units of a stream up to the first damage and returns a `Report`;
+`elements` and `hex_lines` serve the tree and hex views of the command line.
+"""
+from __future__ import annotations
+
+import io
+import math
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import BitstreamError, UsageError
+from .syntax import structures as syn
+from .syntax.declare import Span, Trace
+from .syntax.headers import Mapping, Role, SequenceHeader
+from .syntax.registry import LEVELS, UnitType
+from .syntax.units import FILE_HEADER_SIZE, FileHeader, Unit, UnitReader
+
+SCHEMA = "inspect.schema.json"
+STRUCTURES = {
+    UnitType.SEQUENCE_HEADER: syn.SEQUENCE_HEADER,
+    UnitType.GROUP_HEADER: syn.GROUP_HEADER,
+    UnitType.FRAME: syn.FRAME,
+    UnitType.INDEX: syn.INDEX,
+    UnitType.END: syn.END,
+    UnitType.CAMERAS: syn.CAMERAS,
+    UnitType.METADATA: syn.METADATA,
+}
+_NETWORK_ROLES = {Role.FUSION_WEIGHT, Role.FUSION_BIAS, Role.RENDER_WEIGHT, Role.RENDER_BIAS}
+
+
+@dataclass(slots=True)
+class CodedTensor:
+    """One tensor of a frame. bytes: entropy-coded words. symbols: None unless counted."""
+
+    id: int
+    label: str
+    prediction: int
+    significance: int
+    model: int
+    step: float
+    bytes: int
+    elements: int
+    symbols: int | None
+
+    @property
+    def bits_per_element(self) -> float:
+        return 8 * self.bytes / self.elements
+
+    @property
+    def bits_per_symbol(self) -> float | None:
+        return 8 * self.bytes / self.symbols if self.symbols else None
+
+    def to_dict(self) -> dict:
+        return dict(id=self.id, label=self.label, prediction=self.prediction, significance=self.significance,
+                    model=self.model, step=self.step, bytes=self.bytes, elements=self.elements,
+                    symbols=self.symbols, bits_per_element=self.bits_per_element,
+                    bits_per_symbol=self.bits_per_symbol)
+
+
+@dataclass(slots=True)
+class FrameEntry:
+    """One frame unit. bytes: the whole unit; framing: what belongs to no other component."""
+
+    number: int
+    type: str
+    time_stamp: int
+    seconds: float
+    unit: int
+    offset: int
+    bytes: int
+    occupancy_mode: int
+    occupancy: int
+    models: int
+    steps: int
+    tensors: list[CodedTensor]
+    digest: str | None
+
+    @property
+    def framing(self) -> int:
+        return self.bytes - self.occupancy - self.models - self.steps - sum(t.bytes for t in self.tensors)
+
+    def components(self, infos) -> dict[str, int]:
+        """Bytes by component, in the order of the file; the networks' tensors as one."""
+        parts = {"occupancy": self.occupancy, "entropy models": self.models, "steps": self.steps}
+        for t in self.tensors:
+            name = "networks" if infos[t.id].role in _NETWORK_ROLES else t.label
+            parts[name] = parts.get(name, 0) + t.bytes
+        parts["framing"] = self.framing
+        return parts
+
+    def to_dict(self) -> dict:
+        return dict(number=self.number, type=self.type, time_stamp=self.time_stamp, seconds=self.seconds,
+                    unit=self.unit, offset=self.offset, bytes=self.bytes, occupancy_mode=self.occupancy_mode,
+                    components=dict(occupancy=self.occupancy, models=self.models, steps=self.steps,
+                                    tensors=sum(t.bytes for t in self.tensors), framing=self.framing),
+                    digest=self.digest, tensors=[t.to_dict() for t in self.tensors])
+
+
+@dataclass(slots=True)
+class Report:
+    """Everything that `inspect` found, up to `error` (None for an undamaged stream)."""
+
+    path: str
+    size: int | None
+    file_header: FileHeader | None = None
+    header: SequenceHeader | None = None
+    cameras: list[dict] = field(default_factory=list)
+    metadata: dict[str, str] = field(default_factory=dict)
+    units: list[dict] = field(default_factory=list)
+    groups: list[dict] = field(default_factory=list)
+    frames: list[FrameEntry] = field(default_factory=list)
+    index: dict | None = None
+    complete: bool = False
+    needed_level: int | None = None
+    error: BitstreamError | None = None
+
+    def components(self) -> dict[str, int]:
+        """Bytes by component over the whole stream; they add up to what was read."""
+        totals: dict[str, int] = {}
+        for frame in self.frames:
+            for name, size in frame.components(self.header.tensors).items():
+                totals[name] = totals.get(name, 0) + size
+        named = {"sequence_header": "headers", "group_header": "headers", "cameras": "cameras and metadata",
+                 "metadata": "cameras and metadata", "index": "index and end", "end": "index and end"}
+        if self.file_header:
+            totals["headers"] = FILE_HEADER_SIZE
+        for unit in self.units:
+            if unit["type"] != UnitType.FRAME:
+                name = named.get(unit["label"], "unknown units")
+                totals[name] = totals.get(name, 0) + unit["bytes"]
+        return totals
+
+    def by_type(self) -> dict[str, dict]:
+        """For `I` and `P`: number of frames, bytes, mean bytes, mean bytes by component."""
+        result = {}
+        for kind in "IP":
+            frames = [f for f in self.frames if f.type == kind]
+            if not frames:
+                continue
+            sums: dict[str, int] = {}
+            for frame in frames:
+                for name, size in frame.components(self.header.tensors).items():
+                    sums[name] = sums.get(name, 0) + size
+            total = sum(f.bytes for f in frames)
+            result[kind] = dict(frames=len(frames), bytes=total, mean_bytes=total / len(frames),
+                                mean_components={n: s / len(frames) for n, s in sums.items()})
+        return result
+
+    def to_dict(self) -> dict:
+        """The JSON report, as `schemas/inspect.schema.json` describes it."""
+        return dict(
+            **tool_dict(),
+            file=dict(path=self.path, bytes=self.size),
+            stream=self.file_header and dict(
+                version="{}.{}".format(*self.file_header.version), profile=self.file_header.profile,
+                level=self.file_header.level, needed_level=self.needed_level),
+            sequence=self.header and header_dict(self.header),
+            cameras=self.cameras, metadata=self.metadata, units=self.units, groups=self.groups,
+            frames=[f.to_dict() for f in self.frames], index=self.index,
+            totals=dict(frames=len(self.frames), components=self.components(), by_type=self.by_type()),
+            complete=self.complete, error=self.error and error_dict(self.error))
+
+
+def tool_dict() -> dict:
+    """What every JSON report begins with: tool and specification, with versions."""
+    from . import __version__
+
+    return dict(tool=dict(name="refcodec", version=__version__),
+                specification=dict(name="RFV", version="{}.{}".format(*syn.VERSION)))
+
+
+def error_dict(e: BitstreamError) -> dict:
+    return dict(code=e.code, name=e.name, kind=e.kind, requirement=e.requirement, section=e.section,
+                offset=e.offset, element=e.element, message=e.detail)
+
+
+def tensor_label(info) -> str:
+    return f"{info.role.name.lower()}[{info.index}]"
+
+
+def header_dict(h: SequenceHeader) -> dict:
+    """A sequence header for JSON."""
+    low, high = h.box
+    p = h.parameters
+    return dict(
+        representation=h.representation.name.lower(), ticks_per_second=h.ticks_per_second,
+        box=dict(min=list(low), max=list(high)), occupancy_dims=list(h.occupancy_dims),
+        samples_per_diagonal=h.samples_per_diagonal, background=list(h.background), digest_type=h.digest_type,
+        parameters=dict(density_shift=p.density_shift, density_scale=p.density_scale,
+                        feature_frequencies=p.feature_frequencies, direction_frequencies=p.direction_frequencies),
+        tensors=[dict(id=i, label=tensor_label(t), role=t.role.name.lower(), role_index=t.index,
+                      shape=list(t.shape), frac_bits=t.frac_bits, mapping=t.mapping.name.lower(),
+                      alignment=t.alignment.name.lower(), frequency=t.frequency / 65536)
+                 for i, t in enumerate(h.tensors)])
+
+
+def camera_dict(name: str, width: int, height: int, focal, centre, pose) -> dict:
+    """A camera for JSON; pose: 12 numbers, row by row."""
+    return dict(name=name, width=width, height=height, focal=list(focal), centre=list(centre),
+                camera_to_world=[list(pose[i : i + 4]) for i in (0, 4, 8)])
+
+
+def inspect(source: str | os.PathLike | BinaryIO, *, symbols: bool = False,
+            on_unit=None) -> Report:
+    """Reads the headers of a stream, front to back; stops at the first damage.
+
+    source: path or binary stream (a pipe will do). symbols: decompress the occupancy
+    and count the coded symbols of every tensor, for bits per symbol (imports numpy).
+    on_unit: called with (number, Unit, Trace) for every unit, unit 0 being the file
+    header (Unit None). Violations are not raised but end the report as its `error`.
+    Raises UsageError for a file that can't be read.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        try:
+            with open(source, "rb") as file:
+                return _Inspector(file, str(source), Path(source).stat().st_size, symbols, on_unit).run()
+        except OSError as e:
+            raise UsageError(f"can't read {source}: {e.strerror}") from None
+    return _Inspector(source, "-", None, symbols, on_unit).run()
+
+
+class _Inspector:
+    def __init__(self, file: BinaryIO, path: str, size: int | None, symbols: bool, on_unit):
+        self.report = Report(path, size)
+        self.reader = UnitReader(file)
+        self.on_unit = on_unit or (lambda number, unit, trace: None)
+        self.symbols = None
+        if symbols:
+            from .tensors.state import FrameState
+
+            self.symbols = FrameState
+
+    def run(self) -> Report:
+        report = self.report
+        try:
+            report.file_header = self.reader.read_file_header()
+            self.on_unit(0, None, self.reader.header_trace)
+            for unit in self.reader.units():
+                self._unit(unit)
+                if unit.type == UnitType.END:
+                    report.complete = True
+                    if self.reader.stream.read(1):
+                        raise BitstreamError("R-FILE-07", self.reader.offset, "file")
+                    break
+            else:
+                raise BitstreamError("R-FILE-06", self.reader.offset, "unit_header", "There is no end unit.")
+        except BitstreamError as e:
+            report.error = e
+        if report.size is None:
+            report.size = self.reader.offset if report.error is None else None
+        if report.header:
+            report.needed_level = needed_level(report)
+        return report
+
+    def _unit(self, unit: Unit) -> None:
+        report, number = self.report, len(self.report.units) + 1
+        report.units.append(dict(number=number, offset=unit.offset, type=int(unit.type), label=unit.label,
+                                 bytes=unit.size, ancillary=bool(unit.flags & 1), known=unit.known))
+        if not unit.known:
+            self.on_unit(number, unit, Trace(unit.payload_offset))
+            return
+        if report.header is None and unit.type != UnitType.SEQUENCE_HEADER:
+            raise BitstreamError("R-UNIT-08", unit.offset, "unit_header.unit_type",
+                                 f"The first unit is {unit.label}, not a sequence header.")
+        try:
+            value, trace = parse_unit(unit, report.file_header, report.header)
+        except BitstreamError:
+            self.on_unit(number, unit, partial_trace(unit, report.file_header, report.header))
+            raise
+        self.on_unit(number, unit, trace)
+        getattr(self, "_" + unit.label)(value, trace, unit, number)
+
+    def _sequence_header(self, value, trace, unit, number) -> None:
+        if self.report.header is None:
+            self.report.header = SequenceHeader.from_syntax(value)
+            if self.symbols:
+                self.symbols = self._safe_state()
+
+    def _safe_state(self):
+        """State for counting symbols, unless the header asks for more than its level allows."""
+        header, bounds = self.report.header, self.report.file_header.bounds
+        x, y, z = header.occupancy_dims
+        if sum(t.size for t in header.tensors) > bounds.tensor_elements or x * y * z > bounds.occupancy_voxels:
+            return None
+        return self.symbols(header)
+
+    def _cameras(self, value, trace, unit, number) -> None:
+        self.report.cameras = [
+            camera_dict(c.camera_name.decode(), c.camera_width, c.camera_height, c.focal, c.centre,
+                        c.camera_to_world) for c in value.camera]
+
+    def _metadata(self, value, trace, unit, number) -> None:
+        self.report.metadata.update((e.key.decode(), e.value.decode()) for e in value.entry)
+
+    def _group_header(self, value, trace, unit, number) -> None:
+        self.report.groups.append(dict(unit=number, offset=unit.offset, first_frame=value.first_frame_number,
+                                       frame_count=value.frame_count))
+
+    def _index(self, value, trace, unit, number) -> None:
+        self.report.index = dict(unit=number, offset=unit.offset, entries=[
+            dict(frame=e.indexed_frame, type=frame_type(e.indexed_type), offset=e.frame_offset)
+            for e in value.entry])
+
+    def _end(self, value, trace, unit, number) -> None:
+        pass
+
+    def _frame(self, value, trace, unit, number) -> None:
+        header, infos = self.report.header, self.report.header.tensors
+        occupied = bool(self.symbols) and self._occupancy(value)
+        tensors = []
+        for i, t in enumerate(value.tensor):
+            if t.tensor_id >= len(infos):
+                path = f"frame.tensor[{i}].tensor_id"
+                raise BitstreamError("R-FRM-06", trace.offset(path), path, f"It is {t.tensor_id}.")
+            info = infos[t.tensor_id]
+            count = None
+            if not t.significance:
+                count = info.size
+            elif occupied and info.mapping != Mapping.NONE:
+                count = int(self.symbols.mask(t.tensor_id, 1).sum()) * info.shape[0]
+            step = math.ldexp(t.step_mantissa, t.step_exponent - info.frac_bits)
+            tensors.append(CodedTensor(t.tensor_id, tensor_label(info), t.prediction, t.significance,
+                                       t.model_ref, step, len(t.words), info.size, count))
+        models = sum(s.length for s in trace.spans if s.path.startswith("frame.model["))
+        steps = sum(s.length for s in trace.spans if s.path.endswith((".step_mantissa", ".step_exponent")))
+        self.report.frames.append(FrameEntry(
+            value.frame_number, frame_type(value.frame_type), value.time_stamp,
+            value.time_stamp / header.ticks_per_second, number, unit.offset, unit.size, value.occupancy_mode,
+            len(value.occupancy_data), models, steps, tensors, value.frame_digest and value.frame_digest.hex()))
+
+    def _occupancy(self, value) -> bool:
+        """Brings the state's occupancy up to date; False when the data don't allow it."""
+        from .entropy.occupancy import OccupancyError, decompress, unpack
+
+        header, state = self.report.header, self.symbols
+        if value.occupancy_mode and header.has_occupancy:
+            z, y, x = header.occupancy_shape
+            try:
+                bits = unpack(decompress(value.occupancy_data, (x * y * z + 7) // 8), header.occupancy_shape)
+            except OccupancyError:
+                state.set_occupancy(None)
+                return False
+            if value.occupancy_mode == 2:
+                if state.occupancy is None:
+                    return False
+                bits = bits ^ state.occupancy
+            state.set_occupancy(bits)
+        return state.occupancy is not None
+
+
+def frame_type(value: int) -> str:
+    return {1: "I", 2: "P"}.get(value, str(value))
+
+
+def _params(unit: Unit, file_header: FileHeader, header: SequenceHeader | None) -> dict:
+    return dict(level=file_header.bounds, header=header, payload_size=len(unit.payload))
+
+
+def parse_unit(unit: Unit, file_header: FileHeader, header: SequenceHeader | None):
+    """(parsed structure, Trace) of a unit of known type. Raises BitstreamError."""
+    return STRUCTURES[unit.type].parse(unit.payload, unit.payload_offset, **_params(unit, file_header, header))
+
+
+def partial_trace(unit: Unit, file_header: FileHeader, header: SequenceHeader | None) -> Trace:
+    """The elements of a unit up to the one that breaks it."""
+    structure = STRUCTURES[unit.type]
+    trace = Trace(unit.payload_offset, [structure.name])
+    try:
+        structure.construct.parse_stream(io.BytesIO(unit.payload), trace=trace, **_params(unit, file_header, header))
+    except BitstreamError:
+        pass
+    return trace
+
+
+def needed_level(report: Report) -> int | None:
+    """The lowest level whose bounds (spec Table 10-1) hold what was read; None when none does."""
+    x, y, z = report.header.occupancy_dims
+    need = (max(u["bytes"] for u in report.units) - 10, sum(t.size for t in report.header.tensors),
+            x * y * z, max((g["frame_count"] for g in report.groups), default=0))
+    for number, level in sorted(LEVELS.items()):
+        if all(n <= bound for n, bound in zip(
+                need, (level.unit_size, level.tensor_elements, level.occupancy_voxels, level.group_frames))):
+            return number
+    return None
+
+
+def elements(unit: Unit | None, trace: Trace) -> Iterator[tuple[Span, bytes]]:
+    """Every syntax element of a unit, header and checksum included, with its bytes in the stream.
+
+    unit None: the file header.
+    """
+    if unit is None:
+        data = b"".join(_file_header_bytes(trace))
+        for span in trace.spans:
+            yield span, data[span.offset : span.offset + span.length]
+        return
+    head = struct.pack("<BBI", unit.type, unit.flags, len(unit.payload))
+    _, head_trace = syn.UNIT_HEADER.parse(head, unit.offset)
+    for span in head_trace.spans:
+        yield span, head[span.offset - unit.offset :][: span.length]
+    at = unit.payload_offset
+    for span in trace.spans:
+        yield span, unit.payload[span.offset - unit.payload_offset :][: span.length]
+        at = span.offset + span.length
+    end = unit.payload_offset + len(unit.payload)
+    if at < end:
+        rest = unit.payload[at - unit.payload_offset :]
+        yield Span("payload" if not unit.known else "(not parsed)", at, len(rest), rest, "4.2", "bytes"), rest
+    crc = zlib.crc32(unit.payload, zlib.crc32(head))
+    yield Span("unit_crc", end, 4, crc, "4.2", "u32"), struct.pack("<I", crc)
+
+
+def _file_header_bytes(trace: Trace):
+    formats = {"u8": "<B", "u32": "<I"}
+    for span in trace.spans:
+        yield span.value if isinstance(span.value, bytes) else struct.pack(formats[span.descriptor], span.value)
+
+
+def hex_lines(data: bytes, width: int = 8, limit: int = 4) -> list[str]:
+    """Lines of `width` bytes in hexadecimal; the last of `limit` lines says how many more there are."""
+    lines = [data[i : i + width].hex(" ") for i in range(0, min(len(data), width * limit), width)]
+    if len(data) > width * limit:
+        lines.append(f"… {len(data) - width * limit} more bytes")
+    return lines or [""]
