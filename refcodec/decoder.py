@@ -111,9 +111,9 @@ class SequenceDecoder:
         self._seen: set[int] = set()
 
     @property
-    def group_open(self) -> bool:
-        """Whether frames of the current group are still to come."""
-        return self.group is not None and self._in_group < self.group.frame_count
+    def frames_left(self) -> int:
+        """Frames of the current group that are still to come."""
+        return self.group.frame_count - self._in_group if self.group is not None else 0
 
     def feed(self, unit: Unit) -> Frame | None:
         """Takes the next unit; returns a frame when the unit completes a wanted one.
@@ -160,10 +160,10 @@ class SequenceDecoder:
             return
         if self._index_offset and kind != UnitType.END:
             refuse("R-UNIT-08", f"A {unit.label} unit follows the index.")
-        if self.group_open and kind != UnitType.FRAME:
+        if self.frames_left and kind != UnitType.FRAME:
             refuse("R-GRP-05", f"The group at byte {self.group.offset} declares {self.group.frame_count} frames; "
                    f"a {unit.label} unit follows its frame {self._in_group}.")
-        if kind == UnitType.FRAME and not self.group_open:
+        if kind == UnitType.FRAME and not self.frames_left:
             if self.group is None:
                 refuse("R-UNIT-08", "A frame comes before any group header.")
             refuse("R-GRP-05", f"The group at byte {self.group.offset} declares {self.group.frame_count} frames; "

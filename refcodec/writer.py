@@ -3,6 +3,7 @@
 No torch here: training is one way to come by a `FrameCoding`, an editor another.
 The writer reconstructs every frame with the decoder's own integer code, so what it
 returns as reference for the next frame is what a decoder will have.
+`StreamWriter.frames_left` counts the frames that the current group still lacks.
 """
 from __future__ import annotations
 
@@ -93,6 +94,7 @@ class StreamWriter:
     metadata: MappingType[str, str] = field(default_factory=dict)
     state: FrameState = field(init=False)
     position: int = field(init=False, default=0)
+    frames_left: int = field(init=False, default=0)
     _group_offset: int = field(init=False, default=0)
     _groups: int = field(init=False, default=0)
     _entries: list[tuple[int, int, int]] = field(init=False, default_factory=list)
@@ -125,7 +127,8 @@ class StreamWriter:
         """Goes on after what `decoder` has taken in, at this byte position of `out`."""
         self.state, self.position = decoder.state, position
         self._entries, self._groups = list(decoder.entries), decoder.groups
-        self._group_offset = decoder.group.offset if decoder.group else 0
+        if decoder.group is not None:
+            self._group_offset, self.frames_left = decoder.group.offset, decoder.frames_left
 
     def begin_group(self, first_frame: int, frame_count: int) -> None:
         payload = syn.GROUP_HEADER.build(
@@ -133,13 +136,19 @@ class StreamWriter:
                  frame_count=frame_count), **self._params)
         self._group_offset = self._put(build_unit(UnitType.GROUP_HEADER, payload))
         self._groups += 1
+        self.frames_left = frame_count
 
     def write_frame(self, frame: FrameCoding) -> FrameReport:
         """Codes a frame, appends its unit and moves `state` on."""
         payload, report = self.encode_frame(frame)
+        self.append_frame(frame, payload)
+        return report
+
+    def append_frame(self, frame: FrameCoding, payload: bytes) -> None:
+        """Appends the unit of a frame that `encode_frame` has coded."""
         at = self._put(build_unit(UnitType.FRAME, payload))
         self._entries.append((frame.number, frame.type, self._group_offset if frame.type == INTRA else at))
-        return report
+        self.frames_left -= 1
 
     def encode_frame(self, frame: FrameCoding) -> tuple[bytes, FrameReport]:
         """The payload of a frame unit; moves `state` on without writing anything."""

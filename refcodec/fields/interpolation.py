@@ -15,24 +15,26 @@ class _Interpolate(torch.autograd.Function):
     def forward(ctx, table, corners, weights):
         ctx.save_for_backward(corners, weights)
         ctx.cells = table.shape[0]
-        return functional.embedding_bag(corners, table, per_sample_weights=weights, mode="sum")
+        return functional.embedding_bag(corners.t().contiguous(), table, mode="sum",
+                                        per_sample_weights=weights.t().contiguous())
 
     @staticmethod
     def backward(ctx, gradient):
         corners, weights = ctx.saved_tensors
-        # Accumulated channel by channel: rows of a (C, cells) array, in a fixed order.
-        values = gradient.t()[:, :, None] * weights
-        channels = gradient.shape[1]
+        gradient = gradient.t().contiguous()
+        channels = gradient.shape[0]
         out = gradient.new_zeros((channels, ctx.cells))
-        out.scatter_add_(1, corners.reshape(1, -1).expand(channels, -1), values.reshape(channels, -1))
+        # One corner at a time: what is added stays in the cache.
+        for index, weight in zip(corners, weights):
+            out.scatter_add_(1, index.expand(channels, -1), gradient * weight)
         return out.t(), None, None
 
 
 def interpolate(table, corners, weights):
-    """Σ_k weights[:, k] · table[corners[:, k]], differentiable with respect to `table` only.
+    """Σ_k weights[k] · table[corners[k]], differentiable with respect to `table` only.
 
-    table (cells, C) float32, corners (N, 8) int64, weights (N, 8) float32 -> (N, C).
+    table (cells, C) float32, corners (8, N) int64, weights (8, N) float32 -> (N, C).
     """
-    if not len(corners):  # embedding_bag refuses empty input
+    if not corners.shape[1]:  # embedding_bag refuses empty input
         return table[:0] + 0 * table.sum()
     return _Interpolate.apply(table, corners, weights)

@@ -49,16 +49,17 @@ class NumpyOps:
         return np.ascontiguousarray(np.moveaxis(tensor, 0, -1).reshape(-1, tensor.shape[0]))
 
     def interpolate(self, table, corners, weights):
-        """Σ_k weights[:, k] · table[corners[:, k]]; (cells, C), (N, 8), (N, 8) -> (N, C)."""
-        out = table[corners[:, 0]] * weights[:, :1]
-        for k in range(1, corners.shape[1]):
-            out += table[corners[:, k]] * weights[:, k:k + 1]
+        """Σ_k weights[k] · table[corners[k]]; (cells, C), (8, N), (8, N) -> (N, C)."""
+        out = table[corners[0]] * weights[0][:, None]
+        for k in range(1, len(corners)):
+            out += table[corners[k]] * weights[k][:, None]
         return out
 
     def corners(self, p, shape):
-        """Surroundings of grid positions; see `trilinear_corners`."""
-        i = np.minimum(np.floor(p), np.maximum(np.asarray(shape[::-1], np.float32) - 2, 0))
-        return _assemble(p, i, i.astype(np.int64), shape, np.minimum, np.stack)
+        """Table rows around positions p (N, 3) of a (z, y, x) grid, and their weights: two (8, N)."""
+        p = np.ascontiguousarray(p.T)
+        i = np.minimum(np.floor(p), _last(shape, np.float32)[:, None])
+        return _assemble(p - i, i.astype(np.int64), shape, np.minimum, np.stack)
 
 
 class TorchOps:
@@ -96,24 +97,29 @@ class TorchOps:
         return tensor.permute(1, 2, 3, 0).reshape(-1, tensor.shape[0])
 
     def corners(self, p, shape):
-        torch = self.torch
-        last = torch.tensor([max(n - 2, 0) for n in shape[::-1]], dtype=p.dtype, device=p.device)
-        i = torch.minimum(torch.floor(p), last)
-        return _assemble(p, i, i.long(), shape, lambda a, n: a.clamp(max=n), torch.stack)
+        p = p.t().contiguous()
+        i = self.torch.minimum(self.torch.floor(p), self.asarray(_last(shape, np.float32))[:, None])
+        return _assemble(p - i, i.long(), shape, lambda a, n: a.clamp(max=n), self.torch.stack)
 
 
-def _assemble(p, i, cell, shape, minimum, stack):
-    """Corner indices and weights, x fastest: corner k takes bit 0 of k for x, 1 for y, 2 for z."""
+def _last(shape, dtype):
+    """Highest lower corner on each axis (x, y, z)."""
+    return np.array([max(n - 2, 0) for n in shape[::-1]], dtype)
+
+
+def _assemble(f, cell, shape, minimum, stack):
+    """Corner k takes the upper neighbour in x where bit 0 of k is set, in y bit 1, in z bit 2."""
     dz, dy, dx = shape
-    f = p - i
     axes = []
     for axis, (size, stride) in enumerate(((dx, 1), (dy, dx), (dz, dx * dy))):
-        low = cell[:, axis]
-        high = minimum(low + 1, size - 1)
-        axes.append(((low * stride, 1 - f[:, axis]), (high * stride, f[:, axis])))
+        low, high = cell[axis], minimum(cell[axis] + 1, size - 1)
+        axes.append(((low * stride, 1 - f[axis]), (high * stride, f[axis])))
+    x, y, z = axes
     indices, weights = [], []
-    for k in range(8):
-        (jx, wx), (jy, wy), (jz, wz) = axes[0][k & 1], axes[1][k >> 1 & 1], axes[2][k >> 2]
-        indices.append(jx + jy + jz)
-        weights.append(wx * wy * wz)
-    return stack(indices, 1), stack(weights, 1)
+    for jz, wz in z:
+        for jy, wy in y:
+            j, w = jz + jy, wz * wy
+            for jx, wx in x:
+                indices.append(j + jx)
+                weights.append(w * wx)
+    return stack(indices), stack(weights)

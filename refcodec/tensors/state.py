@@ -29,6 +29,14 @@ class FrameState:
         self.models: dict[int, EntropyModel] = {}
         self._masks: dict[int, np.ndarray] = {}
 
+    def copy(self) -> FrameState:
+        """An independent state with the same content."""
+        other = FrameState.__new__(FrameState)
+        other.header, other.occupancy = self.header, self.occupancy
+        other.tensors, other.contexts = list(self.tensors), list(self.contexts)
+        other.models, other._masks = dict(self.models), dict(self._masks)
+        return other
+
     def set_occupancy(self, occupancy: np.ndarray | None) -> None:
         if occupancy is not None and self.occupancy is not None and np.array_equal(occupancy, self.occupancy):
             return
