@@ -20,7 +20,7 @@ from .syntax import structures as syn
 from .syntax.declare import Span, Trace
 from .syntax.headers import Mapping, Role, SequenceHeader
 from .syntax.registry import LEVELS, UnitType
-from .syntax.units import FILE_HEADER_SIZE, FileHeader, Unit, UnitReader
+from .syntax.units import FILE_HEADER_SIZE, UNIT_OVERHEAD, FileHeader, Unit, UnitReader
 
 SCHEMA = "inspect.schema.json"
 STRUCTURES = {
@@ -256,7 +256,9 @@ class _Inspector:
         if report.size is None:
             report.size = self.reader.offset if report.error is None else None
         if report.header:
-            report.needed_level = needed_level(report)
+            report.needed_level = needed_level(
+                report.header, max(u["bytes"] for u in report.units) - UNIT_OVERHEAD,
+                max((g["frame_count"] for g in report.groups), default=0))
         return report
 
     def _unit(self, unit: Unit) -> None:
@@ -379,11 +381,13 @@ def partial_trace(unit: Unit, file_header: FileHeader, header: SequenceHeader | 
     return trace
 
 
-def needed_level(report: Report) -> int | None:
-    """The lowest level whose bounds (spec Table 10-1) hold what was read; None when none does."""
-    x, y, z = report.header.occupancy_dims
-    need = (max(u["bytes"] for u in report.units) - 10, sum(t.size for t in report.header.tensors),
-            x * y * z, max((g["frame_count"] for g in report.groups), default=0))
+def needed_level(header: SequenceHeader, unit_size: int, group_frames: int) -> int | None:
+    """The lowest level (spec Table 10-1) that holds a sequence; None when none does.
+
+    unit_size: bytes of the largest payload. group_frames: frames of the longest group.
+    """
+    x, y, z = header.occupancy_dims
+    need = (unit_size, sum(t.size for t in header.tensors), x * y * z, group_frames)
     for number, level in sorted(LEVELS.items()):
         if all(n <= bound for n, bound in zip(
                 need, (level.unit_size, level.tensor_elements, level.occupancy_voxels, level.group_frames))):

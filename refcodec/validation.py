@@ -1,0 +1,513 @@
+"""Checks a stream against the specification and reports every violation, not only the first.
+
+`validate` decodes the whole stream with the decoder's own checks and goes on after
+each violation: a damaged unit costs what depends on it, no more. Within one unit the
+first violation is reported, since what follows it can't be trusted.
+"""
+from __future__ import annotations
+
+import io
+import os
+import re
+import struct
+import zlib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from .decoder import SequenceDecoder
+from .errors import BitstreamError, UsageError
+from .inspection import needed_level, parse_unit, tool_dict
+from .requirements import ERROR_CODES, REQUIREMENTS
+from .syntax import structures as syn
+from .syntax.headers import SequenceHeader
+from .syntax.registry import LEVELS, UnitType
+from .syntax.units import (
+    END_UNIT_SIZE, FILE_HEADER_SIZE, UNIT_HEADER_SIZE, UNIT_OVERHEAD, FileHeader, Unit, UnitReader, resynchronise,
+)
+
+SCHEMA = "validate.schema.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something worth saying about a stream that breaks no requirement."""
+
+    code: str
+    name: str
+    severity: str
+    section: str
+    text: str
+    cause: str
+
+
+NOTES = {n.code: n for n in (
+    Note("W001", "level_too_high", "warning", "10.2", "A lower level would hold the stream.",
+         "An encoder that declares a fixed level; decoders with little memory will refuse the file needlessly."),
+    Note("W002", "unused_model", "warning", "4.8", "An entropy model is defined and never used.",
+         "A wasteful encoder."),
+    Note("W003", "unknown_unit", "warning", "4.2", "An ancillary unit of unknown type was skipped.",
+         "The file holds a private extension or one of a later version."),
+    Note("W004", "no_index", "warning", "3.3", "The file has no index, so seeking means reading it from the front.",
+         "A streaming encoder, or an editor that dropped the index."),
+    Note("W005", "no_digests", "warning", "7.4", "Frames carry no digest, so wrong decoding can't be noticed.",
+         "An encoder that leaves them out."),
+    Note("I001", "not_checked", "info", "3.4", "Part of the stream depends on what is broken and was not checked.",
+         "A violation reported before."),
+)}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One violation or remark. offset: byte in the stream; frame: frame_number; None where there is none."""
+
+    code: str
+    name: str
+    severity: str
+    kind: str
+    requirement: str | None
+    section: str
+    offset: int | None
+    element: str | None
+    frame: int | None
+    message: str
+    cause: str
+
+
+@dataclass(slots=True)
+class Report:
+    """Outcome of `validate`. frames: frame units met; checked: those decoded and found right."""
+
+    path: str
+    size: int
+    findings: list[Finding] = field(default_factory=list)
+    file_header: FileHeader | None = None
+    header: SequenceHeader | None = None
+    needed_level: int | None = None
+    groups: int = 0
+    frames: int = 0
+    checked: int = 0
+
+    def count(self, severity: str) -> int:
+        return sum(f.severity == severity for f in self.findings)
+
+    @property
+    def conforming(self) -> bool:
+        return self.count("error") == 0
+
+    def verdict(self) -> str:
+        """One line on the whole stream, its profile and level."""
+        if self.file_header is None:
+            kind = "not an RFV file" if any(f.code == "E0101" for f in self.findings) else "unreadable file header"
+            return f"does not conform: {kind}"
+        h = self.file_header
+        declared = "RFV {}.{}".format(*h.version) + f", profile {h.profile} (Main), level {h.level}"
+        counts = f"{self.checked} of {self.frames} frames in {self.groups} groups checked"
+        if self.conforming:
+            return f"conforms to {declared}; {counts}"
+        errors = self.count("error")
+        return f"does not conform to {declared}: {errors} error{'s' * (errors > 1)}; {counts}"
+
+    def to_dict(self) -> dict:
+        """The file's entry in the JSON report (`schemas/validate.schema.json`)."""
+        h = self.file_header
+        return dict(
+            path=self.path, bytes=self.size, conforming=self.conforming, verdict=self.verdict(),
+            stream=h and dict(version="{}.{}".format(*h.version), profile=h.profile, level=h.level,
+                              needed_level=self.needed_level),
+            groups=self.groups, frames=self.frames, frames_checked=self.checked,
+            counts={s: self.count(s) for s in ("error", "warning", "info")},
+            findings=[asdict(f) for f in self.findings])
+
+
+def validate(source: str | os.PathLike | bytes) -> Report:
+    """Checks a file (or its bytes) completely. Raises UsageError for a file that can't be read."""
+    if isinstance(source, bytes):
+        return _Validator(source, "-").run()
+    try:
+        data = Path(source).read_bytes()
+    except OSError as e:
+        raise UsageError(f"can't read {source}: {e.strerror}") from None
+    return _Validator(data, os.fspath(source)).run()
+
+
+def json_report(files: list[dict]) -> dict:
+    """The whole JSON report over the files' entries."""
+    return dict(**tool_dict(), files=files)
+
+
+class _Validator:
+    """Drives a decoder over a stream and past its violations.
+
+    broken: the rest of the current group can't be decoded. lost: some unit could not
+    be read, so that index and totals can't be judged. The decoder's own bookkeeping
+    stops at its first error; `entries`, `groups` and `index_offset` replace it.
+    """
+
+    def __init__(self, data: bytes, path: str):
+        self.data = data
+        self.report = Report(path, len(data))
+        self.reader = UnitReader(io.BytesIO(data))
+        self.decoder: SequenceDecoder | None = None
+        self.broken = self.lost = False
+        self.entries: list[tuple[int, int, int]] = []
+        self.group: Unit | None = None
+        self.group_numbers = range(0)
+        self.group_frames = self.longest_group = self.largest_unit = 0
+        self.group_decoded = 0
+        self.last_number = -1
+        self.index_offset = 0
+        self.unused: dict[int, tuple[int, int]] = {}
+
+    # Findings
+
+    def add(self, e: BitstreamError, frame: int | None = None) -> None:
+        self.report.findings.append(Finding(
+            e.code, e.name, "error", e.kind, e.requirement, e.section, e.offset, e.element, frame, e.detail,
+            ERROR_CODES[e.code].cause))
+
+    def note(self, code: str, message: str = "", offset: int | None = None, element: str | None = None,
+             frame: int | None = None) -> None:
+        n = NOTES[code]
+        self.report.findings.append(Finding(
+            code, n.name, n.severity, "note", None, n.section, offset, element, frame, message or n.text, n.cause))
+
+    # Units
+
+    def run(self) -> Report:
+        report = self.report
+        header = self._file_header()
+        if header is None:
+            self.note("I001", "Nothing after the file header was checked.", FILE_HEADER_SIZE)
+            return report
+        report.file_header = header
+        self.reader.header, self.decoder = header, SequenceDecoder(header)
+        self._units()
+        self._end_group()
+        report.header = self.decoder.header
+        if report.header is None:
+            self.note("I001", "Without a sequence header, only checksums could be checked.")
+            return report
+        self._remarks()
+        return report
+
+    def _file_header(self) -> FileHeader | None:
+        """All violations of the file header; None when the rest can't be understood."""
+        data, fatal = self.data[:FILE_HEADER_SIZE], False
+        while True:
+            try:
+                header = UnitReader(io.BytesIO(data)).read_file_header()
+                self._seek(FILE_HEADER_SIZE)
+                return None if fatal else header
+            except BitstreamError as e:
+                self.add(e)
+                body = bytearray(data[:12])
+                match e.requirement:  # mend what is wrong, to see what else is
+                    case "R-FILE-02":
+                        pass
+                    case "R-FILE-03":
+                        body[8:10], fatal = bytes(syn.VERSION), True
+                    case "R-FILE-04":
+                        body[10], fatal = syn.PROFILE_MAIN, True
+                    case "R-FILE-05":
+                        body[11], fatal = max(LEVELS), True
+                    case _:
+                        return None
+                data = bytes(body) + struct.pack("<I", zlib.crc32(body))
+
+    def _seek(self, offset: int) -> None:
+        self.reader.stream.seek(offset)
+        self.reader.offset = offset
+
+    def _units(self) -> None:
+        while not self.decoder.ended:
+            start = self.reader.offset
+            try:
+                unit = self.reader.read_unit()
+                if unit is None:
+                    raise BitstreamError("R-FILE-06", start, "unit_header", "There is no end unit.")
+            except BitstreamError as e:
+                self.add(e)
+                if self.reader.offset > start:  # whole, but of a wrong type or flag
+                    unit = self._as_known(start)
+                else:
+                    unit, self.broken, self.lost = None, True, True
+                    if (following := self._following(start)) is None:
+                        return
+                    self._seek(following)
+            if unit is not None:
+                self.largest_unit = max(self.largest_unit, len(unit.payload))
+                self._take(unit)
+        if self.reader.stream.read(1):
+            self.add(BitstreamError("R-FILE-07", self.reader.offset, "file"))
+
+    def _as_known(self, start: int) -> Unit | None:
+        """The unit at `start` in spite of its flags; None when its type is unknown."""
+        kind, flags = self.data[start], self.data[start + 1]
+        if kind not in UnitType._value2member_map_:
+            self.broken = self.lost = True  # a critical unit: what follows may depend on it
+            return None
+        payload = self.data[start + UNIT_HEADER_SIZE : self.reader.offset - 4]
+        return Unit(UnitType(kind), start, payload, flags)
+
+    def _following(self, start: int) -> int | None:
+        """Where a readable unit follows a damaged one: at its declared end, at a group header, or near the end."""
+        found = []
+        if start + UNIT_HEADER_SIZE <= len(self.data):
+            size = struct.unpack_from("<I", self.data, start + 2)[0]
+            if self._unit_at(start + UNIT_OVERHEAD + size):
+                return start + UNIT_OVERHEAD + size
+        group = resynchronise(self.data, start + 1)
+        while group is not None and not self._unit_at(group):
+            group = resynchronise(self.data, group + 1)
+        if group is not None:
+            found.append(group)
+        end = len(self.data) - END_UNIT_SIZE
+        if end > start and (unit := self._unit_at(end)) and unit.type == UnitType.END:
+            index = syn.END.parse(unit.payload, unit.payload_offset)[0].index_offset
+            found.append(index if start < index < end and self._unit_at(index) else end)
+        return min(found, default=None)
+
+    def _unit_at(self, offset: int) -> Unit | None:
+        if offset >= len(self.data):
+            return None
+        here = self.reader.offset
+        self._seek(offset)
+        try:
+            return self.reader.read_unit()
+        except BitstreamError:
+            return None
+        finally:
+            self._seek(here)
+
+    # Contents
+
+    def _take(self, unit: Unit) -> None:
+        if self.decoder.header is None:
+            if unit.type == UnitType.SEQUENCE_HEADER or not self.report.findings:
+                self._feed(unit)
+            return
+        match unit.type:
+            case UnitType.FRAME:
+                self._frame(unit)
+            case UnitType.GROUP_HEADER:
+                self._group_header(unit)
+            case UnitType.INDEX | UnitType.END:
+                self._closing(unit)
+            case _:
+                if not unit.known:
+                    self.note("W003", f"Unit type {int(unit.type)}, {len(unit.payload)} bytes.", unit.offset,
+                              "unit_header.unit_type")
+                elif self.broken and self.decoder.group_open:
+                    self.decoder.jump()
+                self._feed(unit)
+
+    def _feed(self, unit: Unit) -> BitstreamError | None:
+        try:
+            self.decoder.feed(unit)
+        except BitstreamError as e:
+            self.add(e)
+            return e
+        return None
+
+    def _again(self, unit: Unit, error: BitstreamError) -> BitstreamError | None:
+        """Feeds a unit that stood in a wrong place once more, as if it followed damage."""
+        self.decoder.jump()
+        try:
+            self.decoder.feed(unit)
+        except BitstreamError as e:
+            if e.requirement != error.requirement:
+                self.add(e)
+            return e
+        return None
+
+    def _end_group(self) -> None:
+        if self.group is None:
+            return
+        # The decoder sees a wrong number of frames by itself, unless it stopped in the group.
+        if self.broken:
+            numbers = self.group_numbers[self.group_decoded :]
+            if numbers:
+                last = f" to {numbers[-1]}" if len(numbers) > 1 else ""
+                self.note("I001", f"Frames {numbers[0]}{last}: the violation and what depends on it.",
+                          self.group.offset)
+            if not self.lost and self.group_frames != len(self.group_numbers):
+                self.add(BitstreamError(
+                    "R-GRP-05", self.group.offset, "group_header.frame_count",
+                    f"It is {len(self.group_numbers)}; {self.group_frames} frames follow."))
+        else:
+            self._report_unused()
+        self.unused.clear()
+        self.group = None
+
+    def _report_unused(self) -> None:
+        for model, (offset, frame) in self.unused.items():
+            self.note("W002", f"Model {model} is not used.", offset, "frame.model.model_id", frame)
+
+    def _group_header(self, unit: Unit) -> None:
+        was_broken = self.broken
+        self._end_group()
+        if was_broken:
+            self.decoder.jump()
+        self.report.groups += 1
+        self.broken = False
+        error = self._feed(unit)
+        if error is not None and error.requirement in ("R-GRP-04", "R-GRP-05"):
+            reported, error = error, self._again(unit, error)
+        else:
+            reported = error
+        if error is not None:
+            self.broken = True
+            return
+        group = self.decoder.group
+        if self.decoder.mid_stream and group.first_frame <= self.last_number and reported is None:
+            self.add(BitstreamError(
+                "R-GRP-04", unit.payload_offset + 9, "group_header.first_frame_number",
+                f"It is {group.first_frame}; frame {self.last_number} came before."))
+        self.group, self.group_frames, self.group_decoded = unit, 0, 0
+        self.group_numbers = range(group.first_frame, group.first_frame + group.frame_count)
+        self.longest_group = max(self.longest_group, group.frame_count)
+
+    def _frame(self, unit: Unit) -> None:
+        self.report.frames += 1
+        self.group_frames += 1
+        value = trace = None
+        if not self.broken:
+            try:
+                frame = self.decoder.feed(unit)
+                value, trace = frame.syntax, frame.trace
+                self.report.checked += 1
+                self.group_decoded += 1
+                self._models(value, trace)
+            except BitstreamError as e:
+                self.broken = True
+                try:
+                    value, _ = parse_unit(unit, self.report.file_header, self.decoder.header)
+                except BitstreamError:
+                    pass
+                self.add(e, value and value.frame_number)
+        else:
+            try:
+                value, _ = parse_unit(unit, self.report.file_header, self.decoder.header)
+            except BitstreamError as e:
+                self.add(e)
+        if value is None:
+            self.lost = True
+            return
+        self.last_number = max(self.last_number, value.frame_number)
+        first = value.frame_type == 1 and self.group is not None
+        self.entries.append((value.frame_number, value.frame_type, self.group.offset if first else unit.offset))
+
+    def _models(self, value, trace) -> None:
+        """Notes models that are replaced before any tensor used them."""
+        for i, model in enumerate(value.model):
+            if model.model_id in self.unused:
+                offset, frame = self.unused[model.model_id]
+                self.note("W002", f"Model {model.model_id} is replaced before it is used.", offset,
+                          "frame.model.model_id", frame)
+            self.unused[model.model_id] = (trace.offset(f"frame.model[{i}].model_id"), value.frame_number)
+        for tensor in value.tensor:
+            self.unused.pop(tensor.model_ref, None)
+
+    def _closing(self, unit: Unit) -> None:
+        """Index and end unit, whose contents the decoder does not judge once something was wrong."""
+        was_broken = self.broken
+        self._end_group()
+        if was_broken:
+            self.decoder.jump()
+        self.broken = False
+        if (error := self._feed(unit)) is not None and error.requirement == "R-GRP-05":
+            error = self._again(unit, error)
+        if unit.type == UnitType.INDEX:
+            self.index_offset = unit.offset
+        if error is not None or not self.decoder.mid_stream:
+            return
+        value, trace = parse_unit(unit, self.report.file_header, self.decoder.header)
+        if unit.type == UnitType.END:
+            if self.index_offset != value.index_offset and not self.lost:
+                self.add(BitstreamError("R-END-02", trace.offset("end.index_offset"), "end.index_offset",
+                                        f"It is {value.index_offset}; the index is at {self.index_offset}."))
+            wrong = (value.group_total, value.frame_total) != (self.report.groups, self.report.frames)
+            if wrong and not self.lost:
+                self.add(BitstreamError(
+                    "R-END-01", trace.offset("end.group_total"), "end.group_total",
+                    f"It counts {value.group_total} groups and {value.frame_total} frames; the stream holds "
+                    f"{self.report.groups} and {self.report.frames}."))
+        elif not self.lost:
+            found = [(e.indexed_frame, e.indexed_type, e.frame_offset) for e in value.entry]
+            if found != self.entries:
+                same = next((i for i, (a, b) in enumerate(zip(found, self.entries)) if a != b),
+                            min(len(found), len(self.entries)))
+                path = f"index.entry[{same}].indexed_frame" if same < len(found) else "index.index_count"
+                self.add(BitstreamError("R-IDX-01", trace.offset(path), path,
+                                        f"Entry {same} of {len(found)} is not that of frame {same} of "
+                                        f"{len(self.entries)}."))
+        if self.lost:
+            self.note("I001", f"What the {unit.label} unit says of the damaged parts.", unit.offset)
+
+    def _remarks(self) -> None:
+        report, declared = self.report, self.report.file_header.level
+        report.needed_level = needed_level(report.header, self.largest_unit, self.longest_group)
+        if report.needed_level is not None and report.needed_level < declared and not self.lost:
+            self.note("W001", f"The file declares level {declared}; level {report.needed_level} would do.", 11,
+                      "file_header.level")
+        if self.decoder.ended and not self.index_offset and not self.lost:
+            self.note("W004")
+        if report.header.digest_type == 0:
+            self.note("W005", element="sequence_header.digest_type")
+
+
+# Explanations
+
+
+def explain(name: str, folder: Path | None = None) -> str:
+    """What the register and the text of the specification say of a code or requirement.
+
+    name: `E0203`, `R-UNIT-03`, `W001` or an error's name. folder: the specification's,
+    by default the one that comes with refcodec. Raises UsageError for an unknown name.
+    """
+    key = name.strip()
+    names = {e.name: e.code for e in ERROR_CODES.values()} | {n.name: n.code for n in NOTES.values()}
+    key = names.get(key.lower(), key.upper())
+    folder = folder or specification_folder()
+    if key in NOTES:
+        n = NOTES[key]
+        return f"{n.code} {n.name} ({n.severity}, section {n.section})\n  {n.text}\n  Likely cause: {n.cause}"
+    if key in REQUIREMENTS:
+        code, wanted = ERROR_CODES[REQUIREMENTS[key].code], [REQUIREMENTS[key]]
+    elif key in ERROR_CODES:
+        code, wanted = ERROR_CODES[key], [r for r in REQUIREMENTS.values() if r.code == key]
+    else:
+        raise UsageError(f"{name!r} is no error code, requirement or remark")
+    out = [f"{code.code} {code.name} ({code.kind})", f"  {code.summary}", f"  Likely cause: {code.cause}"]
+    for requirement in wanted:
+        out += ["", f"{requirement.id} (section {requirement.section})", f"  {requirement.text}"]
+        if folder is not None:
+            for chapter, paragraph in _paragraphs(folder, requirement.id):
+                out += ["", f"  {chapter}:", *(f"  | {line}" for line in paragraph.splitlines())]
+    return "\n".join(out)
+
+
+def specification_folder() -> Path | None:
+    """Where the text of the specification is: in the package, or beside it in a checkout."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "spec", here.parent / "spec"):
+        if (folder / "03-structure.md").is_file():
+            return folder
+    return None
+
+
+def _paragraphs(folder: Path, requirement: str) -> list[tuple[str, str]]:
+    """(file, text) of the paragraphs and table rows that name a requirement, the register's own left out."""
+    found = []
+    word = re.compile(rf"{re.escape(requirement)}(?![\w-])")
+    for path in sorted(folder.glob("*.md")):
+        if path.name.startswith("11-"):
+            continue
+        text = re.sub(r"^```.*?^```", "", path.read_text("utf-8"), flags=re.S | re.M)
+        for block in re.split(r"\n\s*\n", text):
+            if not word.search(block):
+                continue
+            if block.lstrip().startswith(("|", "<!--")):
+                block = "\n".join(line for line in block.splitlines() if word.search(line))
+            found.append((path.name, block.strip()))
+    return found
