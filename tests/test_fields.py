@@ -123,8 +123,8 @@ def test_interpolation_gradient():
 
     generator = torch.Generator().manual_seed(1)
     table = torch.rand((20, 3), generator=generator, dtype=torch.float64, requires_grad=True)
-    corners = torch.randint(0, 20, (9, 8), generator=generator)
-    weights = torch.rand((9, 8), generator=generator, dtype=torch.float64)
+    corners = torch.randint(0, 20, (8, 9), generator=generator)
+    weights = torch.rand((8, 9), generator=generator, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda t: interpolate(t, corners, weights), (table,))
 
 

@@ -278,28 +278,25 @@ class _Encode:
 
     def _resume(self, file, journal) -> tuple[StreamWriter, int] | None:
         """Takes in the whole frames of a partial file and cuts off what follows them."""
-        reader, whole, frames = UnitReader(file), 0, 0
+        reader, whole = UnitReader(file), 0
+        finished = journal.get("frames", [])
         try:
             decoder = SequenceDecoder(reader.read_file_header())
-            while (unit := reader.read_unit()) is not None:
+            while len(self.digests) < len(finished) and (unit := reader.read_unit()) is not None:
                 frame = decoder.feed(unit)
                 if frame is not None:
                     self.digests.append([tensor_digest(t) for t in frame.tensors])
-                    frames += 1
-                if decoder.header is not None:
                     whole = reader.offset
         except BitstreamError:
             pass  # the unit that was being written
+        frames = len(self.digests)
         if frames == 0:
-            return None
-        frames = min(frames, len(journal.get("frames", [])))
-        if frames < len(self.digests):
             return None
         file.truncate(whole)
         file.seek(whole)
         writer = self._writer(file)
         writer.resume(decoder, whole)
-        self.results = [_result_from_json(r) for r in journal["frames"][:frames]]
+        self.results = [_result_from_json(r) for r in finished[:frames]]
         for r in self.results:
             self.frame_seconds[INTRA if r.type == "I" else INTER].append(r.seconds)
         return writer, frames

@@ -384,7 +384,7 @@ class _Training:
                 self._predict(network, slot, around[slot.id], symbols[slot.id])
         static: dict[int, int] = {}
         for slot in self.trained:
-            values = slot.cells(symbols[slot.id])
+            values = symbols[slot.id].view(-1, slot.info.shape[0])
             if slot.is_grid:
                 values = values[self.cells[slot.id]]
             model_id = next((i for i, g in enumerate(self._model_groups()) if slot in g), None)
