@@ -15,6 +15,7 @@ import click
 from ..errors import UsageError
 
 LAST_FRAME = (1 << 32) - 1
+_MANY = 1_000_000  # more frames than any dataset has: an open range
 
 
 class FrameRange(click.ParamType):
@@ -89,19 +90,23 @@ def printable(text: str) -> str:
 
 
 @contextlib.contextmanager
-def progress_bar(title: str, total: int | None, quiet: bool = False) -> Iterator[Callable[[float, str], None]]:
-    """`advance(steps, text)` for a bar on standard error; silent when that is no terminal."""
+def progress_bar(title: str, total: int | None, quiet: bool = False) -> Iterator[Callable[..., None]]:
+    """`advance(steps, text, total)` for a bar on standard error; silent when that is no terminal."""
     if quiet or not sys.stderr.isatty():
-        yield lambda steps, text="": None
+        yield lambda steps, text="", total=None: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-               TextColumn("{task.fields[text]}")]
+    columns = [TextColumn("{task.description}"), BarColumn(bar_width=24), TaskProgressColumn(), TimeElapsedColumn(),
+               TextColumn("{task.fields[text]}", markup=False)]
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(title, total=total, text="")
-        yield lambda steps, text="": progress.update(task, advance=steps, text=text)
+
+        def advance(steps, text="", total=None):
+            progress.update(task, advance=steps, text=text, total=total)
+
+        yield advance
 
 
 class Throttle:
@@ -116,3 +121,15 @@ class Throttle:
             return False
         self.last = now
         return True
+
+
+def load_frames(path: str, wanted: range | None, **options):
+    """`load_dataset` with a range that may be open at its end."""
+    from ..datasets import load_dataset
+
+    if wanted is not None and len(wanted) > _MANY:
+        last = load_dataset(path, **options).frames[-1].number
+        if last < wanted.start:
+            raise UsageError(f"the dataset's last frame is {last}")
+        wanted = range(wanted.start, last + 1)
+    return load_dataset(path, frames=wanted, **options)

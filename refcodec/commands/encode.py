@@ -1,0 +1,206 @@
+"""`refcodec encode`."""
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+
+import click
+
+from ..errors import UsageError
+from .common import LAST_FRAME, FrameRange, Throttle, load_frames, progress_bar
+
+_PLAIN_SECONDS = 5.0
+_LOG_SECONDS = 1.0
+
+
+class Indices(click.ParamType):
+    """`0,7,14` -> (0, 7, 14); `none` -> ()."""
+
+    name = "N,N,…"
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, tuple):
+            return value
+        if value == "none":
+            return ()
+        try:
+            return tuple(int(v) for v in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no list of camera numbers; write 0,7,14 or none", param, ctx)
+
+
+class KeyValue(click.ParamType):
+    """`title=Fox` -> ("title", "Fox")."""
+
+    name = "KEY=VALUE"
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, tuple):
+            return value
+        key, equals, text = value.partition("=")
+        if not equals:
+            self.fail(f"{value!r} has no =", param, ctx)
+        return key, text
+
+
+@click.command("encode")
+@click.argument("dataset")
+@click.argument("out")
+@click.option("--preset", default="tiny", show_default=True, help="Size of the field: tiny (CPU), small, paper (GPU).")
+@click.option("--lambda", "lagrangian", type=float, help="Weight of the rate against distortion.")
+@click.option("--quality", type=click.IntRange(1, 4), help="In place of --lambda: 1 (small) to 4 (good).")
+@click.option("--target-kb", type=float, help="Kilobytes (1000 bytes) per frame; lambda is searched.")
+@click.option("--frames", type=FrameRange(), help="The dataset's frame numbers: 7, 20:40 (40 excluded), :10, 20:.")
+@click.option("--group-size", type=click.IntRange(1), default=20, show_default=True,
+              help="Frames from one I-frame to the next; 1: I-frames only.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, …")
+@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same machine: same file.")
+@click.option("--intra-iterations", type=click.IntRange(1), help="Training of an I-frame, in place of the preset's.")
+@click.option("--inter-iterations", type=click.IntRange(1), help="Training of a P-frame, in place of the preset's.")
+@click.option("--cameras", type=click.Choice(["test", "all", "none"]), default="test", show_default=True,
+              help="The cameras that the file carries.")
+@click.option("--holdout", type=Indices(), help="Cameras kept out of training, in place of the dataset's; or none.")
+@click.option("--box", type=float, nargs=6, help="Scene box: minimum x y z, maximum x y z.")
+@click.option("--downscale", type=click.FloatRange(1), default=1.0, show_default=True, help="Of the pictures.")
+@click.option("--metadata", type=KeyValue(), multiple=True, help="A text that the file carries. Repeatable.")
+@click.option("--no-rate-loss", is_flag=True, help="Ablation: train without the rate, code afterwards.")
+@click.option("--fixed-steps", is_flag=True, help="Ablation: do not learn the quantisation steps.")
+@click.option("--no-resume", is_flag=True, help="Start anew where an interrupted encode left frames.")
+@click.option("--no-evaluate", is_flag=True, help="Do not measure PSNR on the held-out views.")
+@click.option("--log-json", metavar="FILE|-", help="Progress as JSON, one object per line.")
+@click.option("--quiet", is_flag=True, help="No progress, no summary.")
+def command(dataset, out, frames, box, metadata, no_rate_loss, fixed_steps, no_resume, no_evaluate, log_json,
+            quiet, **options):
+    """Train and code DATASET (docs/datasets.md) into the RFV file OUT.
+
+    OUT appears when it is complete and has been decoded to the same tensors. An
+    interrupted encode goes on where it was when the same command is given again.
+    """
+    try:
+        import torch  # noqa: F401  the encoder's only; decoding does without
+    except ImportError:
+        raise UsageError('encoding needs torch: pip install "refcodec[encode]"') from None
+    from ..encoder import EncodeOptions, encode
+
+    aabb = (box[:3], box[3:]) if box else None
+    if frames is not None and frames.stop > LAST_FRAME:
+        loaded = load_frames(dataset, frames, holdout=options["holdout"], aabb=aabb)
+        frames = range(frames.start, loaded.frames[-1].number + 1)
+    chosen = EncodeOptions(frames=frames, aabb=aabb, metadata=dict(metadata), rate_loss=not no_rate_loss,
+                           learn_steps=not fixed_steps, resume=not no_resume, evaluate=not no_evaluate, **options)
+    with contextlib.ExitStack() as stack:
+        sinks = []
+        if log_json:
+            sinks.append(_JsonLog(stack.enter_context(_log_file(log_json))))
+        if not quiet:
+            sinks.append(stack.enter_context(_bar()) if sys.stderr.isatty() else _Plain())
+
+        def on_progress(p):
+            for sink in sinks:
+                sink(p)
+
+        report = encode(dataset, out, chosen, on_progress)
+        for sink in sinks:
+            if isinstance(sink, _JsonLog):
+                sink.result(report)
+    if not quiet:
+        _summary(report, err=log_json == "-")
+
+
+@contextlib.contextmanager
+def _log_file(name: str) -> Iterator:
+    if name == "-":
+        yield sys.stdout
+        return
+    try:
+        file = open(name, "w", encoding="utf-8", newline="\n")
+    except OSError as e:
+        raise UsageError(f"can't write {name}: {e.strerror}") from None
+    with file:
+        yield file
+
+
+class _JsonLog:
+    """One JSON object per line: every phase, training at most once a second, the result."""
+
+    def __init__(self, file):
+        self.file, self.due, self.phase = file, Throttle(_LOG_SECONDS), None
+
+    def _write(self, event: str, values: dict) -> None:
+        self.file.write(json.dumps({"event": event, **values}, ensure_ascii=False) + "\n")
+        self.file.flush()
+
+    def __call__(self, p) -> None:
+        phase = (p.frame, p.phase)
+        if phase != self.phase or self.due():
+            self.phase = phase
+            self._write("progress", dataclasses.asdict(p))
+
+    def result(self, report) -> None:
+        for frame in report.frames:
+            self._write("frame", dataclasses.asdict(frame))
+        self._write("result", dict(path=str(report.path), bytes=report.size, frames=len(report.frames),
+                                   resumed_frames=report.resumed_frames, seconds=report.seconds))
+
+
+class _Plain:
+    """A line every few seconds, for logs."""
+
+    def __init__(self):
+        self.due = Throttle(_PLAIN_SECONDS)
+
+    def __call__(self, p) -> None:
+        if p.phase in ("coded", "verify") or self.due():
+            click.echo(_describe(p), err=True)
+
+
+@contextlib.contextmanager
+def _bar() -> Iterator:
+    with progress_bar("encoding", None) as advance:
+        yield _Bar(advance)
+
+
+class _Bar:
+    """A bar over all frames, a fraction of one for every iteration."""
+
+    def __init__(self, advance):
+        self.advance, self.done, self.total = advance, 0.0, None
+
+    def __call__(self, p) -> None:
+        at = p.frame + (1 if p.phase in ("coded", "verify") else
+                        0.95 * p.iteration / p.iterations if p.iterations else 0)
+        self.advance(max(at - self.done, 0), _describe(p), total=p.frames)
+        self.done = max(at, self.done)
+
+
+def _describe(p) -> str:
+    text = f"frame {p.frame + 1}/{p.frames} {p.frame_type} {p.phase}"
+    if p.iterations:
+        text += f" {p.iteration}/{p.iterations}"
+    for name, value, digits in (("loss", p.loss, 5), ("PSNR", p.psnr, 2), ("kB", p.kilobytes, 1)):
+        if value is not None:
+            text += f"  {name} {value:.{digits}f}"
+    if p.eta_seconds is not None:
+        text += f"  {_clock(p.eta_seconds)} left"
+    return text
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def _summary(report, err: bool) -> None:
+    for f in report.frames:
+        quality = f"  PSNR {f.psnr:.2f} dB" if f.psnr is not None else ""
+        quality += f"  in the box {f.psnr_box:.2f} dB" if f.psnr_box is not None else ""
+        off = 100 * (f.estimated_bytes / f.payload_bytes - 1) if f.payload_bytes else 0.0
+        click.echo(f"frame {f.number} {f.type}  {f.size:>8,} bytes{quality}  payload {f.payload_bytes:,} "
+                   f"(estimate {off:+.2f} %)  {f.seconds:.1f} s", err=err)
+    resumed = f", {report.resumed_frames} frames resumed" if report.resumed_frames else ""
+    click.echo(f"{report.path}: {report.size:,} bytes, {len(report.frames)} frames, {report.seconds:.1f} s{resumed}; "
+               "decoded and verified", err=err)

@@ -1,0 +1,345 @@
+"""`refcodec render`."""
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from ..errors import UsageError
+from .common import FrameRange, load_frames, make_folder, no_frames, printable, progress_bar, seekable_input, to_json
+
+_STILL_SECONDS = 4.0  # of a video of a single frame
+
+
+class PictureSize(click.ParamType):
+    """`640x480` -> (640, 480)."""
+
+    name = "WxH"
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value)
+        if not match or not (1 <= int(match[1]) <= 16384 and 1 <= int(match[2]) <= 16384):
+            self.fail(f"{value!r} is no picture size; write 640x480", param, ctx)
+        return int(match[1]), int(match[2])
+
+
+@click.command("render")
+@click.argument("file")
+@click.argument("out", default="render", required=False)
+@click.option("--frames", type=FrameRange(), help="Frame numbers: 7, 20:40 (40 excluded), :10, 20:.")
+@click.option("--camera", "cameras", multiple=True, metavar="N|NAME|all",
+              help="A camera of the stream, by number or name. Repeatable. Default: 0.")
+@click.option("--dataset", type=click.Path(), help="Render this dataset's held-out views; PSNR and SSIM against them.")
+@click.option("--dataset-frames", type=FrameRange(),
+              help="The dataset's frames that were encoded, when not all. The first one is the stream's frame 0.")
+@click.option("--compare", is_flag=True, help="With --dataset: ground truth, render and error side by side.")
+@click.option("--path", type=click.Choice(["orbit", "cameras"]),
+              help="An MP4 along a circle around the box, or through the stream's cameras.")
+@click.option("--seconds", type=click.FloatRange(0, 3600, min_open=True), help="Length of the video. Default: the stream's, or 4.")
+@click.option("--fps", type=click.FloatRange(0, 240, min_open=True), default=30.0, show_default=True, help="Of the video.")
+@click.option("--elevation", type=click.FloatRange(-89, 89), default=15.0, show_default=True, help="Of the orbit, in degrees.")
+@click.option("--depth", is_flag=True, help="Depth too: 16-bit PNG; in a video, beside the colour.")
+@click.option("--size", type=PictureSize(), help="Picture size of an orbit, or of the stream's cameras.")
+@click.option("--scale", type=click.FloatRange(0, 8, min_open=True), default=1.0, show_default=True,
+              help="Resize the pictures by this factor.")
+@click.option("--backend", type=click.Choice(["auto", "torch", "numpy"]), default="auto", show_default=True,
+              help="What evaluates the field; auto takes torch when it is installed.")
+@click.option("--json", "as_json", is_flag=True, help="Print the list of pictures and metrics as JSON.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def command(file, out, frames, cameras, dataset, dataset_frames, compare, path, seconds, fps, elevation, depth, size, scale,
+            backend, as_json, quiet):
+    """Render FILE (- for a pipe) into the folder OUT.
+
+    Without --camera, --dataset or --path: the stream's first camera, or an orbit's
+    first view when it has none. With --dataset, metrics.json holds PSNR and SSIM of
+    every view, over the whole picture and in the mask's box.
+    """
+    chosen = [name for name, given in (("--camera", cameras), ("--dataset", dataset), ("--path", path)) if given]
+    if len(chosen) > 1:
+        raise UsageError(f"{' and '.join(chosen)} exclude each other")
+    if (compare or dataset_frames) and not dataset:
+        raise UsageError("--compare and --dataset-frames need --dataset")
+    if seconds and not path:
+        raise UsageError("--seconds needs --path")
+    if size and (dataset or scale != 1):
+        raise UsageError("--size can't be combined with --dataset or --scale")
+    if dataset and scale > 1:
+        raise UsageError("the views of a dataset can only be made smaller (--scale up to 1)")
+
+    job = _Job(seekable_input(file), frames, backend, scale, size, depth, quiet)
+    folder = make_folder(out)
+    if path:
+        result = job.video(folder, path, seconds, fps, elevation)
+    elif dataset:
+        result = job.held_out(folder, dataset, dataset_frames, compare)
+    else:
+        result = job.stills(folder, cameras, elevation)
+    if as_json:
+        click.echo(to_json(result))
+    else:
+        _show(result, folder)
+
+
+class _Job:
+    """One stream and how it is to be rendered."""
+
+    def __init__(self, file, wanted, backend, scale, size, depth, quiet):
+        from ..decoder import open_stream
+        from ..inspection import inspect
+
+        numbers = [(f.number, f.seconds) for f in inspect(file).frames]
+        file.seek(0)
+        self.stream = open_stream(file)
+        self.wanted, self.scale, self.size, self.depth, self.quiet = wanted, scale, size, depth, quiet
+        self.numbers = [(n, t) for n, t in numbers if wanted is None or n in wanted]
+        if not self.numbers:
+            raise no_frames(wanted)
+        self.backend = backend
+        self.ops = _operations(backend)
+        self.depth_unit = None
+
+    # What is rendered
+
+    def camera(self, camera):
+        if self.size is None:
+            return camera.scaled(self.scale)
+        width, height = self.size
+        x, y = width / camera.width, height / camera.height
+        return replace(camera, width=width, height=height, fx=camera.fx * x, fy=camera.fy * y,
+                       cx=camera.cx * x, cy=camera.cy * y)
+
+    def select(self, names: tuple[str, ...], elevation: float):
+        """(label, camera) of every camera asked for."""
+        cameras = self.stream.cameras
+        if not names and not cameras:
+            return [("orbit", self.orbit(1, elevation)[0])]
+        labels = [_label(i, c) for i, c in enumerate(cameras)]
+        if "all" in names:
+            chosen = range(len(cameras))
+        else:
+            chosen = [self.find(name) for name in names or ("0",)]
+        return [(labels[i], self.camera(cameras[i])) for i in dict.fromkeys(chosen)]
+
+    def find(self, name: str) -> int:
+        cameras = self.stream.cameras
+        for i, camera in enumerate(cameras):
+            if camera.name == name:
+                return i
+        if name.isascii() and name.isdigit() and int(name) < len(cameras):
+            return int(name)
+        known = f"it has 0 to {len(cameras) - 1}" if cameras else "it has none"
+        raise UsageError(f"the stream has no camera {name!r}; {known}")
+
+    def up(self):
+        """The direction that is up in the stream's pictures; z where it has no cameras."""
+        import numpy as np
+
+        if not self.stream.cameras:
+            return 0.0, 0.0, 1.0
+        mean = np.mean([np.asarray(c.camera_to_world)[:3, 1] for c in self.stream.cameras], axis=0)
+        axis = np.eye(3)[np.argmax(np.abs(mean))] * np.sign(mean[np.argmax(np.abs(mean))])
+        # Cameras look up or down a little; scenes stand along an axis more often than not.
+        return axis if mean @ axis > 0.8 * np.linalg.norm(mean) else mean
+
+    def orbit(self, count: int, elevation: float):
+        from ..rendering.paths import orbit
+
+        cameras = self.stream.cameras
+        width, height = self.size or ((cameras[0].width, cameras[0].height) if cameras else (512, 512))
+        low, high = self.stream.header.box
+        width, height = (max(1, round(v * self.scale)) for v in (width, height))
+        return orbit(low, high, count, width=width, height=height, up=self.up(), elevation=elevation)
+
+    # Rendering
+
+    def frames(self):
+        yield from self.stream.frames(self.wanted)
+
+    def field(self, frame):
+        from ..fields import build
+
+        return build(frame.header, frame.values(), self.ops)
+
+    def picture(self, field, frame, camera, advance, text):
+        from ..rendering.march import render_camera
+
+        done = 0
+
+        def on_progress(rays, count):
+            nonlocal done
+            advance(rays / count - done, text)
+            done = rays / count
+
+        return render_camera(field, frame.occupancy, camera, frame.header, on_progress=on_progress)
+
+    def write_depth(self, path, picture, camera):
+        from ..rendering.pictures import depth_unit, write_depth_png
+
+        if self.depth_unit is None:  # one unit for all pictures: the far side of the box bounds every depth
+            import numpy as np
+
+            low, high = map(np.asarray, self.stream.header.box)
+            eye = np.asarray(camera.camera_to_world)[:3, 3]
+            self.depth_unit = depth_unit(float(np.linalg.norm(np.maximum(abs(low - eye), abs(high - eye)))) * 2)
+        write_depth_png(path, picture.depth, picture.opacity, self.depth_unit)
+
+    def stills(self, folder: Path, names, elevation: float) -> dict:
+        from ..rendering.pictures import write_png
+
+        views, pictures = self.select(names, elevation), []
+        with progress_bar("rendering", len(views) * len(self.numbers), self.quiet) as advance:
+            for frame in self.frames():
+                field = self.field(frame)
+                for label, camera in views:
+                    name = f"frame_{frame.number:06d}_{label}"
+                    picture = self.picture(field, frame, camera, advance, name)
+                    write_png(folder / f"{name}.png", picture.rgb)
+                    entry = dict(frame=frame.number, camera=label, file=f"{name}.png")
+                    if self.depth:
+                        self.write_depth(folder / f"{name}_depth.png", picture, camera)
+                        entry["depth_file"] = f"{name}_depth.png"
+                    pictures.append(entry)
+        return dict(backend=self.ops.name, pictures=pictures)
+
+    def held_out(self, folder: Path, dataset_path: str, dataset_frames: range | None, compare: bool) -> dict:
+        from ..evaluation.metrics import psnr
+        from ..export import write_text
+        from ..rendering.pictures import comparison, composite, write_png
+
+        dataset = load_frames(dataset_path, dataset_frames)
+        # The encoder numbers frames from 0, in the order of those it was given.
+        views = {n: frame.split("test") for n, frame in enumerate(dataset.frames)}
+        last = self.numbers[-1][0]
+        if last not in views:
+            raise UsageError(f"the stream's frame {last} has no counterpart: the dataset has {len(views)} frames")
+        total = sum(len(views[n]) for n, _ in self.numbers)
+        if not total:
+            raise UsageError("the dataset has no held-out views for these frames")
+        background = [c / 255 for c in self.stream.header.background]
+        pictures = []
+        with progress_bar("rendering", total, self.quiet) as advance:
+            for frame in self.frames():
+                field = self.field(frame)
+                for view in views[frame.number]:
+                    name = f"frame_{frame.number:06d}_view_{view.camera_index:02d}"
+                    downscale = 1 / self.scale
+                    camera, rgba = view.camera.scaled(1 / downscale), view.load(downscale)
+                    truth, mask = composite(rgba, background), rgba[..., 3]
+                    picture = self.picture(field, frame, camera, advance, name)
+                    entry = dict(frame=frame.number, camera=view.camera_index, file=f"{name}.png",
+                                 **_metrics(picture.rgb, truth, mask))
+                    write_png(folder / f"{name}.png", picture.rgb)
+                    if compare:
+                        caption = f"{psnr(picture.rgb, truth):.2f} dB"
+                        entry["comparison_file"] = f"{name}_compare.png"
+                        write_png(folder / entry["comparison_file"], comparison(truth, picture.rgb, caption=caption))
+                    if self.depth:
+                        entry["depth_file"] = f"{name}_depth.png"
+                        self.write_depth(folder / entry["depth_file"], picture, camera)
+                    pictures.append(entry)
+        by_frame = [dict(frame=n, **_mean([p for p in pictures if p["frame"] == n])) for n, _ in self.numbers]
+        result = dict(backend=self.ops.name, pictures=pictures, frames=by_frame, mean=_mean(pictures))
+        write_text(folder / "metrics.json", to_json(result) + "\n")
+        return result
+
+    def video(self, folder: Path, path: str, seconds: float | None, fps: float, elevation: float) -> dict:
+        import numpy as np
+
+        from ..rendering.paths import interpolate
+        from ..rendering.pictures import colour_depth, write_video
+
+        played = len(self.numbers) > 1
+        if seconds is None:
+            span = self.numbers[-1][1] - self.numbers[0][1]
+            seconds = span * len(self.numbers) / (len(self.numbers) - 1) if played else _STILL_SECONDS
+        count = max(1, round(seconds * fps))
+        if path == "orbit":
+            cameras = self.orbit(count, elevation)
+        else:
+            if len(self.stream.cameras) < 2:
+                raise UsageError("--path cameras needs a stream with at least two cameras")
+            count = max(2, count)
+            cameras = [self.camera(c) for c in interpolate(self.stream.cameras, count, closed=True)]
+        shown = [self.numbers[i * len(self.numbers) // count][0] for i in range(count)]
+
+        with contextlib.ExitStack() as stack:
+            advance = stack.enter_context(progress_bar("rendering", count, self.quiet))
+
+            def pictures():
+                i = 0
+                for frame in self.frames():
+                    field = None
+                    while i < count and shown[i] == frame.number:
+                        field = field or self.field(frame)
+                        picture = self.picture(field, frame, cameras[i], advance, f"frame {frame.number}")
+                        rgb = picture.rgb
+                        if self.depth:
+                            rgb = np.concatenate([rgb, colour_depth(picture.depth, picture.opacity)], axis=1)
+                        yield rgb
+                        i += 1
+
+            write_video(folder / f"{path}.mp4", pictures(), fps)
+        return dict(backend=self.ops.name, video=f"{path}.mp4", pictures=[], frames_shown=len(set(shown)),
+                    seconds=count / fps, fps=fps)
+
+
+def _operations(backend: str):
+    from ..fields import NumpyOps, TorchOps
+
+    if backend == "numpy":
+        return NumpyOps()
+    try:
+        import torch
+    except ImportError:
+        if backend == "torch":
+            raise UsageError('--backend torch needs torch: pip install "refcodec[encode]"') from None
+        return NumpyOps()
+    return TorchOps("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _label(number: int, camera) -> str:
+    """A camera's part of a file name."""
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", camera.name).strip("-.")
+    return f"camera_{number:02d}" + (f"_{name}" if name and name != str(number) else "")
+
+
+def _metrics(rgb, truth, mask) -> dict:
+    """PSNR (dB) and SSIM of the whole picture, and inside the mask's bounding box (None without one)."""
+    from ..evaluation.metrics import SSIM_WINDOW, mask_box, psnr, ssim
+
+    def both(a, b):
+        fits = min(a.shape[:2]) >= SSIM_WINDOW
+        value = psnr(a, b)
+        return (value if math.isfinite(value) else None), (ssim(a, b) if fits else None)
+
+    whole = both(rgb, truth)
+    box = (None, None)
+    if (mask > 0).any():
+        part = mask_box(mask)
+        box = both(rgb[part], truth[part])
+    return dict(psnr=whole[0], ssim=whole[1], psnr_box=box[0], ssim_box=box[1])
+
+
+def _mean(pictures: list[dict]) -> dict:
+    means = {}
+    for key in ("psnr", "ssim", "psnr_box", "ssim_box"):
+        values = [p[key] for p in pictures if p[key] is not None]
+        means[key] = sum(values) / len(values) if values else None
+    return means
+
+
+def _show(result: dict, folder: Path) -> None:
+    if "mean" in result:
+        for row in (*result["frames"], dict(frame="mean", **result["mean"])):
+            values = "  ".join(f"{name} {row[key]:.{digits}f}" if row[key] is not None else f"{name} -"
+                               for name, key, digits in (("PSNR", "psnr", 2), ("SSIM", "ssim", 4),
+                                                         ("box PSNR", "psnr_box", 2), ("box SSIM", "ssim_box", 4)))
+            click.echo(f"frame {row['frame']}: {values}")
+    what = result.get("video") or f"{len(result['pictures'])} pictures"
+    click.echo(f"{printable(str(folder))}: {what} ({result['backend']})", err=True)
