@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-import traceback
 
 import click
 
@@ -67,6 +66,8 @@ class CommandLine(click.Group):
             return _fail(f"error: {e.strerror or e}" + (f": {e.filename}" if e.filename else ""), EXIT_USAGE)
         except Exception as e:
             if self.debug:
+                import traceback
+
                 traceback.print_exc()
             return _fail(f"defect in refcodec {__version__}: {type(e).__name__}: {e} "
                          "(please report it with the file; --debug shows where)", EXIT_DEFECT)
