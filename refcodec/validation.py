@@ -297,7 +297,7 @@ class _Validator:
                 if not unit.known:
                     self.note("W003", f"Unit type {int(unit.type)}, {len(unit.payload)} bytes.", unit.offset,
                               "unit_header.unit_type")
-                elif self.broken and self.decoder.group_open:
+                elif self.broken and self.decoder.frames_left:
                     self.decoder.jump()
                 self._feed(unit)
 
