@@ -337,3 +337,9 @@ def test_every_requirement_is_in_the_text():
     folder = specification_folder()
     text = "\n".join(p.read_text("utf-8") for p in folder.glob("*.md") if not p.name.startswith("11-"))
     assert [r for r in REQUIREMENTS if r not in text] == []
+
+
+def test_the_manual_lists_every_remark():
+    manual = (Path(__file__).parent.parent / "docs" / "cli.md").read_text("utf-8")
+    for note in NOTES.values():
+        assert f"| {note.code} `{note.name}` |" in manual

@@ -135,7 +135,7 @@ class _JsonLog:
 
     def __call__(self, p) -> None:
         phase = (p.frame, p.phase)
-        if phase != self.phase or self.due():
+        if self.due() or phase != self.phase:
             self.phase = phase
             self._write("progress", dataclasses.asdict(p))
 

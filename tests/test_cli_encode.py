@@ -1,0 +1,112 @@
+"""`refcodec encode`: options, progress and logs. Training itself is tested with the encoder."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("torch")
+
+import refcodec.encoder
+from refcodec.cli import cli
+from refcodec.encoder import EncodeOptions, EncodeReport, FrameResult, Progress
+from refcodec.writer import FrameReport
+
+FOX = Path(__file__).parent.parent / "demo" / "fox"
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Stands in for training: records the call, reports two phases and one frame."""
+    made = []
+
+    def encode(dataset, out, options, on_progress):
+        made.append((dataset, out, options))
+        on_progress(Progress("train", 0, 2, "I", 20, 100, 0.0123, 27.5, 12.34, 1.0, 65.0))
+        on_progress(Progress("train", 0, 2, "I", 30, 100, 0.0120, 27.9, 12.30, 1.1, 64.0))
+        on_progress(Progress("coded", 0, 2, "I", 0, 0, None, 28.25, 12.1, 2.0, None))
+        frame = FrameResult(0, "I", 2e-3, 12100, FrameReport(12100, 100, 200, {0: 11000}, {0: 88000.0}, 800, 40000),
+                            11011.0, 11000, 28.25, 20.5, 2.0)
+        return EncodeReport(Path(out), 12345, [frame], 1, 2.5)
+
+    monkeypatch.setattr(refcodec.encoder, "encode", encode)
+    return made
+
+
+def run(*args):
+    return CliRunner().invoke(cli, ["encode", *map(str, args)])
+
+
+def test_defaults_are_the_library_s(calls):
+    result = run("data", "out.rfv")
+    assert result.exit_code == 0, result.output
+    assert calls == [("data", "out.rfv", EncodeOptions())]
+
+
+def test_every_option_arrives(calls):
+    result = run("data", "out.rfv", "--preset", "small", "--lambda", "1e-3", "--target-kb", "40", "--frames", "2:9",
+                 "--group-size", "5", "--device", "cpu", "--seed", "7", "--intra-iterations", "11",
+                 "--inter-iterations", "12", "--cameras", "all", "--holdout", "0,7", "--box", "-1", "-2", "-3", "1",
+                 "2", "3", "--downscale", "2", "--metadata", "title=A=B", "--no-rate-loss", "--fixed-steps",
+                 "--no-resume", "--no-evaluate")
+    assert result.exit_code == 0, result.output
+    assert calls[0][2] == EncodeOptions(
+        preset="small", lagrangian=1e-3, target_kb=40.0, frames=range(2, 9), group_size=5, device="cpu", seed=7,
+        intra_iterations=11, inter_iterations=12, cameras="all", holdout=(0, 7),
+        aabb=((-1.0, -2.0, -3.0), (1.0, 2.0, 3.0)), downscale=2.0, metadata={"title": "A=B"}, rate_loss=False,
+        learn_steps=False, resume=False, evaluate=False)
+    assert run("data", "out.rfv", "--quality", "3", "--holdout", "none").exit_code == 0
+    assert calls[1][2].quality == 3 and calls[1][2].holdout == ()
+
+
+def test_an_open_range_ends_with_the_dataset(calls):
+    assert run(FOX, "out.rfv", "--frames", "5:").exit_code == 0
+    assert calls[0][2].frames == range(5, 8)
+    result = run(FOX, "out.rfv", "--frames", "50:")
+    assert result.exit_code == 1 and "last frame is 7" in result.stderr
+
+
+def test_plain_progress_and_summary(calls):
+    result = run("data", "out.rfv")
+    lines = result.stderr.splitlines()
+    assert lines == ["frame 1/2 I train 20/100  loss 0.01230  PSNR 27.50  kB 12.3  1:05 left",
+                     "frame 1/2 I coded  PSNR 28.25  kB 12.1"]  # one line in five seconds, and each frame
+    assert "12,100 bytes  PSNR 28.25 dB  in the box 20.50 dB  payload 11,000 (estimate +0.10 %)" in result.stdout
+    assert "12,345 bytes, 1 frames" in result.stdout and "1 frames resumed" in result.stdout
+    quiet = run("data", "out.rfv", "--quiet")
+    assert quiet.exit_code == 0 and quiet.output == ""
+
+
+def test_json_log(calls, tmp_path):
+    assert run("data", "out.rfv", "--log-json", tmp_path / "log").exit_code == 0
+    events = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    # Training is logged once a second at most.
+    assert [e["event"] for e in events] == ["progress", "progress", "frame", "result"]
+    assert events[0]["iteration"] == 20 and events[0]["eta_seconds"] == 65.0 and events[1]["phase"] == "coded"
+    assert events[2]["report"]["tensors"] == {"0": 11000}
+    assert events[3] == dict(event="result", path="out.rfv", bytes=12345, frames=1, resumed_frames=1, seconds=2.5)
+    result = run("data", "out.rfv", "--log-json", "-")
+    assert [json.loads(line)["event"] for line in result.stdout.splitlines()] == [e["event"] for e in events]
+    assert "12,345 bytes" in result.stderr
+    assert run("data", "out.rfv", "--log-json", tmp_path / "no" / "log").exit_code == 1
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (("--quality", "9"), "9"), (("--holdout", "a"), "camera numbers"), (("--metadata", "title"), "="),
+    (("--group-size", "0"), "0"), (("--frames", "9:2"), "empty"), (("--downscale", "0.5"), "0.5"),
+])
+def test_wrong_usage(calls, arguments, message):
+    result = run("data", "out.rfv", *arguments)
+    assert result.exit_code == 1 and message in result.stderr and not calls
+
+
+def test_errors_of_the_encoder_are_one_line(tmp_path):
+    for arguments, message in (((tmp_path / "nothing", tmp_path / "o.rfv"), "D01"),
+                               ((FOX, tmp_path / "o.rfv", "--preset", "huge"), "no preset 'huge'"),
+                               ((FOX, tmp_path / "no" / "o.rfv"), "no folder"),
+                               ((FOX, tmp_path / "o.rfv", "--lambda", "1", "--quality", "2"), "not both")):
+        result = run(*arguments)
+        assert result.exit_code == 1 and message in result.stderr and result.stderr.count("\n") == 1, result.output
+    assert list(tmp_path.iterdir()) == []
