@@ -1,0 +1,364 @@
+"""Building streams, conforming or not, for the conformance suite.
+
+A `Draft` is a file as a list of units that can be edited before its bytes are
+made. Frames come from refcodec's writer; edits go through the declared syntax with
+its checks switched off, or straight into the bytes, and checksums are always right
+unless a case asks for wrong ones.
+"""
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import random
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from refcodec.decoder import INTER, INTRA
+from refcodec.entropy.models import ContextModel, EntropyModel, StaticModel
+from refcodec.syntax import structures as syn
+from refcodec.syntax.declare import Field, Structure
+from refcodec.syntax.headers import (
+    Alignment, DifParameters, Mapping, Representation, Role, SequenceHeader, TensorInfo,
+)
+from refcodec.syntax.registry import LEVELS, TEMPLATES, UnitType
+from refcodec.syntax.units import UNIT_OVERHEAD, build_file_header, build_unit
+from refcodec.tensors.significance import coded_mask
+from refcodec.writer import FrameCoding, StreamWriter, TensorCoding
+
+SEQUENCE_HEADER, GROUP_HEADER, FRAME = UnitType.SEQUENCE_HEADER, UnitType.GROUP_HEADER, UnitType.FRAME
+INDEX, END, CAMERAS, METADATA = UnitType.INDEX, UnitType.END, UnitType.CAMERAS, UnitType.METADATA
+STRUCTURES: dict[UnitType, Structure] = {
+    SEQUENCE_HEADER: syn.SEQUENCE_HEADER, GROUP_HEADER: syn.GROUP_HEADER, FRAME: syn.FRAME, INDEX: syn.INDEX,
+    END: syn.END, CAMERAS: syn.CAMERAS, METADATA: syn.METADATA,
+}
+FIXED = ContextModel.fixed([0], [22])
+
+
+class Dice:
+    """Random numbers that are the same with every version of Python and numpy."""
+
+    def __init__(self, seed: int):
+        self._random = random.Random(seed)
+
+    def integers(self, low: int, high: int, *shape: int) -> np.ndarray:
+        """Uniform in low .. high, both included: int64 of this shape."""
+        count = int(np.prod(shape, dtype=int))
+        span = high - low + 1
+        return np.array([low + self._random.getrandbits(40) % span for _ in range(count)],
+                        np.int64).reshape(shape)
+
+    def sparse(self, *shape: int) -> np.ndarray:
+        """Mostly zeros and small values, now and then a large one."""
+        small, kind = self.integers(-3, 3, *shape), self.integers(0, 19, *shape)
+        large = self.integers(-300, 300, *shape)
+        return np.where(kind < 10, 0, np.where(kind < 19, small, large)).astype(np.int32)
+
+    def occupancy(self, shape, one_in: int) -> np.ndarray:
+        return self.integers(0, one_in - 1, *shape) == 0
+
+
+def network(fusion: list[tuple[int, int, bool]], render: list[tuple[int, int, bool]]) -> list[TensorInfo]:
+    """Weights and biases; a layer is (outputs, inputs, has a bias)."""
+    tensors = []
+    for weight, bias, layers in ((Role.FUSION_WEIGHT, Role.FUSION_BIAS, fusion),
+                                 (Role.RENDER_WEIGHT, Role.RENDER_BIAS, render)):
+        for i, (outputs, inputs, has_bias) in enumerate(layers):
+            tensors.append(TensorInfo(weight, i, (1, 1, outputs, inputs), 16))
+            if has_bias:
+                tensors.append(TensorInfo(bias, i, (1, 1, 1, outputs), 16))
+    return tensors
+
+
+def grid(role: Role, index: int, shape, mapping=Mapping.SAWTOOTH, alignment=Alignment.CORNERS,
+         frequency: float = 2.0, frac_bits: int = 16) -> TensorInfo:
+    """A coefficient or basis grid; frequency in periods."""
+    stored = round(frequency * 65536) if mapping == Mapping.SAWTOOTH else 0
+    return TensorInfo(role, index, tuple(shape), frac_bits, mapping, alignment, stored)
+
+
+def header(coefficient=(2, 2, 2, 2), bases=((2, 3, 3, 3),), occupancy=(0, 0, 0), tensors=None,
+           mapping=Mapping.SAWTOOTH, frequency=2.0, **changes) -> SequenceHeader:
+    """The smallest network that chapter 8.1 allows, under grids of these shapes (C, z, y, x).
+
+    tensors: the whole list, instead. Without occupancy by default.
+    """
+    if tensors is None:
+        channels = coefficient[0]
+        tensors = [grid(Role.DIF_COEFFICIENT, 0, coefficient, Mapping.LINEAR, Alignment.CENTRES)]
+        tensors += [grid(Role.DIF_BASIS, i, b, mapping, frequency=frequency) for i, b in enumerate(bases)]
+        tensors += network([(2, channels, False)], [(3, 4, False)])
+    values = dict(
+        representation=Representation.DIF, ticks_per_second=30, aabb_min=(-64, -48, -32), aabb_max=(64, 48, 64),
+        aabb_exponent=-5, occupancy_dims=occupancy, samples_per_diagonal=64, background=(255, 255, 255),
+        tensors=tuple(tensors), parameters=DifParameters(-10.0, 25.0, 0, 0))
+    return SequenceHeader(**{**values, **changes})
+
+
+def context_model(dice: Dice, template=3, *, joint=0, scan=(0, 1, 1, 1), hidden=4, **changes) -> ContextModel:
+    """A context model with random weights; `template` is a template_id or a list of neighbours.
+
+    joint: number of channels of a joint model, 0 for one that takes each channel alone.
+    """
+    explicit = not isinstance(template, int)
+    neighbours = tuple(template) if explicit else tuple(TEMPLATES[template])
+    channels = joint or 1
+    inputs = sum(channels if joint and source < 2 else 1 for source, *_ in neighbours)
+    if not neighbours:
+        hidden = 0
+    bias = np.tile([0, 14 << 8], channels) if hidden else np.tile([1, 20], channels)
+    values = dict(
+        joint=bool(joint), channels=channels, scan=tuple(scan), template_id=1 if explicit else template,
+        template=neighbours, hidden_shift=2 if hidden else 0,
+        hidden_weight=dice.integers(-60, 60, hidden, inputs), hidden_bias=dice.integers(-200, 200, hidden),
+        location_shift=9 if hidden else 0, scale_shift=8 if hidden else 0,
+        output_weight=dice.integers(-40, 40, 2 * channels, hidden), output_bias=bias)
+    values.update(changes)
+    for name in ("hidden_weight", "hidden_bias", "output_weight", "output_bias"):
+        values[name] = np.asarray(values[name])
+    return ContextModel(**values)
+
+
+def static_model(*tables: tuple[int, tuple[int, ...]]) -> StaticModel:
+    """tables: (first_value, counts) each."""
+    return StaticModel(tuple(tables))
+
+
+@contextlib.contextmanager
+def unchecked() -> Iterator[None]:
+    """Lets structures be built that break requirements."""
+    checked, Field._check = Field._check, lambda *_: None
+    try:
+        yield
+    finally:
+        Field._check = checked
+
+
+@dataclass(slots=True)
+class Piece:
+    """One unit of a draft. payload None: made from the other units (index, end)."""
+
+    type: int
+    payload: bytes | None
+    flags: int | None = None
+
+    def bytes(self) -> bytes:
+        return build_unit(self.type, self.payload, self.flags)
+
+
+@dataclass(slots=True)
+class Draft:
+    """A file that can still be changed."""
+
+    header: SequenceHeader
+    level: int = 1
+    pieces: list[Piece] = field(default_factory=list)
+    writer: StreamWriter = field(init=False)
+    _number: int = 0
+    _intra: bool = True
+    _time: int = 0
+
+    def __post_init__(self):
+        self.writer = StreamWriter(io.BytesIO(), self.header, self.level)
+        self.add(SEQUENCE_HEADER, self._build(SEQUENCE_HEADER, self.header.to_syntax()))
+
+    @property
+    def _params(self) -> dict:
+        return dict(level=LEVELS[self.level], header=self.header)
+
+    def _build(self, kind: UnitType, value, **params) -> bytes:
+        with unchecked():
+            return STRUCTURES[kind].build(value, **self._params, **params)
+
+    def add(self, kind: int, payload: bytes | None, flags: int | None = None, at: int | None = None) -> None:
+        """Appends a unit, or puts it at position `at`."""
+        self.pieces.insert(len(self.pieces) if at is None else at, Piece(kind, payload, flags))
+
+    def group(self, first_frame: int, frame_count: int) -> None:
+        self.add(GROUP_HEADER, self._build(GROUP_HEADER, dict(
+            group_sync=syn.GROUP_SYNC, scene_id=0, first_frame_number=first_frame, frame_count=frame_count)))
+        self._number, self._intra = first_frame, True
+
+    def frame(self, dice: Dice, models: dict[int, EntropyModel] | None = None, *, use: dict[int, int] = {},
+              values: dict[int, np.ndarray] = {}, steps: dict[int, tuple[int, int]] = {},
+              predict: dict[int, int] = {}, significance: dict[int, int] = {}, carry=None,
+              occupancy=None, time: int | None = None) -> None:
+        """Codes the next frame of the group.
+
+        models: those that the frame defines (by default model 0, fixed, in I-frames).
+        The dictionaries are by tensor_id: model used (0), quantised values (random),
+        step (3 * 2^-2), prediction (1 for grids of P-frames), significance (1 for
+        grids when there is occupancy). carry: tensors coded (all, in P-frames grids).
+        """
+        state, intra = self.writer.state, self._intra
+        if models is None:
+            models = {0: FIXED} if intra else {}
+        coded = []
+        for i, info in enumerate(self.header.tensors):
+            is_grid = info.mapping != Mapping.NONE
+            if i not in carry if carry is not None else not (intra or is_grid):
+                continue
+            by_occupancy = significance.get(i, int(is_grid and self.header.has_occupancy))
+            cells = int(coded_mask(self.header, info, occupancy).sum()) if by_occupancy else info.size // info.shape[0]
+            chosen = values[i] if i in values else dice.sparse(cells, info.shape[0])
+            chosen = np.asarray(chosen, np.int32).reshape(cells, info.shape[0])
+            coded.append(TensorCoding(i, chosen, use.get(i, 0), *steps.get(i, (3, -2)),
+                                      predict.get(i, int(is_grid and not intra)), by_occupancy))
+        time = self._time if time is None else time
+        frame = FrameCoding(self._number, INTRA if intra else INTER, time, occupancy, models, coded)
+        with unchecked():
+            payload, _ = self.writer.encode_frame(frame)
+        self.add(FRAME, payload)
+        self._number, self._intra, self._time = self._number + 1, False, time + 3
+
+    def finish(self, index: bool = True) -> Draft:
+        """Adds index and end unit, whose content is made from what is before them."""
+        if index:
+            self.add(INDEX, None)
+        self.add(END, None)
+        return self
+
+    def position(self, kind: int, n: int = 0) -> int:
+        """Where the n-th unit of a type stands in `pieces`."""
+        return [i for i, p in enumerate(self.pieces) if p.type == kind][n]
+
+    def piece(self, kind: UnitType, n: int) -> Piece:
+        if kind in (INDEX, END):
+            self.settle()
+        return self.pieces[self.position(kind, n)]
+
+    def parse(self, kind: UnitType, payload: bytes):
+        with unchecked():
+            return STRUCTURES[kind].parse(payload, 0, payload_size=len(payload), **self._params)
+
+    def set(self, kind: UnitType, n: int, changes: dict[str, object]) -> Draft:
+        """Gives syntax elements of the n-th unit of a type other values: {`tensor[0].transform`: 1}."""
+        piece = self.piece(kind, n)
+        value, _ = self.parse(kind, piece.payload)
+        for path, new in changes.items():
+            steps = [int(s) if s.isdigit() else s for s in re.findall(r"\w+", path)]
+            _assign(value, steps, new)
+        piece.payload = self._build(kind, value)
+        return self
+
+    def poke(self, kind: UnitType, n: int, path: str, raw: bytes) -> Draft:
+        """Replaces the bytes of one syntax element; nothing else moves with it."""
+        piece = self.piece(kind, n)
+        _, trace = self.parse(kind, piece.payload)
+        full = f"{STRUCTURES[kind].name}.{path}"
+        (span,) = [s for s in trace.spans if s.path == full]
+        piece.payload = piece.payload[: span.offset] + raw + piece.payload[span.offset + span.length :]
+        return self
+
+    def resize(self, kind: UnitType, n: int, change: Callable[[bytes], bytes]) -> Draft:
+        """Changes the payload of the n-th unit of a type as bytes."""
+        piece = self.piece(kind, n)
+        piece.payload = change(piece.payload)
+        return self
+
+    def _offsets(self) -> list[int]:
+        """Offset of every unit; index and end units have their size even while their content is open."""
+        frames = sum(p.type == FRAME for p in self.pieces)
+        open_size = {INDEX: 4 + 13 * frames, END: 16}
+        offsets, at = [], 16
+        for p in self.pieces:
+            offsets.append(at)
+            at += UNIT_OVERHEAD + (len(p.payload) if p.payload is not None else open_size[p.type])
+        return offsets
+
+    def settle(self) -> None:
+        """Fills in index and end units that have no content yet."""
+        if all(p.payload is not None for p in self.pieces):
+            return
+        entries, group_at, groups, index_at = [], 0, 0, 0
+        for p, at in zip(self.pieces, self._offsets()):
+            if p.type == GROUP_HEADER:
+                group_at, groups = at, groups + 1
+            elif p.type == FRAME:
+                number, kind = struct.unpack_from("<IB", p.payload)
+                entries.append(dict(indexed_frame=number, indexed_type=kind,
+                                    frame_offset=group_at if kind == INTRA else at))
+            elif p.type == INDEX:
+                index_at = at
+                if p.payload is None:
+                    p.payload = self._build(INDEX, dict(index_count=len(entries), entry=entries))
+            elif p.type == END and p.payload is None:
+                p.payload = self._build(END, dict(group_total=groups, frame_total=len(entries),
+                                                  index_offset=index_at))
+
+    def copy(self) -> Draft:
+        """A draft whose units can be changed without an effect on this one."""
+        other = copy.copy(self)
+        other.pieces = [copy.copy(p) for p in self.pieces]
+        return other
+
+    def bytes(self) -> bytes:
+        self.settle()
+        return build_file_header(self.level) + b"".join(p.bytes() for p in self.pieces)
+
+
+def _assign(target, steps: list, new):
+    """`target` with the part at `steps` replaced; arrays of numbers are tuples and made anew."""
+    first, *rest = steps
+    part = _assign(target[first], rest, new) if rest else new
+    if isinstance(target, tuple):
+        return (*target[:first], part, *target[first + 1 :])
+    target[first] = part
+    return target
+
+
+def unit_offset(data: bytes, kind: int, n: int = 0) -> int:
+    """Offset of the n-th unit of a type in a well-formed file."""
+    at = 16
+    while True:
+        if data[at] == kind:
+            if n == 0:
+                return at
+            n -= 1
+        at += UNIT_OVERHEAD + int.from_bytes(data[at + 2 : at + 6], "little")
+
+
+def with_header(data: bytes, **bytes_at: int) -> bytes:
+    """The file with bytes of its header changed (`b8=1`: byte 8) and the header's checksum made right."""
+    head = bytearray(data[:12])
+    for name, value in bytes_at.items():
+        head[int(name[1:])] = value
+    return bytes(head) + struct.pack("<I", zlib.crc32(head)) + data[16:]
+
+
+class WordWriter:
+    """The encoder of section 6.2's informative note, in integers, for data that refcodec would not write."""
+
+    def __init__(self):
+        self.low, self.range, self.number, self.count = 0, (1 << 64) - 1, 0, 0
+
+    def put(self, below: int, frequency: int) -> None:
+        """One symbol: sum of the frequencies before its entry, and its own, of 2^24."""
+        scale = self.range >> 24
+        self.low += scale * below
+        self.range = scale * frequency
+        if self.range < 1 << 32:
+            self.low <<= 32
+            self.range <<= 32
+            self.count += 1
+
+    def bits(self, *bits: int) -> None:
+        for bit in bits:
+            self.put(bit << 23, 1 << 23)
+
+    def words(self, above: int = 0) -> bytes:
+        """All words of `low + above`: the decoder ends with `point - low` equal to `above`.
+
+        `low` is kept as one number with as many words as have been shifted out and two more.
+        """
+        return words_of(self.low + above, self.count + 2)
+
+
+def words_of(number: int, count: int) -> bytes:
+    """A number as `count` words, the most significant first, each little-endian."""
+    return b"".join(struct.pack("<I", number >> 32 * i & 0xFFFFFFFF) for i in reversed(range(count)))
