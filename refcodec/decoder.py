@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from .entropy.coder import EntropyError, decode_symbols
-from .entropy.models import fits, model_from_syntax
+from .entropy.models import fits, model_from_syntax, work
 from .entropy.occupancy import OccupancyError, decompress, unpack
 from .errors import BitstreamError, UsageError
 from .rendering.cameras import Camera
@@ -259,7 +259,7 @@ class SequenceDecoder:
             self.state.models.clear()
         for model in v.model:
             self.state.models[model.model_id] = model_from_syntax(model)
-        infos = self.header.tensors
+        infos, total = self.header.tensors, 0
         for i, tensor in enumerate(v.tensor):
             at = f"tensor[{i}]."
             if tensor.tensor_id >= len(infos) or (i and tensor.tensor_id <= v.tensor[i - 1].tensor_id):
@@ -274,6 +274,9 @@ class SequenceDecoder:
                 refuse("R-TEN-06", at + "model_ref", f"Model {tensor.model_ref} is not defined.")
             if not fits(model, info.shape[0]):
                 refuse("R-TEN-07", at + "model_ref", f"Model {tensor.model_ref} does not fit {info.shape[0]} channels.")
+            total += work(model, info.shape)
+        if total > (allowed := self.file_header.bounds.model_work):
+            refuse("R-TEN-09", "coded_count", f"{total} multiplications; the level allows {allowed}.")
         if intra and len(v.tensor) != len(infos):
             refuse("R-FRM-05", "coded_count", f"{len(v.tensor)} of {len(infos)} tensors.")
 

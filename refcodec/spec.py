@@ -52,8 +52,8 @@ def _requirements(_: str) -> str:
 
 def _levels(_: str) -> str:
     return "Table 10-1\n\n" + _table(
-        ["level", "`unit_size`", "`tensor_elements`", "`occupancy_voxels`", "`group_frames`"],
-        [[str(n), str(v.unit_size), str(v.tensor_elements), str(v.occupancy_voxels), str(v.group_frames)]
+        ["level", "`unit_size`", "`tensor_elements`", "`occupancy_voxels`", "`group_frames`", "`model_work`"],
+        [[str(n), str(v.unit_size), str(v.tensor_elements), str(v.occupancy_voxels), str(v.group_frames), str(v.model_work)]
          for n, v in LEVELS.items()])
 
 

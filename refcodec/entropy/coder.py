@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import constriction
 import numpy as np
 
-from ..syntax.registry import ENERGY, PREVIOUS, PREVIOUS_ENERGY, VALUE
+from ..syntax.registry import ENERGY, PREVIOUS, PREVIOUS_ENERGY
 from .models import INPUT_LIMIT, ContextModel, EntropyModel
 from .tables import HALF, Table
 
@@ -22,6 +22,10 @@ MAX_SYMBOL = (1 << 20) - 1
 MAX_ESCAPE_PREFIX = 20
 # Cells of one batch inside a step: bounds the memory of a step without an effect on the result.
 BATCH = 1 << 16
+
+
+# Channel counts whose int8 values of one cell can be loaded as one number.
+_PACKED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
 class EntropyError(ValueError):
@@ -149,10 +153,11 @@ class _Neighbourhood:
         self.padded = (depth + 2 * PAD, height + 2 * PAD, width + 2 * PAD)
         temporal = any(n[0] in (PREVIOUS, PREVIOUS_ENERGY) for n in model.template)
         planes = 2 if temporal else 1
-        self.store = np.zeros((planes, *self.padded, channels), np.int8)
+        values = np.zeros((planes, *self.padded, channels), np.int8)
         if temporal and previous is not None:
-            self.store[1, PAD:-PAD, PAD:-PAD, PAD:-PAD] = previous
-        self.rows = self.store.reshape(-1, channels)
+            values[1, PAD:-PAD, PAD:-PAD, PAD:-PAD] = previous
+        self.rows = values.reshape(-1, channels)
+        self.packed = self.rows.view(_PACKED[channels]).reshape(-1) if channels in _PACKED else None
         plane = self.padded[0] * self.padded[1] * self.padded[2]
         stride = (self.padded[1] * self.padded[2], self.padded[2], 1)
         self.offsets = np.array(
@@ -160,7 +165,6 @@ class _Neighbourhood:
              + dz * stride[0] + dy * stride[1] + dx * stride[2]
              for source, _, dz, dy, dx in model.template], np.int64)
         self.energy = [i for i, n in enumerate(model.template) if n[0] in (ENERGY, PREVIOUS_ENERGY)]
-        self.value = [i for i, n in enumerate(model.template) if n[0] in (VALUE, PREVIOUS)]
         self.shifted = [(i, n[1]) for i, n in enumerate(model.template) if n[1]]
 
     def place(self, cells: np.ndarray, shape) -> np.ndarray:
@@ -171,32 +175,45 @@ class _Neighbourhood:
         return ((z + PAD) * self.padded[1] + y + PAD) * self.padded[2] + x + PAD
 
     def inputs(self, rows: np.ndarray, channel: np.ndarray | None) -> np.ndarray:
-        """Contexts as float32: (cells, N) for a joint model, else (symbols, N).
+        """Contexts as float32, one column each: (N, cells) for a joint model, else (N, symbols).
 
         rows: of the cells, or of each symbol's cell when `channel` is given
         (per-channel models whose scan separates the channels of a cell).
         """
         model, c = self.model, self.channels
-        around = self.rows.take(rows[:, None] + self.offsets, axis=0)  # (n, neighbours, C)
+        around = self._gather(self.offsets[:, None] + rows)  # (neighbours, n, C)
         energy = None
         if self.energy:
-            energy = np.abs(around[:, self.energy].astype(np.int32)).sum(-1)
+            energy = np.abs(around[self.energy].astype(np.int32)).sum(-1)
             np.minimum(energy, INPUT_LIMIT, out=energy)
         if model.joint:
-            parts = [around[:, i] if i in self.value else energy[:, self.energy.index(i), None]
+            parts = [energy[None, self.energy.index(i)] if i in self.energy else around[i].T
                      for i in range(len(model.template))]
-            return np.concatenate(parts, axis=1).astype(np.float32)
+            return np.concatenate(parts).astype(np.float32)
         for i, dc in self.shifted:
-            around[:, i] = _shift_channels(around[:, i], dc)
+            around[i] = _shift_channels(around[i], dc)
         if channel is not None:
-            out = around[np.arange(len(rows)), :, channel].astype(np.float32)
+            out = around[:, np.arange(len(rows)), channel].astype(np.float32)
             if energy is not None:
-                out[:, self.energy] = energy
+                out[self.energy] = energy
             return out
-        out = np.ascontiguousarray(around.transpose(0, 2, 1)).astype(np.float32)
+        out = around.astype(np.float32)
         if energy is not None:
-            out[:, :, self.energy] = energy[:, None]
-        return out.reshape(len(rows) * c, -1)
+            out[self.energy] = energy[..., None]
+        return out.reshape(len(out), len(rows) * c)
+
+    def _gather(self, rows: np.ndarray) -> np.ndarray:
+        if self.packed is not None:  # all channels of a cell in one load
+            return self.packed.take(rows).view(np.int8).reshape(*rows.shape, self.channels)
+        return self.rows.take(rows, axis=0)
+
+    def store(self, rows: np.ndarray, values: np.ndarray, channel: np.ndarray | None) -> None:
+        """Takes in decoded values: (cells * C,), or of single channels when `channel` is given."""
+        clamped = np.clip(values, -INPUT_LIMIT, INPUT_LIMIT).astype(np.int8)
+        if channel is None:
+            self.rows[rows] = clamped.reshape(-1, self.channels)
+        else:
+            self.rows[rows, channel] = clamped
 
 
 def _shift_channels(values: np.ndarray, dc: int) -> np.ndarray:
@@ -221,48 +238,55 @@ def _code(model: EntropyModel, shape, mask: np.ndarray | None, previous: np.ndar
     channels = shape[0]
     cells = np.flatnonzero(mask) if mask is not None else np.arange(shape[1] * shape[2] * shape[3])
     values = np.zeros(len(cells) * channels, np.int32)
+    if not len(cells):
+        return values.reshape(-1, channels)
     tables = model.tables
     low = np.array([t.low for t in tables], np.int32)
     size = np.array([t.size for t in tables], np.int32)
-    if not len(cells):
-        return values.reshape(-1, channels)
-    context = isinstance(model, ContextModel)
-    around = _Neighbourhood(model, shape, previous) if context and model.template else None
-    rows = around.place(cells, shape) if around else None
+    around = None
+    if isinstance(model, ContextModel) and model.template:
+        around = _Neighbourhood(model, shape, previous)
+        rows, separate = around.place(cells, shape), model.scan[0] > 0
     for positions in _steps(model, cells, shape):
-        if not context:
-            table = (positions % channels if len(tables) > 1 else np.zeros(len(positions))).astype(np.uint8)
-            location = np.zeros(len(positions), np.int32)
+        if around is None:
+            location, table = _unconditional(model, positions, channels)
+        elif separate:
+            step_rows, step_channels = rows[positions // channels], positions % channels
+            location, table = _predict(model, around, step_rows, step_channels)
         else:
-            location, table = _predict(model, around, rows, positions, channels)
+            step_rows, step_channels = rows[positions[::channels] // channels], None
+            location, table = _predict(model, around, step_rows, None)
         run = _runs(tables, table, location)
         step = np.empty(len(positions), np.int32)
         step[run.order] = code(run, low, size, positions)
         values[positions] = step
         if around is not None:
-            store = around.rows
-            store[rows[positions // channels], positions % channels] = np.clip(step, -INPUT_LIMIT, INPUT_LIMIT)
+            around.store(step_rows, step, step_channels)
     return values.reshape(-1, channels)
 
 
-def _predict(model: ContextModel, around, rows, positions, channels) -> tuple[np.ndarray, np.ndarray]:
-    if around is None:
-        location, table = model.predict(np.empty((1, 0), np.float32))
-        if model.joint:
-            return location[0][positions % channels], table[0][positions % channels]
-        n = len(positions)
-        return np.full(n, location[0, 0]), np.full(n, table[0, 0])
+def _unconditional(model: EntropyModel, positions: np.ndarray, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Location and table of symbols whose model has no inputs."""
+    if isinstance(model, ContextModel):
+        location, table = (v[:, 0] for v in model.predict(np.empty((0, 1), np.float32)))
+    else:
+        table = np.arange(len(model.tables)).astype(np.uint8)
+        location = np.zeros(len(table), np.int32)
+    channel = positions % channels if len(table) > 1 else np.zeros(len(positions), np.int64)
+    return location[channel], table[channel]
+
+
+def _predict(model: ContextModel, around: _Neighbourhood, rows, channel) -> tuple[np.ndarray, np.ndarray]:
+    """Location and table of the symbols of a step, in batches of cells."""
     locations, tables = [], []
-    whole_cells = model.scan[0] == 0
-    for start in range(0, len(positions), BATCH * channels):
-        part = positions[start : start + BATCH * channels]
-        if whole_cells:
-            inputs = around.inputs(rows[part[::channels] // channels], None)
-        else:
-            inputs = around.inputs(rows[part // channels], part % channels)
-        location, table = model.predict(inputs)
-        locations.append(location.reshape(-1))
-        tables.append(table.reshape(-1))
+    for start in range(0, len(rows), BATCH):
+        part = slice(start, start + BATCH)
+        location, table = model.predict(around.inputs(rows[part], None if channel is None else channel[part]))
+        # A joint model has a row for each channel; symbols go cell by cell.
+        locations.append(location.T.reshape(-1))
+        tables.append(table.T.reshape(-1))
+    if len(tables) == 1:
+        return locations[0], tables[0]
     return np.concatenate(locations), np.concatenate(tables)
 
 
@@ -274,6 +298,8 @@ def decode_symbols(model: EntropyModel, shape, mask, previous, words: np.ndarray
     words: uint32. Returns int32 (coded cells, C), cells in raster order. Raises EntropyError.
     """
     decoder = SymbolDecoder(words)
+    if len(words) and not (mask is None or mask.any()):
+        raise EntropyError("R-ENT-02", "There are words but no coded cells.")
     values = _code(model, shape, mask, previous, lambda run, low, size, _: decoder.values(run, low, size))
     decoder.finish()
     if len(values) and max(values.max(), -values.min()) > MAX_SYMBOL:

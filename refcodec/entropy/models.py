@@ -80,31 +80,30 @@ class ContextModel:
     def _layers(self):
         # Rounding constants go into the biases. All sums stay below 2**24 in absolute
         # value (spec 6.4), so float32 products are exact in any order of summation.
-        hidden_round = 1 << (self.hidden_shift - 1) if self.hidden_shift else 0
+        hidden_round = (1 << self.hidden_shift) >> 1
         shifts = np.tile([self.location_shift, self.scale_shift], self.channels)
-        output_round = np.where(shifts > 0, (1 << shifts) >> 1, 0)
         f = np.float32
-        return (self.hidden_weight.T.astype(f), (self.hidden_bias + hidden_round).astype(f),
-                f(2.0**-self.hidden_shift), self.output_weight.T.astype(f),
-                (self.output_bias + output_round).astype(f), (2.0**-shifts).astype(f))
+        return (self.hidden_weight.astype(f), (self.hidden_bias.astype(f) + f(hidden_round))[:, None],
+                f(2.0**-self.hidden_shift), self.output_weight.astype(f),
+                (self.output_bias.astype(f) + ((1 << shifts) >> 1)).astype(f)[:, None], (2.0**-shifts).astype(f)[:, None])
 
     def predict(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """inputs: (n, N) float32 holding integers. Returns location (n, C) int32, table (n, C) uint8."""
+        """inputs: (N, n) float32 holding integers. Returns location (C, n) int32, table (C, n) uint8."""
         w1, b1, s1, w2, b2, s2 = self._layers
         if len(b1):
-            hidden = inputs @ w1
+            hidden = w1 @ inputs
             hidden += b1
             hidden *= s1
             np.floor(hidden, out=hidden)
             np.clip(hidden, 0, HIDDEN_LIMIT, out=hidden)
-            out = hidden @ w2
+            out = w2 @ hidden
             out += b2
         else:
-            out = np.broadcast_to(b2, (len(inputs), len(b2))).copy()
+            out = np.repeat(b2, inputs.shape[1], axis=1)
         out *= s2
         np.floor(out, out=out)
-        location = np.clip(out[:, 0::2], -LOCATION_LIMIT, LOCATION_LIMIT).astype(np.int32)
-        table = np.clip(out[:, 1::2], 0, len(self.tables) - 1).astype(np.uint8)
+        location = np.clip(out[0::2], -LOCATION_LIMIT, LOCATION_LIMIT).astype(np.int32)
+        table = np.clip(out[1::2], 0, len(self.tables) - 1).astype(np.uint8)
         return location, table
 
 
@@ -144,6 +143,15 @@ def model_to_syntax(model_id: int, model: EntropyModel) -> dict:
     return dict(model_id=model_id, model_type=1 if context else 2,
                 context=model.to_syntax() if context else None,
                 static=None if context else model.to_syntax())
+
+
+def work(model: EntropyModel, shape: tuple[int, int, int, int]) -> int:
+    """Multiplications to predict every symbol of a tensor, were all cells coded (spec 5.4)."""
+    if isinstance(model, StaticModel):
+        return 0
+    channels, depth, height, width = shape
+    uses = depth * height * width * (1 if model.joint else channels)
+    return uses * (model.hidden_weight.size + model.output_weight.size)
 
 
 def fits(model: EntropyModel, channels: int) -> bool:

@@ -29,12 +29,13 @@ class Level:
     tensor_elements: int
     occupancy_voxels: int
     group_frames: int
+    model_work: int
 
 
 LEVELS = {
-    1: Level(1 << 22, 1 << 21, 1 << 21, 256),
-    2: Level(1 << 25, 1 << 24, 1 << 24, 1024),
-    3: Level(1 << 28, 1 << 27, 1 << 27, 4096),
+    1: Level(1 << 22, 1 << 21, 1 << 21, 256, 1 << 30),
+    2: Level(1 << 25, 1 << 24, 1 << 24, 1024, 1 << 34),
+    3: Level(1 << 28, 1 << 27, 1 << 27, 4096, 1 << 37),
 }
 
 VALUE, PREVIOUS, ENERGY, PREVIOUS_ENERGY = range(4)

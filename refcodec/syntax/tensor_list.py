@@ -39,6 +39,8 @@ def tensor_list_fault(header: SequenceHeader) -> str | None:
             return f"there is no {name} layer 0"
         if name == "fusion":
             features, p = width - 1, header.parameters
+            if features < 1:
+                return "the fusion network has no output besides the density"
             width = features * (1 + 2 * p.feature_frequencies) + 3 + 6 * p.direction_frequencies
     if width != 3:
         return "the last render layer does not have 3 outputs"

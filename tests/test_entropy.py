@@ -1,0 +1,192 @@
+"""Entropy coding: exact integers through fast float units, and round trips of everything."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import spec_decoder
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from synthetic import context_model, sparse_values
+
+from refcodec.entropy.coder import MAX_SYMBOL, EntropyError, SymbolDecoder, decode_symbols, encode_symbols
+from refcodec.entropy.models import ContextModel, StaticModel
+from refcodec.entropy.occupancy import OccupancyError, compress, decompress, pack, unpack
+from refcodec.entropy.tables import LAPLACE_REACH, TOTAL, Table, laplace_tables, static_table
+
+
+@st.composite
+def tensors(draw):
+    """(model, shape, mask, previous, values) of one tensor, any tool combination."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shape = (draw(st.integers(1, 9)), *(draw(st.integers(1, 7)) for _ in range(3)))
+    kind = draw(st.sampled_from(["fixed", "static", "per-channel", "joint"]))
+    if kind == "fixed":
+        n = draw(st.sampled_from([1, shape[0]]))
+        model = ContextModel.fixed(rng.integers(-127, 128, n).tolist(), rng.integers(0, 44, n).tolist())
+    elif kind == "static":
+        n = draw(st.sampled_from([1, shape[0]]))
+        model = StaticModel(tuple((int(rng.integers(-9, 9)), tuple(rng.integers(0, 50, 7).tolist() + [1]))
+                                  for _ in range(n)))
+    else:
+        scan = [0 if kind == "joint" else draw(st.integers(0, 3)), *(draw(st.integers(0, 3)) for _ in range(3))]
+        template_id = draw(st.integers(1, 5))
+        template = None
+        if template_id == 1:
+            dc = st.integers(-2, 2) if kind == "per-channel" else st.just(0)
+            template = draw(st.lists(st.integers(0, 3).flatmap(lambda s: st.tuples(
+                st.just(s), dc if s < 2 else st.just(0), *[st.integers(-2, 2)] * 3)), min_size=1, max_size=6))
+        model = context_model(rng, template_id, kind == "joint", shape[0], tuple(scan), draw(st.integers(1, 9)), template)
+    mask = rng.random(shape[1:]) < draw(st.sampled_from([0, 0.3, 1])) if draw(st.booleans()) else None
+    cells = int(mask.sum()) if mask is not None else shape[1] * shape[2] * shape[3]
+    values = sparse_values(rng, cells, shape[0], draw(st.sampled_from([0.1, 2, 300])))
+    if values.size and draw(st.booleans()):
+        values.flat[rng.integers(values.size)] = draw(st.sampled_from([MAX_SYMBOL, -MAX_SYMBOL, 255, -256]))
+    previous = rng.integers(-127, 128, (*shape[1:], shape[0])).astype(np.int8) if draw(st.booleans()) else None
+    return model, shape, mask, previous, values
+
+
+@settings(max_examples=150, deadline=None)
+@given(tensors())
+def test_round_trip(case):
+    model, shape, mask, previous, values = case
+    words, bits = encode_symbols(model, shape, mask, previous, values)
+    assert np.array_equal(decode_symbols(model, shape, mask, previous, words), values)
+    assert 32 * len(words) <= bits + 64 + 1e-3 * values.size
+    # What was not written can't be read: a longer payload is refused, not ignored.
+    with pytest.raises(EntropyError):
+        decode_symbols(model, shape, mask, previous, np.append(words, np.ones(3, np.uint32)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(tensors(), st.data())
+def test_garbage_is_decoded_or_refused(case, data):
+    model, shape, mask, previous, _ = case
+    words = np.array(data.draw(st.lists(st.integers(0, 2**32 - 1), max_size=40)), np.uint32)
+    try:
+        values = decode_symbols(model, shape, mask, previous, words)
+    except EntropyError as e:
+        assert e.requirement in ("R-ENT-01", "R-ENT-02", "R-ENT-03", "R-ENT-04")
+    else:
+        assert np.abs(values).max(initial=0) <= MAX_SYMBOL
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 1 << 20), min_size=2, max_size=40).filter(any), min_size=1, max_size=4),
+       st.integers(0, 2**32 - 1))
+def test_constriction_uses_exactly_the_integer_tables(counts, seed):
+    """constriction, given float weights, agrees with the specification's integer range decoder."""
+    tables = [static_table(0, tuple(c)) for c in counts]
+    for table, c in zip(tables, counts):
+        assert table.frequencies.sum() == TOTAL and table.frequencies.min() >= 1
+        assert table.frequencies.tolist() == spec_decoder.namespace()["static_table"](0, c)["frequencies"]
+    rng = np.random.default_rng(seed)
+    import constriction
+
+    encoder, script = constriction.stream.queue.RangeEncoder(), []
+    for _ in range(30):
+        table = tables[rng.integers(len(tables))]
+        entries = rng.integers(0, table.size + 1, rng.integers(1, 5)).astype(np.int32)
+        encoder.encode(entries, table.model)
+        script.append((table, entries))
+    words = encoder.get_compressed()
+    fast = constriction.stream.queue.RangeDecoder(words)
+    slow = spec_decoder.namespace()["RangeDecoder"](words.tolist())
+    for table, entries in script:
+        assert fast.decode(table.model, len(entries)).tolist() == entries.tolist()
+        assert [slow.entry(table.frequencies.tolist()) for _ in entries] == entries.tolist()
+    assert fast.maybe_exhausted()
+    slow.finish()
+
+
+def test_laplace_tables_are_those_of_the_specification():
+    spec = spec_decoder.namespace()["LAPLACE"]
+    for table, expected, reach in zip(laplace_tables(), spec, LAPLACE_REACH, strict=True):
+        assert table.low == expected["low"] == -reach
+        assert table.frequencies.tolist() == expected["frequencies"]
+        assert table.frequencies.sum() == TOTAL and table.frequencies.min() >= 1
+
+
+def test_laplace_tables_are_near_the_distribution():
+    for k, table in enumerate(laplace_tables()):
+        b, v = 0.06 * 2 ** (k / 4), np.arange(table.low, -table.low + 1)
+        edge = lambda x: np.where(x < 0, 0.5 * np.exp(np.minimum(x, 0) / b), 1 - 0.5 * np.exp(-np.maximum(x, 0) / b))  # noqa: E731
+        mass = edge(v + 0.5) - edge(v - 0.5)
+        kept = mass > 1e-12
+        loss = (mass[kept] * np.log2(mass[kept] * TOTAL / table.frequencies[:-1][kept])).sum()
+        assert abs(loss) < 1e-4, k
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("inputs, hidden", [(512, 64), (1, 1), (14, 8)])
+def test_float32_evaluates_the_integer_network_exactly_at_its_extremes(inputs, hidden, sign):
+    rng = np.random.default_rng(inputs)
+    for weight, bias, out_bias, shift in ((127, 32767, (1 << 22) - 1, 0), (-128, -32768, 1 - (1 << 22), 15),
+                                          (127, 32767, (1 << 22) - 1, 15), (None, None, None, 3)):
+        draw = lambda lo, hi, fixed, size: rng.integers(lo, hi + 1, size) if fixed is None else np.full(size, fixed)  # noqa: E731
+        w1, w2 = draw(-128, 127, weight, (hidden, inputs)), draw(-128, 127, weight, (2, hidden))
+        b1, b2 = draw(-32768, 32767, bias, hidden), draw(1 - (1 << 22), (1 << 22) - 1, out_bias, 2)
+        model = ContextModel(False, 1, (0, 1, 1, 1), 1, ((0, 0, 0, 0, -1),) * inputs, shift, w1.astype(np.int8),
+                             b1.astype(np.int16), 23, 17, w2.astype(np.int8), b2.astype(np.int32))
+        x = np.concatenate([np.full((inputs, 1), sign * 127), rng.integers(-127, 128, (inputs, 20))], 1)
+        rounding = lambda t, s: (t + ((1 << s) >> 1)) >> s  # noqa: E731
+        h = np.clip(rounding(w1.astype(np.int64) @ x + b1[:, None], shift), 0, 1023)
+        out = w2.astype(np.int64) @ h + b2[:, None]
+        location, table = model.predict(x.astype(np.float32))
+        assert np.array_equal(location[0], np.clip(rounding(out[0], 23), -127, 127))
+        assert np.array_equal(table[0], np.clip(rounding(out[1], 17), 0, 43))
+
+
+def test_escapes_reach_the_largest_values_and_no_further():
+    model = ContextModel.fixed([0], [0])
+    values = np.array([[MAX_SYMBOL], [-MAX_SYMBOL], [5], [-5], [4], [-4]], np.int32)
+    words, _ = encode_symbols(model, (1, 1, 1, 6), None, None, values)
+    assert np.array_equal(decode_symbols(model, (1, 1, 1, 6), None, None, words), values)
+    with pytest.raises(ValueError):
+        encode_symbols(model, (1, 1, 1, 1), None, None, np.array([[MAX_SYMBOL + 1]], np.int32))
+
+
+def test_impossible_quantile_is_refused():
+    with pytest.raises(EntropyError) as caught:
+        decode_symbols(ContextModel.fixed([0], [20]), (1, 1, 1, 9), None, None, np.full(2, 2**32 - 1, np.uint32))
+    assert caught.value.requirement == "R-ENT-01"
+
+
+def test_nothing_to_decode_needs_no_words():
+    empty = np.zeros((3, 3, 3), bool)
+    model = context_model(np.random.default_rng(0))
+    words, bits = encode_symbols(model, (2, 3, 3, 3), empty, None, np.zeros((0, 2), np.int32))
+    assert len(words) == 0 and bits == 0
+    SymbolDecoder(words).finish()
+
+
+@given(st.tuples(*[st.integers(1, 9)] * 3), st.integers(0, 2**32 - 1))
+def test_occupancy_round_trip(shape, seed):
+    occupancy = np.random.default_rng(seed).random(shape) < 0.3
+    data = pack(occupancy)
+    assert np.array_equal(unpack(decompress(compress(data), len(data)), shape), occupancy)
+
+
+@given(st.binary(max_size=60), st.integers(1, 100))
+def test_occupancy_garbage_is_refused_or_has_the_size(data, size):
+    try:
+        assert len(decompress(data, size)) == size
+    except OccupancyError:
+        pass
+
+
+def test_occupancy_bomb_is_not_inflated():
+    bomb = compress(bytes(30_000_000))
+    assert len(bomb) < 10_000
+    import tracemalloc
+
+    tracemalloc.start()
+    with pytest.raises(OccupancyError):
+        decompress(bomb, 1000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4_000_000
+
+
+def test_table_with_one_entry_left_for_the_escape():
+    table = Table(3, np.array([TOTAL - 1, 1], np.int64))
+    assert table.size == 1 and table.bits[1] == 24
