@@ -19,7 +19,7 @@ from refcodec.syntax.headers import Alignment, Mapping, Role
 from refcodec.syntax.registry import LEVELS, UnitType
 from refcodec.syntax.units import build_file_header, build_unit
 from refcodec.writer import build_cameras, build_metadata
-from valid_cases import CAMERA, POSE, ordinary
+from valid_cases import CAMERA, POSE, ordinary, work_at_bound
 
 ALL_UNITS = tuple(UnitType)
 
@@ -34,6 +34,7 @@ def add_all(cases: Collection) -> None:
     _occupancy(cases)
     _models(cases)
     _tensors(cases)
+    _work(cases)
     _entropy(cases)
     _index_and_end(cases)
     _cameras_and_metadata(cases)
@@ -345,6 +346,8 @@ def _tensor_list(cases: Collection) -> None:
     add("render-inputs", "A colour layer with one input too many.", *grids, *fusion, *network([], [(3, 5, False)]))
     add("render-outputs", "A colour network with four outputs.", *grids, *fusion, *network([], [(4, 4, False)]))
     add("render-before-fusion", "The colour network before the fusion network.", *grids, *render, *fusion)
+    add("no-features", "A fusion network whose only output is the density.", *grids,
+        *network([(1, 2, False)], [(3, 3, False)]))
     add("extra-tensor", "A tensor after the last layer.", *grids, *fusion, *render, other)
     add("layer-gap", "Colour layers 0 and 2.", *grids, *fusion, render[0], network([], [(3, 3, False)] * 3)[2])
 
@@ -576,6 +579,18 @@ def _tensors(cases: Collection) -> None:
         add(f"step-exponent-{word}", "R-TEN-08", f"step_exponent {value}.", 1, {"tensor[1].step_exponent": value}, features="reconstruction")
 
 
+def _work(cases: Collection) -> None:
+    for level in (1, 2):
+        draft = work_at_bound(level, excess=True)
+        cases.add(f"model-work-level-{level}", "levels context-models", "Three multiplications more than level "
+                  f"{level} allows.", draft.bytes(), "R-TEN-09")
+    draft = work_at_bound(1, excess=True)
+    coded = draft.parse(FRAME, draft.pieces[2].payload)[0].tensor
+    draft.set(FRAME, 0, {"coded_count": 3, "tensor": coded[:3]})
+    cases.add("order-work-before-missing-tensor", "order-of-checks", "Too many multiplications, in an I-frame without "
+              "its last tensor.", draft.bytes(), "R-TEN-09")
+
+
 def _entropy(cases: Collection) -> None:
     dice = Dice(313)
 
@@ -603,8 +618,8 @@ def _entropy(cases: Collection) -> None:
     empty = Draft(header(occupancy=(2, 2, 2)))
     empty.group(0, 1)
     empty.frame(dice, occupancy=np.zeros((2, 2, 2), bool))
-    empty.set(FRAME, 0, {"tensor[0].word_count": 3, "tensor[0].words": bytes(12)})
-    cases.add("words-without-symbols", "range-coder significance", "Three words for a tensor without coded cells.",
+    empty.set(FRAME, 0, {"tensor[0].word_count": 1, "tensor[0].words": bytes(4)})
+    cases.add("words-without-symbols", "range-coder significance", "A word for a tensor without coded cells.",
               empty.finish().bytes(), "R-ENT-02")
 
     def escape(*bits):

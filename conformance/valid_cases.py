@@ -610,7 +610,25 @@ def _side_units(cases: Collection) -> None:
                (CAMERAS, build_cameras([])), (METADATA, build_metadata({})))
 
 
+def work_at_bound(level: int, excess: bool = False) -> Draft:
+    """A frame whose models need as many multiplications as the level allows, or three more.
+
+    62 inputs, 64 hidden units and two outputs make 4096 for each cell of the basis
+    grid, none of which is coded: no voxel is occupied.
+    """
+    dice = Dice(270)
+    shape = {1: (1, 64, 64, 64), 2: (1, 128, 128, 256)}[level]
+    draft = Draft(header((1, 1, 1, 1), (shape,), occupancy=(2, 2, 2), digest_type=0), level)
+    models = {0: FIXED, 1: context_model(dice, [(0, 0, 0, 0, -1)] * 62, hidden=64),
+              2: context_model(dice, [(0, 0, 0, 0, -1)], hidden=1)}
+    draft.group(0, 1)
+    draft.frame(dice, models, use={0: 2 if excess else 0, 1: 1}, occupancy=np.zeros((2, 2, 2), bool))
+    return draft.finish(index=False)
+
+
 def _levels(cases: Collection) -> None:
+    cases.add("model-work-level-1-full", "levels context-models", "2^30 multiplications, the most that level 1 allows "
+              "for a frame.", work_at_bound(1).bytes())
     for level in (2, 3):
         draft = ordinary(260)
         draft.level = level
