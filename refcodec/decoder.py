@@ -183,8 +183,7 @@ class SequenceDecoder:
         value, trace = self._parse(syn.SEQUENCE_HEADER, unit)
         header = SequenceHeader.from_syntax(value)
         bounds = self.file_header.bounds
-        elements = sum(t.size for t in header.tensors)
-        voxels = int(np.prod(header.occupancy_dims, dtype=np.int64))
+        elements, voxels = header.tensor_elements, header.occupancy_voxels
         count_at = trace.offset("sequence_header.tensor_count")
         if elements > bounds.tensor_elements:
             raise BitstreamError("R-SEQ-17", count_at, "sequence_header.tensor_count",

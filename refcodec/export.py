@@ -17,7 +17,7 @@ from .entropy.occupancy import pack
 from .errors import BitstreamError, UsageError
 from .inspection import camera_dict, error_dict, header_dict
 from .rendering.cameras import Camera
-from .rendering.pictures import replacing
+from .files import replacing
 from .syntax.headers import SequenceHeader
 from .tensors.reconstruction import tensor_digest
 

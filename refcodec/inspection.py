@@ -18,8 +18,8 @@ from typing import BinaryIO
 from .errors import BitstreamError, UsageError
 from .syntax import structures as syn
 from .syntax.declare import Span, Trace
-from .syntax.headers import Mapping, Role, SequenceHeader
-from .syntax.registry import LEVELS, UnitType
+from .syntax.headers import Mapping, Role, SequenceHeader, lowest_level
+from .syntax.registry import UnitType
 from .syntax.units import FILE_HEADER_SIZE, UNIT_OVERHEAD, FileHeader, Unit, UnitReader
 
 SCHEMA = "inspect.schema.json"
@@ -256,7 +256,7 @@ class _Inspector:
         if report.size is None:
             report.size = self.reader.offset if report.error is None else None
         if report.header:
-            report.needed_level = needed_level(
+            report.needed_level = lowest_level(
                 report.header, max(u["bytes"] for u in report.units) - UNIT_OVERHEAD,
                 max((g["frame_count"] for g in report.groups), default=0))
         return report
@@ -288,8 +288,7 @@ class _Inspector:
     def _safe_state(self):
         """State for counting symbols, unless the header asks for more than its level allows."""
         header, bounds = self.report.header, self.report.file_header.bounds
-        x, y, z = header.occupancy_dims
-        if sum(t.size for t in header.tensors) > bounds.tensor_elements or x * y * z > bounds.occupancy_voxels:
+        if header.tensor_elements > bounds.tensor_elements or header.occupancy_voxels > bounds.occupancy_voxels:
             return None
         return self.symbols(header)
 
@@ -379,20 +378,6 @@ def partial_trace(unit: Unit, file_header: FileHeader, header: SequenceHeader | 
     except BitstreamError:
         pass
     return trace
-
-
-def needed_level(header: SequenceHeader, unit_size: int, group_frames: int) -> int | None:
-    """The lowest level (spec Table 10-1) that holds a sequence; None when none does.
-
-    unit_size: bytes of the largest payload. group_frames: frames of the longest group.
-    """
-    x, y, z = header.occupancy_dims
-    need = (unit_size, sum(t.size for t in header.tensors), x * y * z, group_frames)
-    for number, level in sorted(LEVELS.items()):
-        if all(n <= bound for n, bound in zip(
-                need, (level.unit_size, level.tensor_elements, level.occupancy_voxels, level.group_frames))):
-            return number
-    return None
 
 
 def elements(unit: Unit | None, trace: Trace) -> Iterator[tuple[Span, bytes]]:

@@ -10,16 +10,17 @@ import io
 import os
 import re
 import struct
+import sys
 import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from .decoder import SequenceDecoder
 from .errors import BitstreamError, UsageError
-from .inspection import needed_level, parse_unit, tool_dict
+from .inspection import parse_unit, tool_dict
 from .requirements import ERROR_CODES, REQUIREMENTS
 from .syntax import structures as syn
-from .syntax.headers import SequenceHeader
+from .syntax.headers import SequenceHeader, lowest_level
 from .syntax.registry import LEVELS, UnitType
 from .syntax.units import (
     END_UNIT_SIZE, FILE_HEADER_SIZE, UNIT_HEADER_SIZE, UNIT_OVERHEAD, FileHeader, Unit, UnitReader, resynchronise,
@@ -446,7 +447,7 @@ class _Validator:
 
     def _remarks(self) -> None:
         report, declared = self.report, self.report.file_header.level
-        report.needed_level = needed_level(report.header, self.largest_unit, self.longest_group)
+        report.needed_level = lowest_level(report.header, self.largest_unit, self.longest_group)
         if report.needed_level is not None and report.needed_level < declared and not self.lost:
             self.note("W001", f"The file declares level {declared}; level {report.needed_level} would do.", 11,
                       "file_header.level")
@@ -488,9 +489,8 @@ def explain(name: str, folder: Path | None = None) -> str:
 
 
 def specification_folder() -> Path | None:
-    """Where the text of the specification is: in the package, or beside it in a checkout."""
-    here = Path(__file__).resolve().parent
-    for folder in (here / "spec", here.parent / "spec"):
+    """Where the text of the specification is: beside the package in a checkout, or installed with it."""
+    for folder in (Path(__file__).resolve().parent.parent / "spec", Path(sys.prefix) / "share/refcodec/spec"):
         if (folder / "03-structure.md").is_file():
             return folder
     return None

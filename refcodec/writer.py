@@ -18,9 +18,10 @@ from .decoder import INTRA, SequenceDecoder
 from .entropy.coder import encode_symbols
 from .entropy.models import EntropyModel, model_to_syntax
 from .entropy.occupancy import compress, pack
+from .errors import UsageError
 from .rendering.cameras import Camera
 from .syntax import structures as syn
-from .syntax.headers import SequenceHeader
+from .syntax.headers import SequenceHeader, lowest_level
 from .syntax.registry import LEVELS, UnitType
 from .syntax.units import build_file_header, build_unit
 from .tensors.state import FrameState
@@ -100,7 +101,10 @@ class StreamWriter:
     _entries: list[tuple[int, int, int]] = field(init=False, default_factory=list)
 
     def __post_init__(self):
-        self.level = self.level or smallest_level(self.header)
+        self.level = self.level or lowest_level(self.header)
+        if self.level is None:
+            raise UsageError(f"no level holds {self.header.tensor_elements} tensor elements and "
+                             f"{self.header.occupancy_voxels} voxels")
         self.state = FrameState(self.header)
 
     @property
@@ -208,16 +212,6 @@ def _code_occupancy(frame: FrameCoding, previous: np.ndarray | None) -> tuple[in
         return 0, b""
     difference = compress(pack(frame.occupancy ^ previous))
     return (2, difference) if len(difference) <= len(alone) else (1, alone)
-
-
-def smallest_level(header: SequenceHeader) -> int:
-    """The lowest level whose sizes hold the sequence (spec 10.2). Raises ValueError."""
-    elements = sum(t.size for t in header.tensors)
-    x, y, z = header.occupancy_dims
-    for number, level in LEVELS.items():
-        if elements <= level.tensor_elements and x * y * z <= level.occupancy_voxels:
-            return number
-    raise ValueError(f"no level holds {elements} tensor elements and {x * y * z} voxels")
 
 
 def build_cameras(cameras: Sequence[Camera]) -> bytes:

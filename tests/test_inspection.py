@@ -210,9 +210,9 @@ def test_any_damage_gives_a_valid_report(cut, flips):
 def test_needed_level_is_the_lowest_that_holds_the_sequence():
     report = of(STREAM)
     assert report.needed_level == 1
-    from refcodec.inspection import needed_level
+    from refcodec.syntax.headers import lowest_level
 
-    assert needed_level(report.header, LEVELS[1].unit_size, LEVELS[1].group_frames) == 1
-    assert needed_level(report.header, LEVELS[1].unit_size + 1, 1) == 2
-    assert needed_level(report.header, 1, LEVELS[2].group_frames + 1) == 3
-    assert needed_level(report.header, LEVELS[3].unit_size + 1, 1) is None
+    assert lowest_level(report.header, LEVELS[1].unit_size, LEVELS[1].group_frames) == 1
+    assert lowest_level(report.header, LEVELS[1].unit_size + 1, 1) == 2
+    assert lowest_level(report.header, 1, LEVELS[2].group_frames + 1) == 3
+    assert lowest_level(report.header, LEVELS[3].unit_size + 1, 1) is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 import io
 import json
 import struct
-import zlib
 from pathlib import Path
 
 import jsonschema
@@ -21,9 +20,8 @@ from refcodec.entropy.models import ContextModel
 from refcodec.errors import BitstreamError, UsageError
 from refcodec.inspection import inspect
 from refcodec.requirements import ERROR_CODES, REQUIREMENTS
-from refcodec.syntax import structures as syn
-from refcodec.syntax.registry import LEVELS, UnitType
-from refcodec.syntax.units import build_file_header, build_unit, bytes_reader
+from refcodec.syntax.registry import UnitType
+from refcodec.syntax.units import build_file_header, build_unit
 from refcodec.validation import NOTES, explain, specification_folder, validate
 
 MODELS = {0: ContextModel.fixed([0], [22])}

@@ -96,7 +96,7 @@ def command(file, out, frames, kind, digests_only, salvaging, limit_elements, qu
 @contextlib.contextmanager
 def _text_file(path):
     """A text file that appears under its name when the block succeeds."""
-    from ..rendering.pictures import replacing
+    from ..files import replacing
 
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
         yield file

@@ -68,6 +68,7 @@ class KeyValue(click.ParamType):
 @click.option("--metadata", type=KeyValue(), multiple=True, help="A text that the file carries. Repeatable.")
 @click.option("--no-rate-loss", is_flag=True, help="Ablation: train without the rate, code afterwards.")
 @click.option("--fixed-steps", is_flag=True, help="Ablation: do not learn the quantisation steps.")
+@click.option("--step", type=float, help="Quantisation step of the grids at the start (throughout with --fixed-steps).")
 @click.option("--no-resume", is_flag=True, help="Start anew where an interrupted encode left frames.")
 @click.option("--no-evaluate", is_flag=True, help="Do not measure PSNR on the held-out views.")
 @click.option("--log-json", metavar="FILE|-", help="Progress as JSON, one object per line.")

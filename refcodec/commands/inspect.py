@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from ..errors import EXIT_NOT_CONFORMING, RefcodecError, UsageError
-from ..inspection import Report, elements, error_dict, hex_lines, inspect, tool_dict
+from ..inspection import Report, elements, hex_lines, inspect, tool_dict
 from .common import open_input, printable, to_json
 
 _BAR = 40

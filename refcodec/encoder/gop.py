@@ -20,6 +20,7 @@ import numpy as np
 from ..datasets import Dataset, Frame as DatasetFrame, load_dataset
 from ..decoder import INTER, INTRA, SequenceDecoder, open_stream
 from ..errors import BitstreamError, RefcodecError, UsageError
+from ..files import replacing
 from ..evaluation.metrics import mask_box, psnr
 from ..syntax.headers import SequenceHeader
 from ..syntax.units import UnitReader
@@ -44,6 +45,8 @@ class EncodeOptions:
     1 makes every frame an I-frame. device: auto, cpu, cuda, cuda:1 ...
     cameras: test, all or none: which the file carries. downscale: of the pictures.
     rate_loss, learn_steps: False switches the tool off (ablations of MM 2024, Table 4).
+    step: quantisation step of the grids, in field values, at the start or, when steps
+    are not learned, throughout.
     resume: go on with an interrupted encode of the same dataset and options.
     evaluate: measure PSNR on the held-out views after each frame.
     """
@@ -64,6 +67,7 @@ class EncodeOptions:
     downscale: float = 1
     rate_loss: bool = True
     learn_steps: bool = True
+    step: float | None = None
     resume: bool = True
     evaluate: bool = True
     metadata: dict[str, str] = field(default_factory=dict)
@@ -173,7 +177,7 @@ class _Encode:
             raise UsageError("a group has at least one frame")
         if o.cameras not in ("test", "all", "none"):
             raise UsageError(f"cameras is {o.cameras!r}; it may be test, all or none")
-        for name, value in (("lambda", o.lagrangian), ("target size", o.target_kb)):
+        for name, value in (("lambda", o.lagrangian), ("target size", o.target_kb), ("step", o.step)):
             if value is not None and not 0 < value < float("inf"):
                 raise UsageError(f"the {name} must be a positive number")
         for value in (o.intra_iterations, o.inter_iterations):
@@ -189,9 +193,10 @@ class _Encode:
         changes = dict(rate_loss=o.rate_loss, learn_steps=o.learn_steps, seed=o.seed)
         if o.lagrangian is not None or o.quality is not None:
             changes["lagrangian"] = o.lagrangian if o.lagrangian is not None else QUALITIES[o.quality]
-        for name in ("intra_iterations", "inter_iterations"):
-            if getattr(o, name) is not None:
-                changes[name] = getattr(o, name)
+        for name, value in (("intra_iterations", o.intra_iterations), ("inter_iterations", o.inter_iterations),
+                            ("initial_step", o.step)):
+            if value is not None:
+                changes[name] = value
         return dataclasses.replace(settings, **changes)
 
     def _header(self) -> SequenceHeader:
@@ -303,9 +308,8 @@ class _Encode:
 
     def _save_journal(self, fingerprint: str) -> None:
         text = json.dumps(dict(fingerprint=fingerprint, frames=[dataclasses.asdict(r) for r in self.results]))
-        temporary = self.journal.with_name(self.journal.name + ".tmp")
-        temporary.write_text(text)
-        os.replace(temporary, self.journal)
+        with replacing(self.journal) as temporary:
+            temporary.write_text(text)
 
     # The work.
 

@@ -4,11 +4,10 @@ Every file is written under a temporary name beside its own and renamed when com
 """
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from refcodec.errors import UsageError
+from refcodec.files import replacing
 
 DEPTH_UNIT_KEY = "depth_unit"
 # Dark to bright, through distinct hues, so that order shows in grey print as well.
@@ -32,26 +32,6 @@ def to_8bit(rgb: np.ndarray) -> np.ndarray:
     if np.isnan(rgb).any():
         raise UsageError("the picture holds values that are not numbers")
     return np.floor(rgb.clip(0, 1) * 255 + 0.5).astype(np.uint8)
-
-
-@contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary path that becomes `path` if the block succeeds, and is removed if not.
-
-    Keeps the suffix, by which writers choose the format. OSError becomes UsageError.
-    """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise UsageError(f"can't write {path}: there is no such folder")
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
-        try:
-            yield temporary
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise UsageError(f"can't write {path}: {error.strerror or error}") from error
 
 
 def write_png(path: str | os.PathLike, rgb: np.ndarray) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from .registry import LEVELS
+
 
 class Representation(IntEnum):
     """`representation`: the rule that turns tensors into colour and density."""
@@ -133,6 +135,15 @@ class SequenceHeader:
                             direction_frequencies=p.direction_frequencies))
 
     @property
+    def tensor_elements(self) -> int:
+        return sum(t.size for t in self.tensors)
+
+    @property
+    def occupancy_voxels(self) -> int:
+        x, y, z = self.occupancy_dims
+        return x * y * z
+
+    @property
     def has_occupancy(self) -> bool:
         return self.occupancy_dims != (0, 0, 0)
 
@@ -147,3 +158,19 @@ class SequenceHeader:
         """Corners of the bounding box in scene units."""
         s = 2.0**self.aabb_exponent
         return tuple(v * s for v in self.aabb_min), tuple(v * s for v in self.aabb_max)
+
+
+def lowest_level(header: SequenceHeader, unit_size: int = 0, group_frames: int = 0,
+                 model_work: int = 0) -> int | None:
+    """The lowest level (spec Table 10-1) that holds a sequence; None when none does.
+
+    unit_size: bytes of the largest payload. group_frames: of the longest group.
+    model_work: multiplications of the frame that needs most.
+    """
+    need = (unit_size, header.tensor_elements, header.occupancy_voxels, group_frames, model_work)
+    for number, level in sorted(LEVELS.items()):
+        bounds = (level.unit_size, level.tensor_elements, level.occupancy_voxels, level.group_frames,
+                  level.model_work)
+        if all(n <= bound for n, bound in zip(need, bounds)):
+            return number
+    return None

@@ -8,7 +8,7 @@ import math
 import re
 
 from .declare import Field, Nested, Structure
-from .registry import LEVELS, TEMPLATES, Level
+from .registry import TEMPLATES, Level
 from .headers import Role
 
 FILE_SIGNATURE = b"\x89RFV\r\n\x1a\n"

@@ -1,0 +1,392 @@
+"""The figures that the README quotes, all made by one command (`refcodec benchmark`).
+
+Encodes a sequence with each coding tool switched off in turn (MM 2024, Table 4), then
+measures sizes, overheads, decoding speed and memory on what came out. Encodes are kept
+and taken up again, so that an interrupted benchmark goes on where it was.
+"""
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import constriction
+import numpy as np
+
+from ..datasets import Dataset
+from ..decoder import Frame, open_stream
+from ..entropy.coder import encode_symbols
+from ..entropy.models import StaticModel
+from ..entropy.tables import laplace_tables
+from ..fields import NumpyOps, build
+from ..inspection import inspect
+from ..rendering.march import render_camera
+from ..rendering.pictures import composite
+from ..syntax.headers import Mapping
+from ..tensors.reconstruction import MAX_SYMBOL
+from ..tensors.significance import coded_mask
+from ..writer import FrameCoding, StreamWriter, TensorCoding
+from .metrics import psnr
+
+_FINE_STEP = 2.0**-12  # of the field that the baseline quantises: as good as unquantised
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """A row of the ablation: its name, and how it departs from the full codec."""
+
+    name: str
+    changes: dict
+
+
+CONFIGURATIONS = (
+    Configuration("independent frames, coded after training",
+                  dict(group_size=1, rate_loss=False, learn_steps=False, step=_FINE_STEP)),
+    Configuration("without P-frames", dict(group_size=1)),
+    Configuration("without learned steps", dict(learn_steps=False)),
+    Configuration("full", {}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A point of one configuration. size: bytes a frame, all counted; psnr: dB, mean of frames."""
+
+    configuration: str
+    lagrangian: float | None
+    size: float
+    psnr: float
+
+
+# Quality and size of whole files.
+
+
+def held_out_psnr(frames: Iterable[Frame], dataset: Dataset, ops=None) -> list[float]:
+    """Mean PSNR over the held-out views of each decoded frame, paired by position."""
+    out = []
+    for frame, shot in zip(frames, dataset.frames, strict=True):
+        field = build(frame.header, frame.values(), ops or NumpyOps())
+        background = [c / 255 for c in frame.header.background]
+        values = [psnr(render_camera(field, frame.occupancy, v.camera, frame.header).rgb,
+                       composite(v.load(), background)) for v in shot.split("test")]
+        out.append(float(np.mean(values)))
+    return out
+
+
+def interpolated_size(rows: Sequence[Row], quality: float) -> float | None:
+    """Bytes a frame at a PSNR, by a straight line through (PSNR, log size); None outside by 0.5 dB."""
+    rows = sorted(rows, key=lambda r: r.psnr)
+    if len(rows) < 2 or not rows[0].psnr - 0.5 <= quality <= rows[-1].psnr + 0.5:
+        return None
+    x, y = [r.psnr for r in rows], [np.log(r.size) for r in rows]
+    k = int(np.clip(np.searchsorted(x, quality), 1, len(x) - 1))
+    slope = (y[k] - y[k - 1]) / max(x[k] - x[k - 1], 1e-6)
+    return float(np.exp(y[k - 1] + slope * (quality - x[k - 1])))
+
+
+# The baseline: fields trained without the rate, quantised and entropy coded afterwards.
+
+
+def requantise(frames: Sequence[Frame], step: float) -> bytes:
+    """An RFV file of I-frames with the same fields, their grids quantised with one step.
+
+    Every tensor gets a static table of its own from its histogram: ideal first-order
+    entropy coding, in the same format, with the same occupancy. Weights keep eight
+    fractional bits.
+    """
+    header, out = frames[0].header, io.BytesIO()
+    writer = StreamWriter(out, header)
+    writer.begin()
+    for position, frame in enumerate(frames):
+        writer.begin_group(position, 1)
+        tensors, models = [], {}
+        for i, (info, tensor) in enumerate(zip(header.tensors, frame.tensors)):
+            grid = info.mapping != Mapping.NONE
+            mask = coded_mask(header, info, frame.occupancy) if grid and header.has_occupancy else None
+            values = tensor[:, mask].T if mask is not None else tensor.reshape(info.shape[0], -1).T
+            units = max(1, round((step if grid else 2.0**-8) * 2.0**info.frac_bits))
+            exponent = max(0, units.bit_length() - 16)
+            mantissa = units >> exponent
+            q = np.clip(np.round(values / (mantissa << exponent)), -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
+            models[i] = histogram_model(q)
+            tensors.append(TensorCoding(i, q, i, mantissa, exponent, 0, int(mask is not None)))
+        writer.write_frame(FrameCoding(position, 1, frame.time_stamp, frame.occupancy, models, tensors))
+    writer.finish()
+    return out.getvalue()
+
+
+def histogram_model(q: np.ndarray) -> StaticModel:
+    """One static table with the frequencies of the values themselves; rare far ones escape."""
+    low, high = (int(v) for v in np.quantile(q, [0.0005, 0.9995])) if q.size else (0, 0)
+    low, high = max(low, -2000), min(high, 2000)
+    inside = np.clip(q, low, high)
+    counts = np.bincount((inside - low).reshape(-1), minlength=high - low + 1)
+    outside = int(((q < low) | (q > high)).sum())
+    scale = max(1.0, (counts.sum() + outside) / 60000)
+    counts = np.ceil(counts / scale).astype(int)
+    return StaticModel(((low, (*counts.tolist(), int(np.ceil(outside / scale)))),))
+
+
+def baseline_at(frames: Sequence[Frame], dataset: Dataset, quality: float, ops=None, trials: int = 7) -> Row:
+    """The baseline's largest step that keeps a PSNR, by bisection on log(step)."""
+    low, high, best = np.log(2.0**-9), np.log(2.0), None
+    for _ in range(trials):
+        middle = (low + high) / 2
+        data = requantise(frames, float(np.exp(middle)))
+        found = float(np.mean(held_out_psnr(open_stream(io.BytesIO(data)), dataset, ops)))
+        if found >= quality:
+            low, best = middle, Row(CONFIGURATIONS[0].name, None, len(data) / len(frames), found)
+        else:
+            high = middle
+    if best is None:  # the float field itself is below that quality
+        data = requantise(frames, 2.0**-9)
+        found = float(np.mean(held_out_psnr(open_stream(io.BytesIO(data)), dataset, ops)))
+        return Row(CONFIGURATIONS[0].name, None, len(data) / len(frames), found)
+    return best
+
+
+# Coding: overheads, speed, memory.
+
+
+@dataclass(frozen=True, slots=True)
+class CodingFigures:
+    """Of one file. Overheads are fractions; speeds in symbols a second, one process."""
+
+    symbols: int
+    size: int
+    ideal_ratio: float
+    framing_intra: float
+    framing_inter: float
+    intra_bytes: float
+    inter_bytes: float
+    entropy_speed: float
+    decode_speed: float
+    raw_speed: float
+    memory: int
+    tensor_bytes: int
+
+    @property
+    def share_of_raw(self) -> float:
+        return self.entropy_speed / self.raw_speed
+
+    @property
+    def memory_ratio(self) -> float:
+        return self.memory / self.tensor_bytes
+
+
+def coding_figures(path: Path, repeats: int = 3) -> CodingFigures:
+    """Measures a file by decoding it; the symbols are coded again for their ideal length."""
+    from ..entropy import coder
+
+    seen: list[tuple] = []
+    original = coder.decode_symbols
+
+    def recording(model, shape, mask, previous, words):
+        values = original(model, shape, mask, previous, words)
+        seen.append((model, shape, mask, previous, words, values))
+        return values
+
+    from .. import decoder
+
+    decoder.decode_symbols = recording
+    try:
+        frames = list(open_stream(path))
+    finally:
+        decoder.decode_symbols = original
+    symbols = sum(s[-1].size for s in seen)
+    ideal = coded = 0.0
+    for model, shape, mask, previous, words, values in seen:
+        again, bits = encode_symbols(model, shape, mask, previous, values)
+        if not np.array_equal(again, words):
+            raise AssertionError("coding the decoded symbols again gives other words")
+        ideal, coded = ideal + bits, coded + 32 * len(words)
+    entropy_time = _best(repeats, lambda: [original(*s[:5]) for s in seen])
+    decode_time = _best(repeats, lambda: [None for _ in open_stream(path)])
+    report = inspect(path).to_dict()
+    framing = {kind: [f["components"]["framing"] / f["size"] for f in report["frames"] if f["type"] == kind]
+               for kind in "IP"}
+    size = {kind: [f["size"] for f in report["frames"] if f["type"] == kind] for kind in "IP"}
+    tensor_bytes = sum(t.nbytes for t in frames[0].tensors)
+    return CodingFigures(
+        symbols, path.stat().st_size, coded / ideal, _mean(framing["I"]), _mean(framing["P"]), _mean(size["I"]),
+        _mean(size["P"]), symbols / entropy_time, symbols / decode_time, raw_speed(coded / symbols),
+        decoding_memory(path), tensor_bytes)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")
+
+
+def _best(repeats: int, call: Callable) -> float:
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def raw_speed(bits: float, count: int = 2_000_000) -> float:
+    """constriction alone: symbols a second with one table of about `bits` a symbol, one call."""
+    entropies = [float((t.frequencies / 2**24 * t.bits).sum()) for t in laplace_tables()]
+    table = laplace_tables()[int(np.argmin(np.abs(np.array(entropies) - bits)))]
+    entries = np.random.default_rng(0).choice(table.size + 1, count, p=table.frequencies / 2**24).astype(np.int32)
+    encoder = constriction.stream.queue.RangeEncoder()
+    encoder.encode(entries, table.model)
+    words = encoder.get_compressed()
+    return count / _best(3, lambda: constriction.stream.queue.RangeDecoder(words).decode(table.model, count))
+
+
+_MEMORY = """
+import resource, sys
+import numpy, refcodec.decoder as d
+numpy.ones((64, 64), numpy.float32) @ numpy.ones((64, 64), numpy.float32)
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
+for frame in d.open_stream(sys.argv[1]):
+    pass
+print((peak() - before) * 1024)
+"""
+
+
+def decoding_memory(path: Path) -> int:
+    """Bytes by which decoding raises the peak memory of a fresh process that has imported the decoder."""
+    done = subprocess.run([sys.executable, "-c", _MEMORY, str(path)], capture_output=True, text=True, check=True,
+                          env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent)})
+    return int(done.stdout)
+
+
+def published_size_speed(frames: Sequence[Frame], side: int = 96, repeats: int = 3) -> tuple[int, float]:
+    """(symbols, symbols a second) on a grid of the published size.
+
+    The four-channel basis of the last frame and the one before, enlarged to side^3 by
+    repetition in space, with the models of the stream's own statistics: a real grid's
+    values, at the size at which the design was tried.
+    """
+    info_index = next(i for i, t in enumerate(frames[-1].header.tensors) if t.mapping == Mapping.SAWTOOTH)
+    coded = frames[-1].syntax.tensor
+    entry = next((t for t in coded if t.tensor_id == info_index), None)
+    if entry is None:
+        raise ValueError("the last frame does not carry the first basis grid")
+    unit = entry.step_mantissa * 2.0**entry.step_exponent
+
+    def enlarge(values: np.ndarray) -> np.ndarray:
+        tiles = [-(-side // n) for n in values.shape[1:]]
+        return np.tile(values, (1, *tiles))[:, :side, :side, :side]
+
+    now, before = (np.round(enlarge(f.tensors[info_index]) / unit).astype(np.int32) for f in
+                   (frames[-1], frames[max(0, len(frames) - 2)]))
+    shape = now.shape
+    models = _models_of(frames[-1])
+    model = models[entry.model_ref]
+    values = np.moveaxis(now - before, 0, -1).reshape(-1, shape[0])
+    previous = np.clip(np.moveaxis(before, 0, -1), -127, 127).astype(np.int8)
+    from ..entropy.coder import decode_symbols
+
+    words, _ = encode_symbols(model, shape, None, previous, values)
+    taken = _best(repeats, lambda: decode_symbols(model, shape, None, previous, words))
+    return values.size, values.size / taken
+
+
+def _models_of(frame: Frame) -> dict:
+    from ..entropy.models import model_from_syntax
+
+    return {m.model_id: model_from_syntax(m) for m in frame.syntax.model}
+
+
+# All of it.
+
+
+def run(dataset_path: str, folder: Path, options, lagrangians: Sequence[float],
+        on_progress=None, tell: Callable[[str], None] = print) -> dict:
+    """Encodes every configuration at every lambda and measures; returns the report.
+
+    options: EncodeOptions shared by all. Everything is kept in `folder`.
+    """
+    from ..datasets import load_dataset
+    from ..encoder import encode
+
+    dataset = load_dataset(dataset_path, frames=options.frames)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows: list[Row] = []
+    files: dict[tuple[str, float | None], Path] = {}
+    encodes = []
+    for configuration in CONFIGURATIONS:
+        trained = [None] if not configuration.changes.get("rate_loss", True) else lagrangians
+        for value in trained:
+            name = configuration.name.replace(" ", "-").replace(",", "") + (f"-{value:g}" if value else "")
+            path = folder / f"{name}.rfv"
+            chosen = dataclasses.replace(options, lagrangian=value, **configuration.changes)
+            started = time.monotonic()
+            if not path.exists():
+                tell(f"encoding {name}")
+                encode(dataset, path, dataclasses.replace(chosen, evaluate=False), on_progress)
+                encodes.append(dict(name=name, seconds=time.monotonic() - started))
+            files[configuration.name, value] = path
+            if value is not None:
+                quality = held_out_psnr(open_stream(path), dataset)
+                rows.append(Row(configuration.name, value, path.stat().st_size / len(dataset.frames),
+                                float(np.mean(quality))))
+                tell(f"{name}: {rows[-1].size / 1000:.1f} KB a frame, {rows[-1].psnr:.2f} dB")
+    full = [r for r in rows if r.configuration == "full"]
+    reference = full[0]
+    tell("quantising the fields trained without rate")
+    baseline = baseline_at(list(open_stream(files[CONFIGURATIONS[0].name, None])), dataset, reference.psnr)
+    table = []
+    for configuration in CONFIGURATIONS:
+        own = [baseline] if configuration.name == CONFIGURATIONS[0].name else \
+            [r for r in rows if r.configuration == configuration.name]
+        if configuration.name == CONFIGURATIONS[0].name:
+            size = baseline.size
+        elif configuration.name == "full":
+            size = reference.size
+        else:
+            size = interpolated_size(own, reference.psnr)
+        table.append(dict(configuration=configuration.name, psnr=reference.psnr,
+                          kilobytes=size / 1000 if size else None, ratio=size / reference.size if size else None))
+    tell("measuring decoding")
+    path = files["full", lagrangians[0]]
+    figures = coding_figures(path)
+    symbols, speed = published_size_speed(list(open_stream(path)))
+    report = dict(
+        dataset=str(dataset_path), frames=len(dataset.frames), preset=options.preset, reference_psnr=reference.psnr,
+        baseline_psnr=baseline.psnr, ablation=table, points=[dataclasses.asdict(r) for r in rows],
+        coding={**dataclasses.asdict(figures), "share_of_raw": figures.share_of_raw,
+                "memory_ratio": figures.memory_ratio},
+        published_size=dict(symbols=symbols, speed=speed), encodes=encodes)
+    (folder / "benchmark.json").write_text(json.dumps(report, indent=1))
+    return report
+
+
+def markdown(report: dict) -> str:
+    """The report as tables."""
+    c = report["coding"]
+    lines = [f"{report['frames']} frames of {report['dataset']}, preset {report['preset']}; "
+             f"all rows at {report['reference_psnr']:.2f} dB on held-out views.", "",
+             "| configuration | KB a frame | times full |", "|---|---|---|"]
+    for row in report["ablation"]:
+        size = f"{row['kilobytes']:.1f}" if row["kilobytes"] else "out of range"
+        ratio = f"{row['ratio']:.2f}" if row["ratio"] else ""
+        lines.append(f"| {row['configuration']} | {size} | {ratio} |")
+    rows = [
+        ("I-frame / P-frame", f"{c['intra_bytes'] / 1000:.1f} / {c['inter_bytes'] / 1000:.1f} KB, "
+                              f"P = {c['inter_bytes'] / c['intra_bytes']:.3f} I"),
+        ("coded size / ideal code length", f"{c['ideal_ratio']:.5f}"),
+        ("headers, checksums, digest", f"{100 * c['framing_intra']:.2f} % of an I-frame, "
+                                       f"{100 * c['framing_inter']:.2f} % of a P-frame"),
+        ("entropy decoding", f"{c['entropy_speed'] / 1e6:.2f} M symbols/s, {100 * c['share_of_raw']:.1f} % of "
+                             f"constriction alone ({c['raw_speed'] / 1e6:.1f})"),
+        ("whole decoding", f"{c['decode_speed'] / 1e6:.2f} M symbols/s"),
+        ("entropy decoding, 96^3 x 4 grid", f"{report['published_size']['speed'] / 1e6:.2f} M symbols/s "
+                                            f"({report['published_size']['symbols']} symbols)"),
+        ("memory of decoding", f"{c['memory'] / 1e6:.1f} MB, {c['memory_ratio']:.2f} times a frame's tensors"),
+    ]
+    lines += ["", "| figure | |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)]
+    return "\n".join(lines)
