@@ -12,12 +12,11 @@ from crafting import (
     CAMERAS, END, FIXED, FRAME, GROUP_HEADER, INDEX, METADATA, SEQUENCE_HEADER, Dice, Draft, Piece, WordWriter,
     context_model, grid, header, network, static_model, unchecked, unit_offset, with_header, words_of,
 )
-from refcodec.entropy.models import ContextModel
 from refcodec.entropy.occupancy import compress
 from refcodec.rendering.cameras import Camera
-from refcodec.syntax.headers import Alignment, Mapping, Role
+from refcodec.syntax.headers import Mapping, Role
 from refcodec.syntax.registry import LEVELS, UnitType
-from refcodec.syntax.units import build_file_header, build_unit
+from refcodec.syntax.units import build_file_header
 from refcodec.writer import build_cameras, build_metadata
 from valid_cases import CAMERA, POSE, ordinary, work_at_bound
 
@@ -140,7 +139,8 @@ def _units(cases: Collection) -> None:
             draft = complete().resize(kind, 0, lambda p: p[:-1])
             add(f"short-{name}", "R-UNIT-07", f"The last byte of a {name} unit is missing.", draft.bytes(), topic)
         draft = complete()
-        draft.settle()
+        if kind == FRAME:  # whose numbers the index is made from
+            draft.settle()
         draft.resize(kind, 0, lambda p: b"")
         add(f"without-payload-{name}", "R-UNIT-07", f"A {name} unit without payload.", draft.bytes(), topic)
 
@@ -171,15 +171,13 @@ def _order_of_units(cases: Collection) -> None:
 
     def moved(kind, n, to):
         draft = complete(304)
-        draft.settle()
         draft.pieces.insert(to, draft.pieces.pop(draft.position(kind, n)))
         return draft
 
     def inserted(kind, at, payload=None, flags=None):
         draft = complete(304)
-        draft.settle()
         if payload is None:
-            payload = draft.pieces[draft.position(kind)].payload
+            payload = complete(304).piece(kind, 0).payload
         draft.pieces.insert(at if at >= 0 else len(draft.pieces) + at, Piece(kind, payload, flags))
         return draft
 
@@ -206,7 +204,6 @@ def _order_of_units(cases: Collection) -> None:
             inserted(kind, base.position(FRAME, 1)), "R-GRP-05", "groups")
     add("frame-too-many", "A third frame in a group of two.", inserted(FRAME, group_2), "R-GRP-05", "groups")
     draft = complete(304)
-    draft.settle()
     del draft.pieces[draft.position(FRAME, 1)]
     add("frame-missing", "A group of two with one frame.", draft, "R-GRP-05", "groups")
     draft = complete(304).set(GROUP_HEADER, 1, {"frame_count": 2})
@@ -283,12 +280,10 @@ def _sequence_header(cases: Collection) -> None:
     changed = Draft(draft.header, 1).set(SEQUENCE_HEADER, 0, {"background": (255, 255, 254)}).pieces[0].payload
     for at, name in ((draft.position(GROUP_HEADER, 1), "between-groups"), (1, "at-once"), (draft.position(INDEX), "at-end")):
         draft = ordinary(305)
-        draft.settle()
         draft.add(SEQUENCE_HEADER, changed, at=at)
         cases.add(f"sequence-header-changed-{name}", "sequence", "A repeated sequence header with another background.",
                   draft.bytes(), "R-SEQ-20")
     draft = ordinary(305)
-    draft.settle()
     draft.add(SEQUENCE_HEADER, draft.pieces[0].payload + b"\0", at=1)
     cases.add("sequence-header-longer", "sequence", "A repeated sequence header with one byte more.", draft.bytes(), "R-SEQ-20")
 
@@ -306,7 +301,8 @@ def _tensor_list(cases: Collection) -> None:
     def add(name, description, *tensors):
         draft = Draft(header(tensors=list(tensors)))
         draft.group(0, 1)
-        cases.add(f"list-{name}", "sequence", description, draft.bytes(), "R-SEQ-16")
+        draft.frame(Dice(317))
+        cases.add(f"list-{name}", "sequence", description, draft.finish().bytes(), "R-SEQ-16")
 
     coefficient = grid(Role.DIF_COEFFICIENT, 0, (2, 2, 2, 2), Mapping.LINEAR)
     basis = grid(Role.DIF_BASIS, 0, (2, 3, 3, 3))

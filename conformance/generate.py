@@ -1,17 +1,19 @@
-"""Makes the conformance suite: `python conformance/generate.py [--check]`.
+"""Makes the conformance suite: `python conformance/generate.py [--check | --stress DIR]`.
 
 Writes vectors/, manifest.json and the worked examples of spec/annex-b-examples.md.
 The expected results come from the decoder that the text of the specification
 contains; a vector on which refcodec disagrees with it, or that breaks another
 requirement than it is meant to, is not written: the generator stops. The same
 sources give the same bytes (as long as liblzma compresses as it did).
+
+`--check` only names what is stale. `--stress DIR` writes a suite of large streams
+instead, whose expected results are refcodec's alone: the text's decoder is too slow.
 """
 from __future__ import annotations
 
 import hashlib
 import io
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -22,15 +24,20 @@ sys.path[:0] = [str(HERE), str(ROOT), str(ROOT / "tests")]
 import bad_cases  # noqa: E402
 import examples  # noqa: E402
 import spec_decoder  # noqa: E402
+import stress_cases  # noqa: E402
 import valid_cases  # noqa: E402
 from cases import FEATURES, Case, Collection  # noqa: E402
 from refcodec.decoder import open_stream  # noqa: E402
 from refcodec.errors import BitstreamError  # noqa: E402
 from refcodec.export import DigestList  # noqa: E402
+from refcodec.files import replacing  # noqa: E402
+from refcodec.inspection import inspect  # noqa: E402
 from refcodec.requirements import ERROR_CODES, REQUIREMENTS  # noqa: E402
 
 VERSION = "0.1.0"
 LICENCE = "CC0-1.0"
+# Vectors that come with the report of `refcodec inspect --json`.
+INSPECTED = ("minimal", "two-frames", "ordinary", "cameras-and-metadata", "unknown-ancillary-units")
 EXAMPLES = ROOT / "spec" / "annex-b-examples.md"
 
 
@@ -82,6 +89,13 @@ def to_json(value) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
+def inspection(data: bytes) -> dict:
+    """What `refcodec inspect` reports, without the names of program and file."""
+    report = inspect(io.BytesIO(data)).to_dict()
+    del report["tool"], report["file"]["path"]
+    return report
+
+
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
@@ -99,6 +113,8 @@ def render(cases: list[Case], expected: dict[str, list[str]]) -> dict[str, bytes
         digests = "".join(line + "\n" for line in lines).encode()
         files |= {f"{folder}/stream.rfv": case.data, f"{folder}/vector.json": to_json(description),
                   f"{folder}/expected.txt": digests}
+        if case.name in INSPECTED:
+            files[f"{folder}/inspect.json"] = to_json(inspection(case.data))
         vectors.append(dict(path=folder, **description, expected_sha256=sha256(digests)))
     files["manifest.json"] = to_json(dict(
         suite="RFV conformance suite", version=VERSION, specification="0.1", licence=LICENCE,
@@ -119,13 +135,30 @@ def stored_expectations() -> dict[str, list[str]]:
 
 def write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_stress(folder: Path) -> int:
+    """Writes the suite of large streams."""
+    collection = Collection()
+    stress_cases.add_all(collection)
+    expected = {case.name: refcodec_lines(case.data) for case in collection.cases}
+    for path, data in render(collection.cases, expected).items():
+        write(folder / path, data)
+    print(f"{len(collection.cases)} vectors in {folder}")
+    return 0
 
 
 def main() -> int:
-    check = "--check" in sys.argv[1:]
+    match sys.argv[1:]:
+        case [] | ["--check"]:
+            check = len(sys.argv) > 1
+        case ["--stress", folder]:
+            return write_stress(Path(folder))
+        case _:
+            print("usage: generate.py [--check | --stress DIR]", file=sys.stderr)
+            return 1
     cases = collect()
     files = render(cases, {case.name: expectation(case) for case in cases})
     old = stored()

@@ -69,6 +69,14 @@ def test_description_agrees_with_the_files(vector):
         assert vector["code"] == rule.code and vector["kind"] == ERROR_CODES[rule.code].kind
 
 
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda v: v["name"])
+def test_validate_finds_the_broken_requirement_first(vector):
+    from refcodec.validation import validate
+
+    broken = [f.requirement for f in validate(stream(vector)).findings if f.severity == "error"]
+    assert broken[:1] == ([vector["requirement"]] if vector["requirement"] else [])
+
+
 def test_manifest_keeps_its_schema():
     jsonschema.validate(MANIFEST, json.loads((SUITE / "schema/manifest.schema.json").read_text()))
     names = [v["name"] for v in VECTORS]

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from ..errors import EXIT_NOT_CONFORMING, EXIT_OK, UsageError
+from ..files import replacing
 
 KINDS = ("valid", "malformed", "invalid", "limit")
 
@@ -97,12 +98,5 @@ def _choose(suite, only, features, kinds):
 
 
 def _write(path: str, data: bytes) -> None:
-    """Writes a file under a temporary name, then renames it."""
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
+    with replacing(path) as temporary:
         temporary.write_bytes(data)
-        os.replace(temporary, target)
-    except OSError as e:
-        temporary.unlink(missing_ok=True)
-        raise UsageError(f"can't write {path}: {e.strerror}") from None
