@@ -17,6 +17,7 @@ COMMANDS = {
     "decode": "Decode to tensors, digests or both.",
     "render": "Render views, videos and comparisons with ground truth.",
     "inspect": "Show what a file holds, without decoding it.",
+    "conformance": "Judge any decoder by the conformance suite.",
     "benchmark": "Measure sizes, speeds and the gain of each coding tool (needs torch).",
     "validate": "Check files against the specification; report every violation.",
 }

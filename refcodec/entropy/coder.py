@@ -145,27 +145,31 @@ def _steps(model: EntropyModel, cells: np.ndarray, shape) -> Iterator[np.ndarray
 
 
 class _Neighbourhood:
-    """Padded copies of the current and previous values, and the gathering of contexts."""
+    """Padded copies of the current and previous values, and the gathering of contexts.
+
+    Row r of `rows` holds the clamped values of one cell of the padded store, the
+    previous frame's after the current one's; `energies` their energies.
+    """
 
     def __init__(self, model: ContextModel, shape, previous: np.ndarray | None):
         channels, depth, height, width = shape
         self.model, self.channels = model, channels
         self.padded = (depth + 2 * PAD, height + 2 * PAD, width + 2 * PAD)
-        temporal = any(n[0] in (PREVIOUS, PREVIOUS_ENERGY) for n in model.template)
-        planes = 2 if temporal else 1
-        values = np.zeros((planes, *self.padded, channels), np.int8)
-        if temporal and previous is not None:
+        sources = np.array([n[0] for n in model.template])
+        temporal = np.isin(sources, (PREVIOUS, PREVIOUS_ENERGY))
+        values = np.zeros((1 + temporal.any(), *self.padded, channels), np.int8)
+        if temporal.any() and previous is not None:
             values[1, PAD:-PAD, PAD:-PAD, PAD:-PAD] = previous
         self.rows = values.reshape(-1, channels)
         self.packed = self.rows.view(_PACKED[channels]).reshape(-1) if channels in _PACKED else None
         plane = self.padded[0] * self.padded[1] * self.padded[2]
-        stride = (self.padded[1] * self.padded[2], self.padded[2], 1)
-        self.offsets = np.array(
-            [(source in (PREVIOUS, PREVIOUS_ENERGY)) * plane
-             + dz * stride[0] + dy * stride[1] + dx * stride[2]
-             for source, _, dz, dy, dx in model.template], np.int64)
-        self.energy = [i for i, n in enumerate(model.template) if n[0] in (ENERGY, PREVIOUS_ENERGY)]
-        self.shifted = [(i, n[1]) for i, n in enumerate(model.template) if n[1]]
+        stride = np.array([self.padded[1] * self.padded[2], self.padded[2], 1])
+        offsets = temporal * plane + np.array([n[2:] for n in model.template]) @ stride
+        energy = np.isin(sources, (ENERGY, PREVIOUS_ENERGY))
+        self.value, self.energy = np.flatnonzero(~energy), np.flatnonzero(energy)
+        self.value_offsets, self.energy_offsets = offsets[~energy, None], offsets[energy, None]
+        self.energies = _energy(self.rows) if energy.any() else None
+        self.shifted = [(k, model.template[i][1]) for k, i in enumerate(self.value) if model.template[i][1]]
 
     def place(self, cells: np.ndarray, shape) -> np.ndarray:
         """Row of each cell in the padded store."""
@@ -180,27 +184,24 @@ class _Neighbourhood:
         rows: of the cells, or of each symbol's cell when `channel` is given
         (per-channel models whose scan separates the channels of a cell).
         """
-        model, c = self.model, self.channels
-        around = self._gather(self.offsets[:, None] + rows)  # (neighbours, n, C)
-        energy = None
-        if self.energy:
-            energy = np.abs(around[self.energy].astype(np.int32)).sum(-1)
-            np.minimum(energy, INPUT_LIMIT, out=energy)
-        if model.joint:
-            parts = [energy[None, self.energy.index(i)] if i in self.energy else around[i].T
-                     for i in range(len(model.template))]
-            return np.concatenate(parts).astype(np.float32)
-        for i, dc in self.shifted:
-            around[i] = _shift_channels(around[i], dc)
+        values = self._gather(self.value_offsets + rows)  # (neighbours, n, C)
+        energy = self.energies.take(self.energy_offsets + rows) if self.energies is not None else None
+        if self.model.joint:
+            by_input: list = [None] * len(self.model.template)
+            for k, i in enumerate(self.value):
+                by_input[i] = values[k].T
+            for k, i in enumerate(self.energy):
+                by_input[i] = energy[k, None]
+            return np.concatenate(by_input).astype(np.float32)
+        for k, dc in self.shifted:
+            values[k] = _shift_channels(values[k], dc)
         if channel is not None:
-            out = around[:, np.arange(len(rows)), channel].astype(np.float32)
-            if energy is not None:
-                out[self.energy] = energy
-            return out
-        out = around.astype(np.float32)
+            values = values[:, np.arange(len(rows)), channel, None]
+        out = np.empty((len(self.model.template), *values.shape[1:]), np.float32)
+        out[self.value] = values
         if energy is not None:
             out[self.energy] = energy[..., None]
-        return out.reshape(len(out), len(rows) * c)
+        return out.reshape(len(out), -1)
 
     def _gather(self, rows: np.ndarray) -> np.ndarray:
         if self.packed is not None:  # all channels of a cell in one load
@@ -209,11 +210,25 @@ class _Neighbourhood:
 
     def store(self, rows: np.ndarray, values: np.ndarray, channel: np.ndarray | None) -> None:
         """Takes in decoded values: (cells * C,), or of single channels when `channel` is given."""
-        clamped = np.clip(values, -INPUT_LIMIT, INPUT_LIMIT).astype(np.int8)
+        clamped = np.minimum(values, INPUT_LIMIT)
+        np.maximum(clamped, -INPUT_LIMIT, out=clamped)
         if channel is None:
-            self.rows[rows] = clamped.reshape(-1, self.channels)
+            clamped = clamped.astype(np.int8).reshape(-1, self.channels)
+            self.rows[rows] = clamped
+            if self.energies is not None:
+                self.energies[rows] = _energy(clamped)
         else:
             self.rows[rows, channel] = clamped
+            if self.energies is not None:
+                self.energies[rows] = _energy(self.rows[rows])
+
+
+def _energy(values: np.ndarray) -> np.ndarray:
+    """Energy of each cell: int8 (n, C) -> int8 (n,)."""
+    total = np.zeros(len(values), np.int32)
+    for c in range(values.shape[1]):  # faster than a sum over a short axis
+        total += np.abs(values[:, c])
+    return np.minimum(total, INPUT_LIMIT).astype(np.int8)
 
 
 def _shift_channels(values: np.ndarray, dc: int) -> np.ndarray:

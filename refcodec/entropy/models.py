@@ -95,7 +95,8 @@ class ContextModel:
             hidden += b1
             hidden *= s1
             np.floor(hidden, out=hidden)
-            np.clip(hidden, 0, HIDDEN_LIMIT, out=hidden)
+            np.maximum(hidden, 0, out=hidden)
+            np.minimum(hidden, HIDDEN_LIMIT, out=hidden)
             out = w2 @ hidden
             out += b2
         else:

@@ -64,13 +64,13 @@ TENSOR_INFO = Structure(
 
 DIF_PARAMETERS = Structure(
     "dif_parameters", "4.5",
-    Field("density_shift", "f32", "Added to the density feature before softplus (section 8.5).",
+    Field("density_shift", "f32", "Added to the density feature before softplus (section 8.2).",
           (("R-SEQ-18", lambda v, _: math.isfinite(v) and abs(v) <= 1e6),)),
-    Field("density_scale", "f32", "Factor of the softplus (section 8.5).",
+    Field("density_scale", "f32", "Factor of the softplus (section 8.2).",
           (("R-SEQ-18", lambda v, _: math.isfinite(v) and abs(v) <= 1e6),)),
-    Field("feature_frequencies", "u8", "Number of frequencies in the encoding of the colour features (section 8.6).",
+    Field("feature_frequencies", "u8", "Number of frequencies in the encoding of the colour features (section 8.5).",
           (("R-SEQ-19", _within(0, 16)),)),
-    Field("direction_frequencies", "u8", "Number of frequencies in the encoding of the view direction (section 8.6).",
+    Field("direction_frequencies", "u8", "Number of frequencies in the encoding of the view direction (section 8.5).",
           (("R-SEQ-19", _within(0, 16)),)),
 )
 
@@ -199,7 +199,7 @@ CODED_TENSOR = Structure(
     Field("tensor_id", "u8", "Position of the tensor in the tensor list."),
     Field("prediction", "u8", "0: none, the values are coded themselves. 1: the same tensor of the previous frame (section 7.3).",
           (("R-TEN-01", _within(0, 1)),)),
-    Field("transform", "u8", "0: none.", (("R-TEN-03", lambda v, _: v == 0),)),
+    Field("transform", "u8", "Transform of the quantised values. 0: none.", (("R-TEN-03", lambda v, _: v == 0),)),
     Field("significance", "u8", "0: every cell is coded. 1: the cells that occupied voxels can touch (section 7.1).",
           (("R-TEN-02", _within(0, 1)),)),
     Field("model_ref", "u8", "`model_id` of the entropy model."),
