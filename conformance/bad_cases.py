@@ -259,6 +259,8 @@ def _sequence_header(cases: Collection) -> None:
         for element in ("density_shift", "density_scale"):
             add(f"{element.replace('_', '-')}-{name}", "R-SEQ-18", f"{element} with the bits {raw:#010x}.",
                 poke={f"parameters.{element}": struct.pack("<I", raw)})
+    add("density-scale-negative", "R-SEQ-18", "density_scale below zero, by the smallest number.",
+        poke={"parameters.density_scale": struct.pack("<I", 0x80000001)})
     for element in ("feature_frequencies", "direction_frequencies"):
         add(element.replace("_", "-") + "-17", "R-SEQ-19", f"{element} 17.", {f"parameters.{element}": 17})
 

@@ -170,12 +170,12 @@ def _sequence(cases: Collection) -> None:
               "65535 samples, 16 frequencies, density parameters 10^6.",
               one_frame(header(tensors=tensors, aabb_min=(-(1 << 23) + 1,) * 3, aabb_max=((1 << 23) - 1,) * 3,
                                aabb_exponent=30, ticks_per_second=(1 << 32) - 1, samples_per_diagonal=65535,
-                               background=(0, 127, 255), parameters=DifParameters(1e6, -1e6, 16, 16))))
+                               background=(0, 127, 255), parameters=DifParameters(1e6, 1e6, 16, 16))))
     cases.add("bounds-low", "sequence", "Smallest values: a box of side 1, exponent -60, one tick a second, one sample, "
               "density parameters 0 and the smallest subnormal.",
               one_frame(header(aabb_min=(-1, 0, 5), aabb_max=(0, 1, 6), aabb_exponent=-60, ticks_per_second=1,
                                samples_per_diagonal=1, background=(0, 0, 0),
-                               parameters=DifParameters(0.0, 2.0**-149, 0, 0))))
+                               parameters=DifParameters(-1e6, 2.0**-149, 0, 0))))
     tensors = [grid(Role.DIF_COEFFICIENT, 0, (1, 1, 1, 1), Mapping.LINEAR), grid(Role.DIF_BASIS, 0, (1, 1, 1, 1))]
     tensors += network([(4096, 1, False), (2, 4096, False)], [(3, 4, False)])
     table = static_model((0, (50, 1)))

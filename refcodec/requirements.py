@@ -189,7 +189,7 @@ REQUIREMENTS = _requirements(
     ("R-SEQ-15", "E0211", "4.4", "`frequency` shall lie in 1 to 2^22 when `mapping` is 2 and be 0 otherwise."),
     ("R-SEQ-16", "E0306", "8.1", "The tensor list shall be the one that section 8.1 prescribes for the representation."),
     ("R-SEQ-17", "E0307", "10.2", "The number of tensor elements and of occupancy voxels shall not exceed the level's maximum."),
-    ("R-SEQ-18", "E0308", "4.5", "`density_shift` and `density_scale` shall be finite and lie within ±10^6."),
+    ("R-SEQ-18", "E0308", "4.5", "`density_shift` shall be finite and lie within ±10^6; `density_scale` shall be finite and lie in 0 to 10^6."),
     ("R-SEQ-19", "E0211", "4.5", "`feature_frequencies` and `direction_frequencies` shall lie in 0 to 16."),
     ("R-SEQ-20", "E0309", "3.2", "A repeated sequence header shall equal the first in every byte."),
     ("R-GRP-01", "E0401", "4.6", "`group_sync` shall be the eight bytes 89 52 46 47 0D 0A 1A 0A."),

@@ -286,6 +286,8 @@ class _Validator:
         if self.decoder.header is None:
             if unit.type == UnitType.SEQUENCE_HEADER or not self.report.findings:
                 self._feed(unit)
+            if unit.type == UnitType.END:  # nothing in it can be checked, but it is there
+                self.decoder.ended = True
             return
         match unit.type:
             case UnitType.FRAME:

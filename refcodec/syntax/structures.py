@@ -67,7 +67,7 @@ DIF_PARAMETERS = Structure(
     Field("density_shift", "f32", "Added to the density feature before softplus (section 8.2).",
           (("R-SEQ-18", lambda v, _: math.isfinite(v) and abs(v) <= 1e6),)),
     Field("density_scale", "f32", "Factor of the softplus (section 8.2).",
-          (("R-SEQ-18", lambda v, _: math.isfinite(v) and abs(v) <= 1e6),)),
+          (("R-SEQ-18", lambda v, _: math.isfinite(v) and 0 <= v <= 1e6),)),
     Field("feature_frequencies", "u8", "Number of frequencies in the encoding of the colour features (section 8.5).",
           (("R-SEQ-19", _within(0, 16)),)),
     Field("direction_frequencies", "u8", "Number of frequencies in the encoding of the view direction (section 8.5).",
