@@ -1,0 +1,341 @@
+"""What is fuzzed, and what counts as a defect.
+
+Every target takes bytes and returns normally when refcodec behaves: it decodes
+them, or refuses them with a documented `BitstreamError`. Anything else that comes
+out is a defect: another exception, a wrong offset, two parts of refcodec that
+disagree, or a difference from the decoder that the specification's text contains.
+`run.py` adds the bounds on memory and time.
+"""
+from __future__ import annotations
+
+import functools
+import io
+import signal
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from mutate import Choices, mutate, pick_seed, sealed, sequence_header, split
+from refcodec.decoder import Limits, Salvage, open_stream, salvage
+from refcodec.entropy.coder import MAX_SYMBOL, EntropyError, decode_symbols, encode_symbols
+from refcodec.entropy.models import ContextModel, StaticModel
+from refcodec.errors import BitstreamError
+from refcodec.export import DigestList
+from refcodec.inspection import inspect
+from refcodec.requirements import REQUIREMENTS
+from refcodec.syntax.declare import Structure
+from refcodec.syntax.registry import TEMPLATES, UnitType
+from refcodec.syntax.structures import input_count
+from refcodec.validation import validate as validate_file
+
+LIMITS = Limits(tensor_elements=1 << 14, unit_size=1 << 16, frames=64)
+MAX_VOXELS = 1 << 18
+# Files that the text's own decoder, in plain Python, is asked about as well.
+TEXT_SIZE, TEXT_SECONDS = 3000, 5.0
+
+# What happened, for the summary: files with right checksums, decoded, refused by requirement, checks made.
+counts: Counter[str] = Counter()
+
+
+class Defect(AssertionError):
+    """Something that refcodec must not do."""
+
+
+def require(condition: bool, what: str) -> None:
+    if not condition:
+        raise Defect(what)
+
+
+def documented(e: BitstreamError, size: int) -> None:
+    """Whether an error says what chapter 11 promises."""
+    rule = REQUIREMENTS.get(e.requirement)
+    require(rule is not None and (e.code, e.section) == (rule.code, rule.section), f"undocumented: {e}")
+    require(bool(e.element) and bool(e.detail), f"an error without element or detail: {e}")
+    require(e.offset is None or 0 <= e.offset <= size, f"offset {e.offset} in a file of {size} bytes: {e}")
+
+
+def digests(data: bytes, limits: Limits = LIMITS) -> tuple[list[str], BitstreamError | None]:
+    """Digest list of a file (docs/cli.md), and the error that ended it."""
+    out = io.StringIO()
+    listed, error = DigestList(out), None
+    try:
+        for frame in open_stream(io.BytesIO(data), limits):
+            listed.add(frame)
+    except BitstreamError as e:
+        error = e
+        documented(e, len(data))
+    listed.end(error)
+    return out.getvalue().splitlines(), error
+
+
+def count_outcome(error: BitstreamError | None) -> None:
+    counts["decoded" if error is None else f"refused {error.requirement}"] += 1
+
+
+# Targets
+
+
+def parse(data: bytes) -> None:
+    """Every unit and structure of a file, and what `inspect` makes of them."""
+    report = inspect(io.BytesIO(data), symbols=small(data))
+    if report.error is not None:
+        documented(report.error, len(data))
+    report.to_dict()
+    count_outcome(report.error)
+
+
+def decode(data: bytes) -> None:
+    """The whole decoding process."""
+    count_outcome(digests(data)[1])
+
+
+def validate(data: bytes) -> None:
+    """The validator, which goes on behind violations; it must agree with the decoder on whether there is one."""
+    if not small(data):
+        return
+    report = validate_file(data)
+    report.to_dict()
+    for finding in report.findings:
+        require(finding.offset is None or 0 <= finding.offset <= len(data), f"offset of {finding}")
+        require(bool(finding.message), f"message of {finding}")
+    error = digests(data, Limits())[1]
+    require(report.conforming == (error is None),
+            f"the decoder says {error}, the validator {[f.message for f in report.findings]}")
+    if error is not None:
+        require(any(f.requirement == error.requirement for f in report.findings),
+                f"the decoder says {error}, the validator only {[(f.requirement, f.message) for f in report.findings]}")
+    count_outcome(error)
+
+
+def entropy(data: bytes) -> None:
+    """Symbols of a tensor whose model, shape, mask and words are all taken from the data."""
+    rng = Choices(data[:4096])
+    shape = (rng.randrange(1, 10), *(rng.randrange(1, 7) for _ in range(3)))
+    model = _model(rng, shape[0])
+    numbers = np.random.default_rng(rng.getrandbits(32))
+    mask = numbers.random(shape[1:]) < rng.choice((0, 0.1, 0.9)) if rng.randrange(2) else None
+    previous = numbers.integers(-127, 128, (*shape[1:], shape[0])).astype(np.int8) if rng.randrange(2) else None
+    at = min(64, len(data))
+    words = np.frombuffer(data, "<u4", count=(len(data) - at) // 4, offset=at)
+    try:
+        values = decode_symbols(model, shape, mask, previous, words)
+    except EntropyError as e:
+        require(e.requirement in REQUIREMENTS, f"undocumented: {e.requirement}")
+        counts[f"refused {e.requirement}"] += 1
+        values = np.round(numbers.laplace(0, rng.choice((0.5, 30, 5000)), _symbols(shape, mask))).astype(np.int32)
+    else:
+        counts["decoded"] += 1
+        require(values.shape == _symbols(shape, mask), f"shape {values.shape}")
+        require(not values.size or int(np.abs(values).max()) <= MAX_SYMBOL, "a value out of range")
+    coded, _ = encode_symbols(model, shape, mask, previous, values)
+    again = decode_symbols(model, shape, mask, previous, coded)
+    require(np.array_equal(again, values), "what was encoded decodes to something else")
+
+
+def _symbols(shape, mask) -> tuple[int, int]:
+    return (shape[1] * shape[2] * shape[3] if mask is None else int(mask.sum())), shape[0]
+
+
+def _model(rng: Choices, channels: int):
+    if rng.randrange(3) == 0:
+        tables = rng.choice((1, channels))
+        return StaticModel(tuple(
+            (rng.randrange(-(1 << 16), (1 << 16) + 1) if rng.randrange(4) == 0 else rng.randrange(-8, 1),
+             tuple([1 + rng.randrange(1 << 12), *(rng.randrange(1 << rng.randrange(12))
+                                                  for _ in range(rng.randrange(1, 30)))])) for _ in range(tables)))
+    joint, template_id = rng.randrange(2), rng.choice((1, *TEMPLATES))
+    if template_id == 1:
+        template = []
+        for _ in range(rng.randrange(1, 12)):
+            source = rng.randrange(4)
+            dc = 0 if joint or source >= 2 else rng.randrange(-2, 3)
+            template.append((source, dc, *(rng.randrange(-2, 3) for _ in range(3))))
+    else:
+        template = TEMPLATES[template_id]
+    c = channels if joint else 1
+    names = ("neighbour_source", "offset_c", "offset_z", "offset_y", "offset_x")
+    n = input_count(dict(template_id=1, channel_mode=joint, model_channels=c,
+                         neighbour=[dict(zip(names, t)) for t in template]))
+    hidden = rng.randrange(1, 9) if template else 0
+    numbers = np.random.default_rng(rng.getrandbits(32))
+    pick = (lambda bound, *size: numbers.choice([-bound, bound], size)) if rng.randrange(3) == 0 else (
+        lambda bound, *size: numbers.integers(-bound, bound, size, endpoint=True))
+    return ContextModel(
+        bool(joint), c, (0 if joint else rng.randrange(4), *(rng.randrange(4) for _ in range(3))), template_id,
+        tuple(template), rng.randrange(16), pick(127, hidden, n).astype(np.int8),
+        pick(32767, hidden).astype(np.int16), rng.randrange(24), rng.randrange(24),
+        pick(127, 2 * c, hidden).astype(np.int8), pick((1 << 22) - 1, 2 * c).astype(np.int32))
+
+
+def structured(data: bytes) -> None:
+    """A seed file, changed as the data say, with right checksums: see `check`."""
+    rng = Choices(data)
+    check(mutate(pick_seed(rng), rng))
+
+
+def check(data: bytes) -> None:
+    """Decodes a file; a few in a hundred are also validated, inspected, salvaged, sought in, or compared with the text.
+
+    Which of these is decided by the file itself, so that a defect shows again.
+    """
+    counts["right checksums"] += sealed(data)
+    lines, error = digests(data)
+    count_outcome(error)
+    if error is not None and error.requirement == "R-LIM-01":
+        return
+    draw = zlib.crc32(data, 1)
+    match draw % 48:
+        case 0:
+            counts["validated"] += 1
+            with counted_apart():
+                validate(data)
+        case 1:
+            counts["inspected"] += 1
+            with counted_apart():
+                parse(data)
+        case 2:
+            counts["salvaged"] += 1
+            salvage_file(data, lines, error)
+        case 3:
+            counts["sought in"] += 1
+            seek(data, lines, error)
+    if draw // 48 % 500 == 0 and len(data) <= TEXT_SIZE:
+        compare_with_text(data, lines)
+
+
+def everything(data: bytes) -> None:
+    """All that `check` may do with a file."""
+    lines, error = digests(data)
+    count_outcome(error)
+    with counted_apart():
+        parse(data)
+        validate(data)
+    seek(data, lines, error)
+    salvage_file(data, lines, error)
+    if (error is None or error.requirement != "R-LIM-01") and len(data) <= TEXT_SIZE:
+        compare_with_text(data, lines)
+
+
+@contextmanager
+def counted_apart() -> Iterator[None]:
+    """Keeps what a nested target counts out of the outcomes."""
+    before = counts.copy()
+    try:
+        yield
+    finally:
+        counts.clear()
+        counts.update(before)
+
+
+def small(data: bytes) -> bool:
+    """Whether all sequence headers of a file stay below this run's limits, which the validator has none of."""
+    for piece in split(data).pieces:
+        if piece.type == UnitType.SEQUENCE_HEADER:
+            size = _size(piece.payload)
+            if size is not None and (size[0] > LIMITS.tensor_elements or size[1] > MAX_VOXELS):
+                return False
+    return True
+
+
+@functools.lru_cache(256)
+def _size(payload: bytes) -> tuple[int, int] | None:
+    """(tensor elements, voxels) that a sequence header declares, None when it can't be parsed."""
+    header = sequence_header(payload, 3)
+    return header and (header.tensor_elements, header.occupancy_voxels)
+
+
+def salvage_file(data: bytes, lines: list[str], error: BitstreamError | None) -> None:
+    """Salvaging gives at least what decoding gives, and finds no fault where decoding finds none."""
+    report = Salvage()
+    try:
+        numbers = [f.number for f in salvage(data, report, LIMITS)]
+    except BitstreamError as e:
+        documented(e, len(data))
+        require(error is not None, f"a file that decodes can't be salvaged: {e}")
+        return
+    for e in report.errors:
+        documented(e, len(data))
+    require(numbers == report.decoded, "salvage reports other frames than it gave out")
+    require(not set(report.lost) & set(report.decoded), "a frame both lost and decoded")
+    whole = [int(line.split()[1]) for line in lines if line.startswith("frame ")]
+    require(set(whole) <= set(numbers), f"salvage gives {numbers}, decoding {whole}")
+    if error is None:
+        require(not report.errors and not report.lost, "salvage finds faults in a file that decodes")
+
+
+def seek(data: bytes, lines: list[str], error: BitstreamError | None) -> None:
+    """Starting in the middle gives the frames that decoding from the front gives."""
+    whole = [int(line.split()[1]) for line in lines if line.startswith("frame ")]
+    first = whole[zlib.crc32(data) % len(whole)] if whole else 0
+    try:
+        with open_stream(io.BytesIO(data), LIMITS) as stream:
+            found = [f.number for f in stream.frames(range(first, first + 2))]
+    except BitstreamError as e:
+        documented(e, len(data))
+        require(error is not None, f"a file that decodes can't be sought in: {e}")
+        return
+    if error is None:
+        require(found == [n for n in whole if first <= n < first + 2], f"seeking {first} gives {found} of {whole}")
+
+
+class _TooSlow(Exception):
+    pass
+
+
+def compare_with_text(data: bytes, lines: list[str]) -> None:
+    """The decoder in the specification's text must come to the same digests and the same error."""
+    text = _text_decoder()
+
+    def stop(*_):
+        raise _TooSlow
+
+    # Processor time: SIGALRM belongs to the fuzzing engine.
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, TEXT_SECONDS)
+    try:
+        expected = text(data)
+    except _TooSlow:
+        counts["too slow for the text's decoder"] += 1
+        return
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+    counts["compared with the text"] += 1
+    require(lines == expected, f"refcodec: {lines[-1]} after {len(lines)} lines; "
+                               f"the text: {expected[-1]} after {len(expected)} lines")
+
+
+@functools.cache
+def _text_decoder() -> Callable[[bytes], list[str]]:
+    sys.path.append(str(Path(__file__).parent.parent / "tests"))
+    import spec_decoder
+
+    return spec_decoder.digest_lines
+
+
+def remember_parsed(size: int = 1024) -> None:
+    """Lets `Structure.parse` remember results, for speed: a mutation leaves most units as they were.
+
+    Parsing depends on nothing but its arguments, and nobody changes its result.
+    """
+    original = Structure.parse
+
+    @functools.lru_cache(size)
+    def remembered(self, data, base, path, params):
+        return original(self, data, base, path, **dict(params))
+
+    def parse(self, data, base, path=None, **params):
+        return remembered(self, bytes(data), base, path, tuple(params.items()))
+
+    Structure.parse = parse
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "parse": parse, "entropy": entropy, "decode": decode, "validate": validate, "structured": check,
+    "everything": everything,
+}
