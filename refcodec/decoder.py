@@ -24,10 +24,11 @@ from .syntax.declare import Trace
 from .syntax.headers import Mapping, SequenceHeader
 from .syntax.registry import UnitType
 from .syntax.tensor_list import tensor_list_fault
-from .syntax.units import END_UNIT_SIZE, FileHeader, Unit, UnitReader, bytes_reader, resynchronise
+from .syntax.units import END_UNIT_SIZE, UNIT_OVERHEAD, FileHeader, Unit, UnitReader, resynchronise
 from .tensors.state import PREDICT_PREVIOUS, FrameState
 
 INTRA, INTER = 1, 2
+SMALLEST_FRAME_UNIT = UNIT_OVERHEAD + 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Limits:
     """What this decoder is willing to do beyond what levels say (spec 10.3); None: no own limit."""
 
     tensor_elements: int | None = None
+    occupancy_voxels: int | None = None
     unit_size: int | None = None
     frames: int | None = None
 
@@ -194,10 +196,11 @@ class SequenceDecoder:
                                  f"{voxels} voxels; the level allows {bounds.occupancy_voxels}.")
         if fault := tensor_list_fault(header):
             raise BitstreamError("R-SEQ-16", count_at, "sequence_header.tensor_count", f"{fault.capitalize()}.")
-        limit = self.limits.tensor_elements
-        if limit is not None and elements > limit:
-            raise BitstreamError("R-LIM-01", count_at, "sequence_header.tensor_count",
-                                 f"{elements} tensor elements; this decoder's limit is {limit}.")
+        for what, found, limit in (("tensor elements", elements, self.limits.tensor_elements),
+                                   ("occupancy voxels", voxels, self.limits.occupancy_voxels)):
+            if limit is not None and found > limit:
+                raise BitstreamError("R-LIM-01", count_at, "sequence_header.tensor_count",
+                                     f"{found} {what}; this decoder's limit is {limit}.")
         self.header, self._header_payload = header, unit.payload
         self.state = FrameState(header)
 
@@ -474,9 +477,13 @@ def read_index(file: BinaryIO, file_header: FileHeader) -> list[tuple[int, int, 
             if unit is None or unit.type != expected:
                 return None
             if expected == UnitType.END:
-                at = syn.END.parse(unit.payload, unit.payload_offset)[0].index_offset
+                end, at = at, syn.END.parse(unit.payload, unit.payload_offset)[0].index_offset
+                if at >= end:
+                    return None
         value, _ = syn.INDEX.parse(unit.payload, unit.payload_offset, payload_size=len(unit.payload))
     except BitstreamError:
+        return None
+    if any(e.frame_offset >= at for e in value.entry):
         return None
     return [(e.indexed_frame, e.indexed_type, e.frame_offset) for e in value.entry]
 
@@ -514,7 +521,7 @@ def salvage(data: bytes, report: Salvage, limits: Limits = Limits()) -> Iterator
             raise BitstreamError("R-FILE-06", reader.offset, "unit_header", "There is no sequence header.")
         decoder.feed(unit)
     known: set[int] = set()
-    expected: int | None = 0
+    expected = damaged = 0
     while not decoder.ended:
         tried = reader.offset
         try:
@@ -527,14 +534,18 @@ def salvage(data: bytes, report: Salvage, limits: Limits = Limits()) -> Iterator
             following = resynchronise(data, tried + 1)
             if following is None:
                 break
-            reader = bytes_reader(data[following:], decoder.file_header, following)
+            reader.stream.seek(following)
+            reader.offset = following
             decoder.jump()
+            damaged += following - tried
             continue
         if unit.type == UnitType.GROUP_HEADER:
             first, count = decoder.group.first_frame, decoder.group.frame_count
-            known.update(range(expected if expected is not None and expected < first and decoder.mid_stream
-                               else first, first + count))
-            expected = first + count
+            # Frames between are lost, unless the damaged bytes have no room for so many.
+            if not 0 <= first - expected <= damaged // SMALLEST_FRAME_UNIT:
+                expected = first
+            known.update(range(expected, first + count))
+            expected, damaged = first + count, 0
         if frame is not None:
             report.decoded.append(frame.number)
             yield frame

@@ -178,7 +178,7 @@ class _Validator:
         report = self.report
         header = self._file_header()
         if header is None:
-            self.note("I001", "Nothing after the file header was checked.", FILE_HEADER_SIZE)
+            self.note("I001", "Nothing after the file header was checked.", min(FILE_HEADER_SIZE, len(self.data)))
             return report
         report.file_header = header
         self.reader.header, self.decoder = header, SequenceDecoder(header)
