@@ -80,11 +80,12 @@ def command(dataset, out, frames, box, metadata, no_rate_loss, fixed_steps, no_r
     OUT appears when it is complete and has been decoded to the same tensors. An
     interrupted encode goes on where it was when the same command is given again.
     """
+    from ..encoder import EncodeOptions, encode  # before torch, whose threads it sets up
+
     try:
         import torch  # noqa: F401  the encoder's only; decoding does without
     except ImportError:
         raise UsageError('encoding needs torch: pip install "refcodec[encode]"') from None
-    from ..encoder import EncodeOptions, encode
 
     aabb = (box[:3], box[3:]) if box else None
     if frames is not None and frames.stop > LAST_FRAME:

@@ -21,14 +21,14 @@ class TrainingSettings:
     initial_step: quantisation step of the grids at the start, in field values.
     """
 
-    lagrangian: float = 2e-3
+    lagrangian: float = 1e-3
     residual_weight: float = 10.0
     intra_iterations: int = 1000
-    inter_iterations: int = 300
-    rays: int = 1024
+    inter_iterations: int = 400
+    rays: int = 512
     grid_rate: float = 0.02
     network_rate: float = 2e-3
-    inter_rate: float = 0.01
+    inter_rate: float = 0.03
     rate_loss: bool = True
     learn_steps: bool = True
     initial_step: float = 0.1
@@ -46,6 +46,11 @@ class Preset:
 
 
 PRESETS = {
+    # Recognisable, no more: for tests and for vectors that a slow decoder can take.
+    "micro": Preset(
+        DifSizes(6, (8, 10, 12), (6, 6, 6), (1.6, 2.4, 3.6), fusion_hidden=16, features=7, render_hidden=16,
+                 feature_frequencies=1, direction_frequencies=2),
+        occupancy_side=32, training=TrainingSettings(intra_iterations=300, inter_iterations=100, rays=512)),
     # A CPU's: minutes for a short sequence of 200x200 views.
     "tiny": Preset(DifSizes()),
     # Between the two: a small GPU, or patience.

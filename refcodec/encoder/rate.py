@@ -14,13 +14,14 @@ import torch
 
 from refcodec.entropy.coder import PAD
 from refcodec.entropy.models import HIDDEN_LIMIT, INPUT_LIMIT, LOCATION_LIMIT, ContextModel
-from refcodec.syntax.registry import ENERGY, PREVIOUS, PREVIOUS_ENERGY, TEMPLATES, VALUE
+from refcodec.syntax.registry import ENERGY, PREVIOUS, PREVIOUS_ENERGY, TEMPLATES
 
 SCALES = 44
 SCAN = (0, 1, 1, 1)  # wavefronts: all the spatial templates look at lower coordinates only
 # Fixed-point formats of the integer network, in bits after the binary point.
 _HIDDEN_BITS, _HIDDEN_SHIFT = 4, 3  # hidden units, and the shift that brings sums there
 _OUTPUT_SHIFT = 10
+_SCALE_GAIN = 8  # table steps that one unit of the scale output stands for: evens out the learning rates
 
 
 def laplace_bits(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
@@ -45,6 +46,26 @@ def laplace_slope(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     return torch.where(a < 1, outer - inner, 1 / (scale * math.log(2))) * torch.sign(x)
 
 
+_BINS = 64  # steps of `slope_table` along |x|, up to 1
+ROW_LENGTH = _BINS + 1
+UNCODED_ROW = SCALES * ROW_LENGTH
+
+
+def slope_table(device) -> torch.Tensor:
+    """`laplace_slope` for the scale of every Laplace table (rows) and |x| in steps of
+    1 / 64 up to 1, beyond which it is constant; the last row is zero: (45 * 65,)."""
+    x = (torch.arange(_BINS + 1, device=device) + 0.5).clamp(max=_BINS) / _BINS
+    scale = table_scale(torch.arange(SCALES, device=device))
+    table = laplace_slope(x[None].double(), scale[:, None].double())
+    return torch.cat([table, torch.zeros_like(table[:1])]).float().reshape(-1)
+
+
+def tabled_slope(table: torch.Tensor, x: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+    """`laplace_slope` of x read from `slope_table`; row: int32 table indices times 65."""
+    column = (x.abs() * _BINS).clamp_(max=_BINS).int()
+    return table[column.add_(row).long()] * torch.sign(x)
+
+
 def table_scale(index: torch.Tensor) -> torch.Tensor:
     """Scale b of Laplace table `index` (spec 6.7); fractions lie between the tables."""
     return 0.06 * torch.exp2(index / 4)
@@ -67,35 +88,42 @@ class Neighbourhood:
     """
 
     def __init__(self, template_id: int, current: torch.Tensor, previous: torch.Tensor | None):
-        self.template = TEMPLATES[template_id]
-        self.shape = current.shape
-        self._planes = [_padded(current)]
-        if any(source in (PREVIOUS, PREVIOUS_ENERGY) for source, *_ in self.template):
-            self._planes.append(_padded(torch.zeros_like(current) if previous is None else previous))
-        self._energy = [p.abs().sum(-1, keepdim=True).clamp(max=INPUT_LIMIT) for p in self._planes] \
-            if any(source in (ENERGY, PREVIOUS_ENERGY) for source, *_ in self.template) else []
-
-    def _source(self, source):
-        plane = 1 if source in (PREVIOUS, PREVIOUS_ENERGY) else 0
-        return (self._planes if source in (VALUE, PREVIOUS) else self._energy)[plane]
+        template = TEMPLATES[template_id]
+        self.shape, self.input_count = current.shape, len(template)
+        planes = [_padded(current)]
+        if any(source in (PREVIOUS, PREVIOUS_ENERGY) for source, *_ in template):
+            planes.append(_padded(torch.zeros_like(current) if previous is None else previous))
+        # Cells with anything but zeros around them: all others get one and the same prediction.
+        energy = sum(p[PAD:-PAD, PAD:-PAD, PAD:-PAD, -1] for p in planes)
+        self.active = torch.nn.functional.max_pool3d(energy[None], 3, 1, 1).reshape(-1) > 0
+        # One row a cell: its values, then their energy. The previous frame's rows follow.
+        self._rows = torch.cat([p.reshape(-1, p.shape[-1]) for p in planes])
+        _, height, width, channels = self.shape
+        offsets = [(source in (PREVIOUS, PREVIOUS_ENERGY)) * planes[0][..., 0].numel()
+                   + (dz * (height + 2 * PAD) + dy) * (width + 2 * PAD) + dx
+                   for source, _, dz, dy, dx in template]
+        self._offsets = torch.tensor(offsets, dtype=torch.long, device=current.device)
+        # Which column of a row each input of each channel is.
+        columns = [[channels if source in (ENERGY, PREVIOUS_ENERGY) else c for source, *_ in template]
+                   for c in range(channels)]
+        first = torch.arange(len(template)) * (channels + 1)
+        self._columns = (torch.tensor(columns).reshape(channels, -1) + first).reshape(-1).to(current.device)
 
     def inputs(self, cells: torch.Tensor) -> torch.Tensor:
         """Inputs at cells (n,), raster indices: (n·C, N) float32, channels of a cell together."""
-        depth, height, width, channels = self.shape
+        _, height, width, channels = self.shape
         x, y, z = cells % width, cells // width % height, cells // (width * height)
         rows = ((z + PAD) * (height + 2 * PAD) + y + PAD) * (width + 2 * PAD) + x + PAD
-        out = torch.empty((len(cells), channels, len(self.template)), device=cells.device)
-        for i, (source, _, dz, dy, dx) in enumerate(self.template):
-            offset = (dz * (height + 2 * PAD) + dy) * (width + 2 * PAD) + dx
-            values = self._source(source)
-            out[:, :, i] = values.reshape(-1, values.shape[-1])[rows + offset]
-        return out.reshape(-1, len(self.template))
+        around = self._rows[(rows[:, None] + self._offsets).reshape(-1)]
+        around = around.reshape(len(cells), len(self._offsets) * (channels + 1))
+        return around.index_select(1, self._columns).reshape(len(cells) * channels, len(self._offsets))
 
 
 def _padded(values: torch.Tensor) -> torch.Tensor:
-    """Clamped to what a model sees, zeros around: (z + 4, y + 4, x + 4, C) float32."""
+    """What a model sees, zeros around: (z + 4, y + 4, x + 4, C + 1), the energy last."""
     clamped = values.float().clamp(-INPUT_LIMIT, INPUT_LIMIT)
-    return torch.nn.functional.pad(clamped, (0, 0) + (PAD, PAD) * 3)
+    energy = clamped.abs().sum(-1, keepdim=True).clamp(max=INPUT_LIMIT)
+    return torch.nn.functional.pad(torch.cat([clamped, energy], -1), (0, 0) + (PAD, PAD) * 3)
 
 
 class ContextNetwork(torch.nn.Module):
@@ -112,20 +140,21 @@ class ContextNetwork(torch.nn.Module):
         self.hidden_weight = torch.nn.Parameter(
             0.5 * torch.randn((hidden, inputs), generator=generator) / math.sqrt(max(inputs, 1)))
         self.hidden_bias = torch.nn.Parameter(torch.zeros(hidden))
-        self.output_weight = torch.nn.Parameter(0.1 * torch.randn((2, hidden), generator=generator))
-        self.output_bias = torch.nn.Parameter(torch.tensor([0.0, table_index(0.5)]))
+        self.output_weight = torch.nn.Parameter(0.02 * torch.randn((2, hidden), generator=generator))
+        self.output_bias = torch.nn.Parameter(torch.tensor([0.0, table_index(0.5) / _SCALE_GAIN]))
 
     @classmethod
     def from_model(cls, model: ContextModel) -> ContextNetwork:
         """The network whose `export` is `model`, which must come from an `export`."""
         net = cls(model.template_id, len(model.hidden_bias))
         one = 2.0 ** -(_HIDDEN_BITS + _HIDDEN_SHIFT)
-        scales = (one, one, 2.0 ** (_HIDDEN_BITS - _OUTPUT_SHIFT), 2.0**-_OUTPUT_SHIFT)
+        gain = np.array([1, _SCALE_GAIN], np.float32)
+        scales = (one, one, 2.0 ** (_HIDDEN_BITS - _OUTPUT_SHIFT) / gain[:, None], 2.0**-_OUTPUT_SHIFT / gain)
         sources = (model.hidden_weight, model.hidden_bias, model.output_weight, model.output_bias)
         parameters = (net.hidden_weight, net.hidden_bias, net.output_weight, net.output_bias)
         with torch.no_grad():
             for parameter, source, scale in zip(parameters, sources, scales):
-                parameter.copy_(torch.from_numpy(source.astype(np.float32) * np.float32(scale)))
+                parameter.copy_(torch.from_numpy((source * scale).astype(np.float32)))
         return net
 
     def _integers(self):
@@ -133,8 +162,9 @@ class ContextNetwork(torch.nn.Module):
         one = 2.0 ** (_HIDDEN_BITS + _HIDDEN_SHIFT)
         w1 = _round(self.hidden_weight * one).clamp(-127, 127)
         b1 = _round(self.hidden_bias * one).clamp(-32767, 32767)
-        w2 = _round(self.output_weight * 2.0 ** (_OUTPUT_SHIFT - _HIDDEN_BITS)).clamp(-127, 127)
-        b2 = _round(self.output_bias * 2.0**_OUTPUT_SHIFT).clamp(-(1 << 21), 1 << 21)
+        gain = self.output_bias.new_tensor([1.0, _SCALE_GAIN])
+        w2 = _round(self.output_weight * gain[:, None] * 2.0 ** (_OUTPUT_SHIFT - _HIDDEN_BITS)).clamp(-127, 127)
+        b2 = _round(self.output_bias * gain * 2.0**_OUTPUT_SHIFT).clamp(-(1 << 21), 1 << 21)
         return w1, b1, w2, b2
 
     def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -16,6 +16,9 @@ from refcodec.rendering.cameras import Camera
 from refcodec.syntax.headers import SequenceHeader
 
 _CHUNK = 1 << 21  # samples tested at once
+# A sample is occluded behind an optical depth of _OPAQUE (0.1 % of the light passes);
+# only this share of the density is believed, for it is that of some iterations ago.
+_OPAQUE, _OCCLUSION_SHARE = 4.0, 0.8
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,27 @@ def visual_hull(pictures: Sequence[Picture], header: SequenceHeader, threshold: 
     return inside
 
 
+def footprint(camera: Camera, points: np.ndarray, radius: float) -> np.ndarray:
+    """Pixels that spheres around `points` (N, 3), of `radius` scene units, may touch: bool (h, w).
+
+    Everything is set when a sphere reaches behind the camera.
+    """
+    pose = np.asarray(camera.camera_to_world)
+    local = (points - pose[:3, 3]) @ pose[:3, :3]
+    depth = -local[:, 2]
+    if not len(points):
+        return np.zeros((camera.height, camera.width), bool)
+    if depth.min() <= 2 * radius:
+        return np.ones((camera.height, camera.width), bool)
+    reach = int(np.ceil(max(camera.fx, camera.fy) * radius / (depth.min() - radius))) + 1
+    # Spheres outside the picture count for the pixels at its edge: harmless, and rare.
+    column = np.clip(camera.cx + camera.fx * local[:, 0] / depth, 0, camera.width - 1).astype(np.int64)
+    row = np.clip(camera.cy - camera.fy * local[:, 1] / depth, 0, camera.height - 1).astype(np.int64)
+    hit = np.zeros((1, camera.height, camera.width), np.float32)
+    hit[0, row, column] = 1
+    return torch.nn.functional.max_pool2d(torch.from_numpy(hit), 2 * reach + 1, 1, reach)[0].numpy() > 0
+
+
 @dataclass
 class Samples:
     """Occupied samples of a batch of rays, ordered by ray and depth.
@@ -113,16 +137,19 @@ class RayBank:
                                   dtype=torch.float32, device=device)
         self.pixels = 0
         parts = []
+        centres = voxel_centres(header)[self.occupancy]
+        radius = 0.5 * float(torch.linalg.norm(1 / self._per_voxel))
+        corners = (torch.from_numpy(centres).float().to(device) if len(centres) else self.low[None])
+        self._tight = corners.amin(0) - 0.51 / self._per_voxel, corners.amax(0) + 0.51 / self._per_voxel
         for index, picture in enumerate(pictures):
-            rgba = torch.from_numpy(np.ascontiguousarray(picture.rgba, np.float32)).to(device)
-            height, width = rgba.shape[:2]
+            height, width = picture.rgba.shape[:2]
             self.pixels += height * width
-            column = torch.arange(width, device=device).repeat(height)
-            row = torch.arange(height, device=device).repeat_interleave(width)
+            rows, columns = np.nonzero(footprint(picture.camera, centres, radius))
+            rgba = picture.rgba[rows, columns]
+            rgba = np.concatenate([rgba[:, :3] * rgba[:, 3:], rgba[:, 3:]], 1)
+            row, column, rgba = (torch.from_numpy(a).to(device) for a in (rows, columns, rgba))
             view = torch.full_like(row, index)
-            rgba = torch.cat([rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]], -1).reshape(-1, 4)
-            for start in range(0, height * width, max(1, _CHUNK // header.samples_per_diagonal)):
-                part = slice(start, start + max(1, _CHUNK // header.samples_per_diagonal))
+            for part in torch.arange(len(row), device=device).split(max(1, _CHUNK // header.samples_per_diagonal)):
                 meets, near, count = self._window(*self._rays(view[part], column[part], row[part]))
                 parts.append([a[part][meets] for a in (view.short(), column.short(), row.short(), rgba.half())]
                              + [near[meets], count[meets].short()])
@@ -135,6 +162,17 @@ class RayBank:
         """Replace the grid that decides which samples exist; it must lie within the first one."""
         self.occupancy = np.asarray(occupancy, bool)
         self._occupied = torch.from_numpy(self.occupancy.reshape(-1).copy()).to(self.device)
+        self._occluders = None
+
+    def set_occluders(self, density: torch.Tensor) -> None:
+        """Density that each occupied voxel (raster order) has at least, (voxels,).
+
+        Samples that lie behind enough of it are left out of batches: they would have no
+        weight and no gradient.
+        """
+        optical = torch.zeros(len(self._occupied), device=self.device)
+        optical[self._occupied] = density * (self.step * _OCCLUSION_SHARE)
+        self._occluders = optical
 
     def _rays(self, view, column, row):
         pose, lens = self._pose[view.long()], self._lens[view.long()]
@@ -145,15 +183,17 @@ class RayBank:
         return pose[:, :, 3], torch.nn.functional.normalize(direction, dim=-1)
 
     def _box(self, origin, direction):
+        """Where rays enter and leave the part of the box that holds occupied voxels."""
         inverse = 1 / torch.where(direction.abs() < 1e-12, torch.full_like(direction, 1e-12), direction)
-        a, b = (self.low - origin) * inverse, (self.high - origin) * inverse
+        a, b = ((corner - origin) * inverse for corner in self._tight)
         return torch.minimum(a, b).amax(-1).clamp(min=0), torch.maximum(a, b).amin(-1)
 
-    def _occupied_at(self, position):
-        voxel = ((position - self.low) * self._per_voxel).floor()
+    def _voxel(self, position):
+        """Raster index of the voxel around each position (..., 3)."""
         dx, dy, dz = self.dims
-        x, y, z = (voxel[..., k].clamp(0, n - 1).int() for k, n in enumerate(self.dims))
-        return self._occupied[((z * dy + y) * dx + x).long()]
+        x, y, z = (((position[..., k] - self.low[k]) * self._per_voxel[k]).int().clamp(0, n - 1)
+                   for k, n in enumerate(self.dims))
+        return ((z * dy + y) * dx + x).long()
 
     def _window(self, origin, direction):
         """Which rays meet the grid; where their first occupied sample is, how many follow."""
@@ -161,7 +201,7 @@ class RayBank:
         slots = max(1, int(torch.ceil(((far - near) / self.step).amax().clamp(min=1))) * 2)
         # At half the step nothing thicker than half a step is missed; the margin covers the rest.
         t = near[:, None] + (torch.arange(slots, device=self.device) + 0.5) * (self.step / 2)
-        hit = self._occupied_at(origin[:, None] + t[..., None] * direction[:, None]) & (t < far[:, None])
+        hit = self._occupied[self._voxel(origin[:, None] + t[..., None] * direction[:, None])] & (t < far[:, None])
         first = hit.int().argmax(1)
         last = slots - 1 - hit.flip(1).int().argmax(1)
         start = (near + (first - 1.5) * (self.step / 2)).clamp(min=0)
@@ -180,7 +220,12 @@ class RayBank:
         slot = torch.arange(slots, device=self.device)
         t = self._near[chosen, None] + (slot + jitter) * self.step
         position = origin[:, None] + t[..., None] * direction[:, None]
-        ray, slot = torch.nonzero(self._occupied_at(position) & (slot < count[:, None]), as_tuple=True)
+        voxel = self._voxel(position)
+        wanted = self._occupied[voxel] & (slot < count[:, None])
+        if self._occluders is not None:
+            optical = self._occluders[voxel]
+            wanted &= torch.cumsum(optical, 1) - optical < _OPAQUE
+        ray, slot = torch.nonzero(wanted, as_tuple=True)
         samples = Samples(ray, slot, position[ray, slot], direction, (size, slots))
         return samples, self._rgba[chosen].float()
 

@@ -25,16 +25,20 @@ from refcodec import fields
 from refcodec.encoder.latents import MAX_SYMBOL, Slot, flatten, integer_step, slots, step_value
 from refcodec.encoder.presets import TrainingSettings
 from refcodec.encoder.rate import (
+    ROW_LENGTH,
+    UNCODED_ROW,
     ContextNetwork,
     Neighbourhood,
     laplace_bits,
-    laplace_slope,
+    slope_table,
     table_index,
     table_scale,
+    tabled_slope,
 )
 from refcodec.encoder.rays import Picture, RayBank, shade, visual_hull, voxel_centres
-from refcodec.entropy.models import ContextModel
+from refcodec.entropy.models import ContextModel, model_to_syntax
 from refcodec.syntax.headers import Role, SequenceHeader
+from refcodec.syntax.structures import ENTROPY_MODEL
 from refcodec.tensors.significance import coded_mask
 from refcodec.tensors.state import PREDICT_NONE, PREDICT_PREVIOUS, FrameState
 from refcodec.writer import FrameCoding, TensorCoding
@@ -47,11 +51,14 @@ _WEIGHTS = (Role.FUSION_WEIGHT, Role.RENDER_WEIGHT)
 _HIDDEN_UNITS = 8
 # Shares of the iterations: when empty voxels go, when the rate sets in, when noise
 # gives way to true rounding.
-_PRUNE_AT, _RATE_START, _RATE_RAMP, _ROUNDING_START = 0.25, 0.1, 0.2, 0.8
+_PRUNE_AT, _RATE_START, _RATE_RAMP, _ROUNDING_START = 0.25, 0.02, 0.1, 0.8
+_CONTEXT_START, _FIRST_SCALE = 0.35, 0.35
 _DEAD_ZONE = 0.1
 _STEP_RATE = 0.01  # Adam's learning rate for the logarithm of a step
-_REFRESH, _REFRESH_STEPS, _FINAL_STEPS = 40, 10, 150
-_FIT_SYMBOLS = 16384
+# The entropy networks: iterations between refreshes, steps at the first, the others, the end.
+_REFRESH, _FIRST_STEPS, _REFRESH_STEPS, _FINAL_STEPS = 40, 60, 8, 80
+_FIT_SYMBOLS = 8192
+_OCCLUSION_EVERY = 50
 _CELLS = 1 << 17  # cells predicted at once
 
 
@@ -107,7 +114,6 @@ class _Training:
         self.slots = slots(header)
         self.grids = [s for s in self.slots if s.is_grid]
         self.trained = self.grids if self.inter else self.slots
-        self.elements = sum(s.info.size for s in self.grids)
         self.total = self.trained[-1].part.stop
         everything = self.slots[-1].part.stop
         if self.inter:
@@ -120,16 +126,26 @@ class _Training:
         self.noise = torch.rand(self.total + (1 << 16), generator=self.generator, device=self.device) - 0.5
         self.work = torch.empty_like(self.values)
         self.location = torch.zeros_like(self.values)
-        self.scale = torch.full_like(self.values, 0.5)
+        # Row of `slopes` for each value; the last row, all zero, for what is not coded.
+        self.slopes = slope_table(self.device)
+        self.table_row = torch.full(self.values.shape, round(table_index(_FIRST_SCALE)) * ROW_LENGTH,
+                                    dtype=torch.int32, device=self.device)
         self.rate_gradient = torch.zeros_like(self.values)
         self.step_rate = torch.zeros_like(self.log_step)
-        self.networks = [ContextNetwork(_INTER_TEMPLATE if self.inter else _INTRA_TEMPLATE, _HIDDEN_UNITS,
-                                        self.host_generator).to(self.device) for _ in self._model_groups()]
+        self.networks = [self._context_network(i) for i in range(len(self._model_groups()))]
         self.bits = torch.zeros(len(self.slots))
 
         occupancy = visual_hull(pictures, header)
         self.rays = RayBank(pictures, header, occupancy, self.device, self.generator)
         self._mark_coded()
+
+    def _context_network(self, model_id: int) -> ContextNetwork:
+        """The group's latest network, as far as the stream knows it, or a new one."""
+        template = _INTER_TEMPLATE if self.inter else _INTRA_TEMPLATE
+        known = self.previous.models.get(model_id) if self.inter else None
+        if known is not None and known.template_id == template:
+            return ContextNetwork.from_model(known).to(self.device)
+        return ContextNetwork(template, _HIDDEN_UNITS, self.host_generator).to(self.device)
 
     def _initial_values(self) -> torch.Tensor:
         values = torch.zeros(self.total, device=self.device)
@@ -189,18 +205,20 @@ class _Training:
             weight = s.lagrangian * min(1.0, max(0.0, (done - _RATE_START) / _RATE_RAMP)) if s.rate_loss else 0.0
             if i == round(_PRUNE_AT * self.iterations):
                 self._prune()
-            if weight and i % _REFRESH == 0:
+            if weight and done >= _CONTEXT_START and i % _REFRESH == 0:
                 self._refresh_contexts()
             noise = self._quantised_values(rounding)
+            if i % _OCCLUSION_EVERY == _OCCLUSION_EVERY - 1:
+                self.rays.set_occluders(self._voxel_density(4).amin(0))
             error = self._backward(gradient)
             if weight:
                 self._rate_slopes(i)
-                gradient.add_(self.rate_gradient, alpha=weight / self.elements)
+                gradient.add_(self.rate_gradient, alpha=weight / self.rays.pixels)
                 if self.inter:
                     gradient.add_(torch.sign(self.values) * self.coded,
-                                  alpha=weight * s.residual_weight / self.elements)
+                                  alpha=weight * s.residual_weight / self.rays.pixels)
                 if s.learn_steps and not rounding:
-                    step_parameter.grad = self.step_rate * (weight / self.elements)
+                    step_parameter.grad = self.step_rate * (weight / self.rays.pixels)
                     for slot in self.trained:
                         step_parameter.grad[slot.id] += (gradient[slot.part] @ noise[slot.part]) * self._step(slot)
                     step_optimiser.step()
@@ -211,7 +229,7 @@ class _Training:
             if self.on_progress and (i % 20 == 19 or i + 1 == self.iterations):
                 d = float(mean_error)
                 bits = float(self.bits.sum())
-                self.on_progress(Progress(i + 1, self.iterations, d + weight * bits / self.elements,
+                self.on_progress(Progress(i + 1, self.iterations, d + weight * bits / self.rays.pixels,
                                           -10 * math.log10(max(d, 1e-10)), bits / 8000))
         return self._finish(number, time_stamp)
 
@@ -241,25 +259,26 @@ class _Training:
             return torch.floor(v + 0.5)
         return torch.sign(v) * torch.floor(v.abs() + (0.5 - _DEAD_ZONE))
 
-    def _field(self, leaf: torch.Tensor):
-        tensors = []
-        for slot in self.slots:
-            source = leaf if slot.part.stop <= self.total else self.base
-            tensors.append(slot.grid(source).permute(3, 0, 1, 2))
-        return fields.build(self.header, tensors, self.ops)
+    def _field(self, leaves: Sequence[torch.Tensor] = ()):
+        """The field of the values in `work`; leaves: (z, y, x, C), to differentiate instead."""
+        tensors = list(leaves) or [slot.grid(self.work) for slot in self.trained]
+        tensors += [slot.grid(self.base) for slot in self.slots[len(self.trained):]]
+        return fields.build(self.header, [t.permute(3, 0, 1, 2) for t in tensors], self.ops)
 
     def _backward(self, gradient: torch.Tensor) -> torch.Tensor:
         """Gradient of D on a batch of rays into `gradient`; returns D over all pixels."""
         samples, target = self.rays.batch(self.settings.rays)
-        leaf = self.work.detach().requires_grad_()
-        colour, opacity = shade(self._field(leaf), samples, self.rays.step)
+        # One leaf a tensor: slices of a single one would each cost a full-length gradient.
+        leaves = [slot.grid(self.work).detach().requires_grad_() for slot in self.trained]
+        colour, opacity = shade(self._field(leaves), samples, self.rays.step)
         share = len(self.rays) / self.rays.pixels
         alpha_error = opacity - target[:, 3]
         colour_error = colour - target[:, :3] - alpha_error[:, None] * self.background
         distortion = colour_error.square().mean() * share
         loss = distortion + _ALPHA_WEIGHT * share * alpha_error.square().mean()
         loss.backward()
-        gradient.copy_(leaf.grad)
+        for slot, leaf in zip(self.trained, leaves):
+            slot.grid(gradient).copy_(leaf.grad)
         return distortion.detach()
 
     # Rate.
@@ -269,7 +288,7 @@ class _Training:
         for slot in self._quarters()[iteration % 4]:
             step = self._step(slot)
             x = self.values[slot.part] / step
-            slope = laplace_slope(x - self.location[slot.part], self.scale[slot.part]) * self.coded[slot.part]
+            slope = tabled_slope(self.slopes, x - self.location[slot.part], self.table_row[slot.part])
             self.step_rate[slot.id] = -(slope @ x)
             torch.div(slope, step, out=self.rate_gradient[slot.part])
 
@@ -292,47 +311,64 @@ class _Training:
 
     def _refresh_contexts(self) -> None:
         """Trains the entropy networks a little, then predicts every symbol's distribution."""
+        steps = _REFRESH_STEPS if self.bits.any() else _FIRST_STEPS
         for network, group in zip(self.networks, self._model_groups()):
             symbols = {s.id: self._rounded(s) for s in group}
             around = {s.id: self._neighbourhood(s, network.template_id, symbols[s.id]) for s in group}
-            self._fit(network, group, symbols, around, _REFRESH_STEPS, 0.01)
+            self._fit(network, group, symbols, around, steps, 0.02)
             for slot in group:
                 self._predict(network, slot, around[slot.id], symbols[slot.id])
         for slot in self.trained:
             if not slot.is_grid:
                 q = self._rounded(slot)
-                self.scale[slot.part] = max(float(q.abs().mean()), 0.05)
-                self.bits[slot.id] = float(laplace_bits(q, self.scale[slot.part]).sum())
+                index = round(table_index(float(q.abs().mean())))
+                self.table_row[slot.part] = index * ROW_LENGTH
+                self.bits[slot.id] = float(laplace_bits(q, table_scale(torch.full_like(q, index))).sum())
 
     @torch.no_grad()
     def _predict(self, network, slot: Slot, around: Neighbourhood, symbols: torch.Tensor) -> None:
+        """Location and table row of every coded symbol; estimated bits of the tensor."""
         cells, channels = self.cells[slot.id], slot.info.shape[0]
-        total = 0.0
-        for part in cells.split(_CELLS):
+        symbols = symbols.view(-1, channels)
+        active = around.active[cells]
+        slot.cells(self.table_row).fill_(UNCODED_ROW)
+        location, index = network(torch.zeros((1, around.input_count), device=self.device))
+        quiet = cells[~active]
+        slot.cells(self.location)[quiet] = location
+        slot.cells(self.table_row)[quiet] = int(index) * ROW_LENGTH
+        values, counts = torch.unique(symbols[quiet], return_counts=True)
+        total = float((laplace_bits(values - location, table_scale(index)) * counts).sum())
+        for part in cells[active].split(_CELLS):
             location, index = network(around.inputs(part))
-            scale = table_scale(index)
             slot.cells(self.location)[part] = location.view(-1, channels)
-            slot.cells(self.scale)[part] = scale.view(-1, channels)
-            total += float(laplace_bits(symbols.view(-1, channels)[part].reshape(-1) - location, scale).sum())
+            slot.cells(self.table_row)[part] = index.int().view(-1, channels) * ROW_LENGTH
+            total += float(laplace_bits(symbols[part].reshape(-1) - location, table_scale(index)).sum())
         self.bits[slot.id] = total
 
     def _fit(self, network, group, symbols, around, steps: int, rate: float) -> None:
         """Adam on random symbols of the group, each grid in proportion to its size."""
-        optimiser = torch.optim.Adam(network.parameters(), lr=rate)
         counts = [len(self.cells[s.id]) * s.info.shape[0] for s in group]
         if not sum(counts):
             return
+        inputs, values = [], []
+        wanted = min(sum(counts), _FIT_SYMBOLS * (steps if steps <= 4 else 4 + steps // 16))
+        for slot, count in zip(group, counts):
+            cells, channels = self.cells[slot.id], slot.info.shape[0]
+            n = math.ceil(wanted * count / sum(counts) / channels) if count else 0
+            chosen = cells[torch.randint(max(len(cells), 1), (n,), generator=self.generator, device=self.device)]
+            inputs.append(around[slot.id].inputs(chosen))
+            values.append(symbols[slot.id].view(-1, channels)[chosen].reshape(-1))
+        inputs, values = torch.cat(inputs), torch.cat(values)
+        optimiser = torch.optim.Adam(network.parameters(), lr=rate)
+        order = torch.randperm(len(values), generator=self.generator, device=self.device)
+        at = 0
         for i in range(steps):
-            loss = 0.0
-            for slot, count in zip(group, counts):
-                cells, channels = self.cells[slot.id], slot.info.shape[0]
-                n = math.ceil(_FIT_SYMBOLS * count / sum(counts) / channels)
-                if not len(cells):
-                    continue
-                chosen = cells[torch.randint(len(cells), (n,), generator=self.generator, device=self.device)]
-                location, index = network(around[slot.id].inputs(chosen))
-                q = symbols[slot.id].view(-1, channels)[chosen].reshape(-1)
-                loss = loss + laplace_bits(q - location, table_scale(index)).mean() * (count / sum(counts))
+            if at + _FIT_SYMBOLS > len(order):
+                at = 0
+            batch = order[at:at + _FIT_SYMBOLS]
+            at += _FIT_SYMBOLS
+            location, index = network(inputs[batch])
+            loss = laplace_bits(values[batch] - location, table_scale(index)).mean()
             optimiser.zero_grad()
             loss.backward()
             optimiser.param_groups[0]["lr"] = rate * (1 - 0.9 * i / steps)
@@ -341,19 +377,25 @@ class _Training:
     # Occupancy.
 
     @torch.no_grad()
+    def _voxel_density(self, count: int) -> torch.Tensor:
+        """Density at random points of each occupied voxel: (count, voxels), raster order."""
+        field = self._field()
+        centres = torch.from_numpy(voxel_centres(self.header)[self.rays.occupancy]).float().to(self.device)
+        size = (self.rays.high - self.rays.low) / torch.tensor(self.rays.dims, device=self.device)
+        out = torch.empty((count, len(centres)), device=self.device)
+        for row in out:
+            jitter = torch.rand(centres.shape, generator=self.generator, device=self.device) - 0.5
+            points = centres + jitter * size
+            for part in torch.arange(len(points), device=self.device).split(1 << 16):
+                row[part] = field.density(points[part])[0]
+        return out
+
+    @torch.no_grad()
     def _prune(self) -> None:
         """Drops voxels that the field shows to be empty, but keeps their neighbours."""
         self._quantised_values(False)
-        field = self._field(self.work)
         occupancy = self.rays.occupancy
-        centres = torch.from_numpy(voxel_centres(self.header)[occupancy]).float().to(self.device)
-        size = (self.rays.high - self.rays.low) / torch.tensor(self.rays.dims, device=self.device)
-        alpha = torch.zeros(len(centres), device=self.device)
-        for _ in range(8):
-            jitter = torch.rand(centres.shape, generator=self.generator, device=self.device) - 0.5
-            for part in torch.arange(len(centres), device=self.device).split(1 << 16):
-                sigma, _ = field.density(centres[part] + jitter[part] * size)
-                alpha[part] = torch.maximum(alpha[part], 1 - torch.exp(-sigma * self.rays.step))
+        alpha = 1 - torch.exp(-self._voxel_density(8).amax(0) * self.rays.step)
         solid = np.zeros(occupancy.shape, np.float32)
         solid[occupancy] = (alpha > _PRUNE_ALPHA).float().cpu().numpy()
         grown = torch.nn.functional.max_pool3d(torch.from_numpy(solid[None]), 3, 1, 1)[0].numpy() > 0
@@ -379,9 +421,21 @@ class _Training:
         for model_id, (network, group) in enumerate(zip(self.networks, self._model_groups())):
             around = {s.id: self._neighbourhood(s, network.template_id, symbols[s.id]) for s in group}
             self._fit(network, group, symbols, around, _FINAL_STEPS, 0.02)
-            models[model_id] = network.export()
             for slot in group:
                 self._predict(network, slot, around[slot.id], symbols[slot.id])
+            models[model_id] = network.export()
+            bits = [float(self.bits[s.id]) for s in group]
+            known = self.previous.models.get(model_id) if self.inter else None
+            if known is not None and known.template_id == network.template_id:
+                # The model of the frame before costs nothing to send again.
+                for slot in group:
+                    self._predict(ContextNetwork.from_model(known).to(self.device), slot, around[slot.id],
+                                  symbols[slot.id])
+                if sum(float(self.bits[s.id]) for s in group) < sum(bits) + 8 * _model_bytes(network):
+                    del models[model_id]
+                else:
+                    for slot, b in zip(group, bits):
+                        self.bits[slot.id] = b
         static: dict[int, int] = {}
         for slot in self.trained:
             values = symbols[slot.id].view(-1, slot.info.shape[0])
@@ -401,3 +455,9 @@ class _Training:
         coding = FrameCoding(number, INTER if self.inter else INTRA, time_stamp, self.rays.occupancy.copy(),
                              models, codings)
         return TrainedFrame(coding, estimated)
+
+
+def _model_bytes(network: ContextNetwork) -> int:
+    """Size of an entropy model in the stream."""
+    values = model_to_syntax(0, network.export())
+    return len(ENTROPY_MODEL.build(values))
