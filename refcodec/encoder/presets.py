@@ -23,8 +23,8 @@ class TrainingSettings:
 
     lagrangian: float = 1e-3
     residual_weight: float = 10.0
-    intra_iterations: int = 1000
-    inter_iterations: int = 400
+    intra_iterations: int = 800
+    inter_iterations: int = 300
     rays: int = 512
     grid_rate: float = 0.02
     network_rate: float = 2e-3
