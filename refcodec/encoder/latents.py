@@ -58,7 +58,10 @@ def integer_step(step: float, frac_bits: int) -> tuple[int, int]:
     """(mantissa, exponent) of the representable step nearest to `step`, a real value (spec 7.2)."""
     units = step * 2.0**frac_bits
     exponent = min(max(math.frexp(units)[1] - 16, -16), 15)
-    mantissa = min(max(round(units * 2.0**-exponent), 1), 65535)
+    mantissa = round(units * 2.0**-exponent)
+    if mantissa == 65536 and exponent < 15:
+        mantissa, exponent = 32768, exponent + 1
+    mantissa = min(max(mantissa, 1), 65535)
     while mantissa % 2 == 0 and exponent < 15:  # the simplest way to write it
         mantissa, exponent = mantissa // 2, exponent + 1
     return mantissa, exponent

@@ -4,13 +4,13 @@
 
 D  mean squared error over all pixels and channels of the training views, rendered on
    the sequence's background, in units of (full scale)².
-R  estimated bits of all tensors, divided by the number of grid elements: bits per
-   element, so that λ means the same for every size of field.
-|residual|  mean absolute value of the grid elements' residuals, in field values
-   (P-frames only).
+R  estimated bits of all tensors that the frame carries, and
+|residual|  the sum of the absolute residuals of the grids, in field values (P-frames
+   only), both divided by the number of training pixels.
 
-With these units the published λ (7e-4, 1e-3, 2e-3, 5e-3) and α = 10 span the useful
-range.
+Multiplied by the pixels this is the published Σ‖C − Ĉ‖² + λ (L_rate + α ‖R‖₁). Being
+per pixel, λ does not depend on the size of the field, and the published values (7e-4,
+1e-3, 2e-3, 5e-3, with α = 10) span the useful range.
 """
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ _HIDDEN_UNITS = 8
 _PRUNE_AT, _RATE_START, _RATE_RAMP, _ROUNDING_START = 0.25, 0.02, 0.1, 0.8
 _CONTEXT_START, _FIRST_SCALE = 0.35, 0.35
 _DEAD_ZONE = 0.1
+_LAST_RATE = 0.05  # what is left of the learning rates at the end
 _STEP_RATE = 0.01  # Adam's learning rate for the logarithm of a step
 # The entropy networks: iterations between refreshes, steps at the first, the others, the end.
 _REFRESH, _FIRST_STEPS, _REFRESH_STEPS, _FINAL_STEPS = 40, 60, 8, 80
@@ -198,7 +199,7 @@ class _Training:
         mean_error = None
         for i in range(self.iterations):
             done = i / self.iterations
-            decay = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done))
+            decay = _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done))
             for group in optimiser.param_groups:
                 group["lr"] = group["base"] * decay
             rounding = s.rate_loss and done >= _ROUNDING_START

@@ -141,7 +141,7 @@ def _encode(ops, x, frequencies: int):
     return ops.concatenate([ops.sin(scaled), ops.cos(scaled)])
 
 
-def dif_header(sizes: DifSizes, aabb, *, ticks_per_second: int = 0, occupancy_side: int = 64,
+def dif_header(sizes: DifSizes, aabb, *, ticks_per_second: int = 1000, occupancy_side: int = 64,
                samples_per_diagonal: int = 128, background=(255, 255, 255)) -> SequenceHeader:
     """The sequence header of a dictionary field over a box.
 

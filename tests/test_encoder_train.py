@@ -1,0 +1,143 @@
+"""Rays and training on the demo sequence, small enough for seconds."""
+import dataclasses
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from refcodec.datasets import load_dataset  # noqa: E402
+from refcodec.decoder import open_stream  # noqa: E402
+from refcodec.encoder import presets, rays, train  # noqa: E402
+from refcodec.fields import build, dif_header  # noqa: E402
+from refcodec.rendering.march import render_camera  # noqa: E402
+from refcodec.tensors.significance import coded_mask  # noqa: E402
+from refcodec.writer import StreamWriter  # noqa: E402
+
+DEMO = Path(__file__).parent.parent / "demo" / "fox"
+SETTINGS = dataclasses.replace(presets.preset("micro").training, lagrangian=3e-4, network_rate=5e-3,
+                               intra_iterations=160, inter_iterations=40, rays=256)
+
+
+@pytest.fixture(scope="module")
+def scene():
+    dataset = load_dataset(DEMO)
+    header = dif_header(presets.preset("micro").sizes, dataset.aabb, samples_per_diagonal=64, occupancy_side=32,
+                        ticks_per_second=24)
+
+    def pictures(frame, split):
+        return [rays.Picture(v.camera.scaled(0.25), v.load(4)) for v in dataset.frames[frame].split(split)]
+
+    return header, [pictures(i, "train") for i in range(2)], pictures(0, "test")
+
+
+@pytest.fixture(scope="module")
+def stream(scene):
+    """An I- and a P-frame, written; the writer and what training handed over."""
+    header, pictures, _ = scene
+    out = io.BytesIO()
+    writer = StreamWriter(out, header)
+    writer.begin()
+    writer.begin_group(0, 2)
+    seen = []
+    intra = train.train_intra(header, pictures[0], SETTINGS, on_progress=seen.append)
+    reports = [writer.write_frame(intra.coding)]
+    inter = train.train_inter(header, pictures[1], SETTINGS, writer.state, number=1, time_stamp=1)
+    reports.append(writer.write_frame(inter.coding))
+    writer.finish()
+    return out.getvalue(), writer, (intra, inter), reports, seen
+
+
+def test_hull_keeps_the_object_and_drops_most_of_the_box(scene):
+    header, pictures, held_out = scene
+    hull = rays.visual_hull(pictures[0], header)
+    assert 0.005 < hull.mean() < 0.2
+    points = rays.voxel_centres(header)[hull]
+    for picture in held_out:  # every foreground pixel lies in the footprint of the hull
+        radius = float(np.linalg.norm(2 / np.array(header.occupancy_dims)) / 2)
+        shadow = rays.footprint(picture.camera, points, radius)
+        assert shadow[picture.rgba[..., 3] > 0.5].all()
+
+
+def test_hull_of_opaque_pictures_is_everything(scene):
+    header, pictures, _ = scene
+    opaque = [dataclasses.replace(p, rgba=np.ones_like(p.rgba)) for p in pictures[0][:3]]
+    assert rays.visual_hull(opaque, header).all()
+
+
+def test_batches_hold_occupied_samples_only(scene):
+    header, pictures, _ = scene
+    hull = rays.visual_hull(pictures[0], header)
+    bank = rays.RayBank(pictures[0], header, hull, torch.device("cpu"), torch.Generator().manual_seed(0))
+    assert len(bank) < bank.pixels == sum(p.rgba[..., 0].size for p in pictures[0])
+    foreground = sum(int((p.rgba[..., 3] > 0.5).sum()) for p in pictures[0])
+    assert float((bank._rgba[:, 3] > 0.5).sum()) == pytest.approx(foreground, rel=0.001)
+    samples, target = bank.batch(300)
+    assert target.shape == (300, 4) and samples.shape[0] == 300 and len(samples.ray) > 300
+    voxel = ((samples.position + 1) / 2 * 32).floor().long().clamp(0, 31)
+    assert torch.from_numpy(hull)[voxel[:, 2], voxel[:, 1], voxel[:, 0]].all()
+
+
+def test_decoder_has_what_the_encoder_has(stream, scene):
+    data, writer, _, _, _ = stream
+    frames = list(open_stream(io.BytesIO(data)))
+    assert [f.type for f in frames] == [1, 2]
+    for ours, theirs in zip(writer.state.tensors, frames[-1].tensors):
+        np.testing.assert_array_equal(ours, theirs)
+    for before, after, info in zip(frames[0].tensors, frames[1].tensors, scene[0].tensors):
+        assert info.mapping or np.array_equal(before, after)  # networks are shared by the group
+
+
+def test_estimate_agrees_with_the_payload(stream):
+    _, _, trained, reports, _ = stream
+    for frame, report in zip(trained, reports):
+        estimate = sum(frame.estimated_bits.values())
+        assert estimate == pytest.approx(sum(report.ideal_bits.values()), rel=0.01)
+
+
+def test_only_touched_cells_are_coded(stream, scene):
+    header = scene[0]
+    for frame in stream[2]:
+        for tensor in frame.coding.tensors:
+            if tensor.significance:
+                mask = coded_mask(header, header.tensors[tensor.tensor_id], frame.coding.occupancy)
+                assert len(tensor.values) == mask.sum()
+
+
+def test_training_shows_the_object(stream, scene):
+    data, _, _, _, seen = stream
+    header, _, held_out = scene
+    frame = next(iter(open_stream(io.BytesIO(data))))
+    field = build(header, frame.values())
+    white = np.array(header.background) / 255
+    errors, blank = [], []
+    for picture in held_out:
+        alpha = picture.rgba[..., 3:]
+        truth = picture.rgba[..., :3] * alpha + (1 - alpha) * white
+        errors.append(np.mean((render_camera(field, frame.occupancy, picture.camera, header).rgb - truth) ** 2))
+        blank.append(np.mean((white - truth) ** 2))
+    assert np.mean(errors) < 0.2 * np.mean(blank)
+    assert seen[-1].iteration == SETTINGS.intra_iterations and seen[-1].kilobytes > 0
+
+
+def test_a_seed_gives_the_same_frame_twice(scene):
+    header, pictures, _ = scene
+    short = dataclasses.replace(SETTINGS, intra_iterations=8)
+    a, b = (train.train_intra(header, pictures[0][:6], short).coding for _ in range(2))
+    for x, y in zip(a.tensors, b.tensors, strict=True):
+        np.testing.assert_array_equal(x.values, y.values)
+        assert (x.mantissa, x.exponent) == (y.mantissa, y.exponent)
+    other = train.train_intra(header, pictures[0][:6], dataclasses.replace(short, seed=1)).coding
+    assert not all(np.array_equal(x.values, y.values) for x, y in zip(a.tensors, other.tensors))
+
+
+def test_tools_can_be_switched_off(scene):
+    header, pictures, _ = scene
+    plain = dataclasses.replace(SETTINGS, intra_iterations=20, rate_loss=False, initial_step=0.125)
+    fixed = dataclasses.replace(SETTINGS, intra_iterations=20, learn_steps=False, initial_step=0.125)
+    for settings in (plain, fixed):
+        coding = train.train_intra(header, pictures[0][:6], settings).coding
+        grid = coding.tensors[0]
+        assert grid.mantissa * 2.0**grid.exponent == 0.125 * 2**16
