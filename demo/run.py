@@ -53,7 +53,7 @@ def main() -> None:
 def show(metrics: dict, inspected: dict) -> None:
     """Bytes and PSNR per frame."""
     quality: dict[int, list[float]] = {}
-    for view in metrics["views"]:
+    for view in metrics["pictures"]:
         quality.setdefault(view["frame"], []).append(view["psnr"])
     print("\nframe  type    bytes   PSNR on held-out views")
     for frame in inspected["frames"]:

