@@ -23,7 +23,7 @@ class TrainingSettings:
 
     lagrangian: float = 1e-3
     residual_weight: float = 10.0
-    intra_iterations: int = 800
+    intra_iterations: int = 1000
     inter_iterations: int = 300
     rays: int = 512
     grid_rate: float = 0.02
