@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import numpy as np
 
@@ -57,6 +58,7 @@ def two_frames(head, models, use, dice, *, more=None, **coding) -> Draft:
 
 
 def add_all(cases: Collection) -> None:
+    _real(cases)
     _structure(cases)
     _sequence(cases)
     _frames(cases)
@@ -624,6 +626,14 @@ def work_at_bound(level: int, excess: bool = False) -> Draft:
     draft.group(0, 1)
     draft.frame(dice, models, use={0: 2 if excess else 0, 1: 1}, occupancy=np.zeros((2, 2, 2), bool))
     return draft.finish(index=False)
+
+
+def _real(cases: Collection) -> None:
+    """Streams that the encoder trained on real views; stored, since training is not the same everywhere."""
+    for path in sorted((Path(__file__).parent / "sources").glob("*.rfv")):
+        cases.add(f"real-{path.stem}", "frames context-models significance occupancy",
+                  "Trained on demo/fox with `refcodec encode --preset micro`: four frames in two groups.",
+                  path.read_bytes())
 
 
 def _levels(cases: Collection) -> None:
