@@ -18,7 +18,7 @@ from refcodec.syntax.headers import SequenceHeader
 _CHUNK = 1 << 21  # samples tested at once
 # A sample is occluded behind an optical depth of _OPAQUE (0.1 % of the light passes);
 # only this share of the density is believed, for it is that of some iterations ago.
-_OPAQUE, _OCCLUSION_SHARE = 4.0, 0.8
+_OPAQUE, _OCCLUSION_SHARE = 7.0, 0.7
 
 
 @dataclass(frozen=True)
