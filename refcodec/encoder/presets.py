@@ -24,11 +24,11 @@ class TrainingSettings:
     lagrangian: float = 1e-3
     residual_weight: float = 10.0
     intra_iterations: int = 1000
-    inter_iterations: int = 300
+    inter_iterations: int = 400
     rays: int = 512
     grid_rate: float = 0.02
     network_rate: float = 2e-3
-    inter_rate: float = 0.03
+    inter_rate: float = 0.06
     rate_loss: bool = True
     learn_steps: bool = True
     initial_step: float = 0.1

@@ -148,7 +148,9 @@ class _Neighbourhood:
     """Padded copies of the current and previous values, and the gathering of contexts.
 
     Row r of `rows` holds the clamped values of one cell of the padded store, the
-    previous frame's after the current one's; `energies` their energies.
+    previous frame's after the current one's; `energies` their energies. `active` marks
+    the cells that have a neighbour other than zero: most of a sparse tensor has none,
+    and what the model says of those is worked out once.
     """
 
     def __init__(self, model: ContextModel, shape, previous: np.ndarray | None):
@@ -170,6 +172,15 @@ class _Neighbourhood:
         self.value_offsets, self.energy_offsets = offsets[~energy, None], offsets[energy, None]
         self.energies = _energy(self.rows) if energy.any() else None
         self.shifted = [(k, model.template[i][1]) for k, i in enumerate(self.value) if model.template[i][1]]
+        spatial = offsets - temporal * plane
+        self.seen_from, seen_later = np.unique(spatial[~temporal]), np.unique(spatial[temporal])
+        self.active = np.zeros(plane, bool)
+        if temporal.any() and previous is not None:
+            busy = np.flatnonzero(self.rows[plane:].any(axis=1))
+            self.active[busy[:, None] - seen_later] = True
+        location, table = model.predict(np.zeros((len(offsets) if not model.joint else model.hidden_weight.shape[1], 1),
+                                                 np.float32))
+        self.quiet = location[:, 0], table[:, 0]
 
     def place(self, cells: np.ndarray, shape) -> np.ndarray:
         """Row of each cell in the padded store."""
@@ -212,15 +223,19 @@ class _Neighbourhood:
         """Takes in decoded values: (cells * C,), or of single channels when `channel` is given."""
         clamped = np.minimum(values, INPUT_LIMIT)
         np.maximum(clamped, -INPUT_LIMIT, out=clamped)
+        clamped = clamped.astype(np.int8)
         if channel is None:
-            clamped = clamped.astype(np.int8).reshape(-1, self.channels)
+            clamped = clamped.reshape(-1, self.channels)
+            busy = np.flatnonzero(clamped.any(axis=1) if self.channels > 1 else clamped)
+            rows, clamped = rows[busy], clamped[busy]
             self.rows[rows] = clamped
-            if self.energies is not None:
-                self.energies[rows] = _energy(clamped)
         else:
-            self.rows[rows, channel] = clamped
-            if self.energies is not None:
-                self.energies[rows] = _energy(self.rows[rows])
+            busy = np.flatnonzero(clamped)
+            rows = rows[busy]
+            self.rows[rows, channel[busy]] = clamped[busy]
+        if self.energies is not None:
+            self.energies[rows] = _energy(self.rows[rows])
+        self.active[rows[:, None] - self.seen_from] = True
 
 
 def _energy(values: np.ndarray) -> np.ndarray:
@@ -293,16 +308,16 @@ def _unconditional(model: EntropyModel, positions: np.ndarray, channels: int) ->
 
 def _predict(model: ContextModel, around: _Neighbourhood, rows, channel) -> tuple[np.ndarray, np.ndarray]:
     """Location and table of the symbols of a step, in batches of cells."""
-    locations, tables = [], []
-    for start in range(0, len(rows), BATCH):
-        part = slice(start, start + BATCH)
-        location, table = model.predict(around.inputs(rows[part], None if channel is None else channel[part]))
+    symbols = around.channels if channel is None else 1  # of each row
+    location, table = np.empty((len(rows), symbols), np.int32), np.empty((len(rows), symbols), np.uint8)
+    location[:], table[:] = around.quiet
+    busy = np.flatnonzero(around.active[rows])
+    for start in range(0, len(busy), BATCH):
+        part = busy[start : start + BATCH]
+        found = model.predict(around.inputs(rows[part], None if channel is None else channel[part]))
         # A joint model has a row for each channel; symbols go cell by cell.
-        locations.append(location.T.reshape(-1))
-        tables.append(table.T.reshape(-1))
-    if len(tables) == 1:
-        return locations[0], tables[0]
-    return np.concatenate(locations), np.concatenate(tables)
+        location[part], table[part] = (v.T.reshape(len(part), symbols) for v in found)
+    return location.reshape(-1), table.reshape(-1)
 
 
 def decode_symbols(model: EntropyModel, shape, mask, previous, words: np.ndarray) -> np.ndarray:
