@@ -58,7 +58,7 @@ def show(metrics: dict, inspected: dict) -> None:
     print("\nframe  type    bytes   PSNR on held-out views")
     for frame in inspected["frames"]:
         values = quality[frame["number"]]
-        print(f"{frame['number']:5d}  {frame['type']:>4}  {frame['size']:7,d}   {sum(values) / len(values):.2f} dB")
+        print(f"{frame['number']:5d}  {frame['type']:>4}  {frame['bytes']:7,d}   {sum(values) / len(values):.2f} dB")
 
 
 if __name__ == "__main__":

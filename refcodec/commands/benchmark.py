@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from .common import FrameRange
+from .common import FrameRange, calm_threads
 
 
 @click.command("benchmark")
@@ -22,6 +22,7 @@ def command(dataset, folder, frames, lagrangians, **options):
 
     Encodes are kept in FOLDER, so that the command can be interrupted and repeated.
     """
+    calm_threads()
     from ..encoder import EncodeOptions
     from ..evaluation import benchmark
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,11 @@ from typing import BinaryIO
 import click
 
 from ..errors import UsageError
+
+def calm_threads() -> None:
+    """One BLAS thread: the decoder's matrix products are too small to share. Before numpy is loaded."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 
 LAST_FRAME = (1 << 32) - 1
 _MANY = 1_000_000  # more frames than any dataset has: an open range

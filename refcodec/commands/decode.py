@@ -8,7 +8,7 @@ import sys
 import click
 
 from ..errors import EXIT_NOT_CONFORMING, BitstreamError, UsageError
-from .common import FrameRange, make_folder, no_frames, open_input, progress_bar, to_json
+from .common import FrameRange, calm_threads, make_folder, no_frames, open_input, progress_bar, to_json
 
 
 @click.command("decode")
@@ -29,6 +29,7 @@ def command(file, out, frames, kind, digests_only, salvaging, limit_elements, qu
     every frame, digests.txt and sequence.json. Exit code 2 when FILE does not conform
     or something was lost.
     """
+    calm_threads()
     from .. import decoder as d
     from ..export import (
         DigestList, camera_entry, frame_entry, frame_writer, salvage_dict, write_sequence, write_text,

@@ -6,7 +6,7 @@ import sys
 import click
 
 from ..errors import EXIT_NOT_CONFORMING, EXIT_OK, EXIT_USAGE, UsageError
-from .common import printable, to_json
+from .common import calm_threads, printable, to_json
 
 
 @click.command("validate")
@@ -20,6 +20,7 @@ def command(files, as_json, explain, quiet):
     Exit codes: 0 all conform, 1 a file can't be read, 2 a file does not conform,
     3 defect in refcodec; the highest that occurs.
     """
+    calm_threads()
     from .. import validation
 
     if explain is not None:

@@ -12,6 +12,8 @@ class TrainingSettings:
     """How a frame is trained.
 
     lagrangian: λ of loss = D + λ (R + α |residual|), see `refcodec.encoder.train`.
+    inter_lagrangian: λ of P-frames as a multiple of `lagrangian`: bits saved in a residual
+        cost less quality than bits saved in the field itself.
     residual_weight: α.
     intra_iterations, inter_iterations: for I- and P-frames. rays: per iteration.
     grid_rate, network_rate, inter_rate: Adam's learning rates for the grids and the
@@ -22,6 +24,7 @@ class TrainingSettings:
     """
 
     lagrangian: float = 1e-3
+    inter_lagrangian: float = 1.7
     residual_weight: float = 10.0
     intra_iterations: int = 1000
     inter_iterations: int = 400

@@ -105,6 +105,7 @@ class _Training:
         self.on_progress = on_progress
         self.device = torch.device(device)
         self.inter = previous is not None
+        self.lagrangian = settings.lagrangian * (settings.inter_lagrangian if self.inter else 1.0)
         self.iterations = settings.inter_iterations if self.inter else settings.intra_iterations
         # Two generators: the host's makes what must not depend on the device.
         self.generator = torch.Generator(self.device).manual_seed(settings.seed)
@@ -203,7 +204,7 @@ class _Training:
             for group in optimiser.param_groups:
                 group["lr"] = group["base"] * decay
             rounding = s.rate_loss and done >= _ROUNDING_START
-            weight = s.lagrangian * min(1.0, max(0.0, (done - _RATE_START) / _RATE_RAMP)) if s.rate_loss else 0.0
+            weight = self.lagrangian * min(1.0, max(0.0, (done - _RATE_START) / _RATE_RAMP)) if s.rate_loss else 0.0
             if i == round(_PRUNE_AT * self.iterations):
                 self._prune()
             if weight and done >= _CONTEXT_START and i % _REFRESH == 0:

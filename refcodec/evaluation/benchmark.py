@@ -210,9 +210,9 @@ def coding_figures(path: Path, repeats: int = 3) -> CodingFigures:
     entropy_time = _best(repeats, lambda: [original(*s[:5]) for s in seen])
     decode_time = _best(repeats, lambda: [None for _ in open_stream(path)])
     report = inspect(path).to_dict()
-    framing = {kind: [f["components"]["framing"] / f["size"] for f in report["frames"] if f["type"] == kind]
+    framing = {kind: [f["components"]["framing"] / f["bytes"] for f in report["frames"] if f["type"] == kind]
                for kind in "IP"}
-    size = {kind: [f["size"] for f in report["frames"] if f["type"] == kind] for kind in "IP"}
+    size = {kind: [f["bytes"] for f in report["frames"] if f["type"] == kind] for kind in "IP"}
     tensor_bytes = sum(t.nbytes for t in frames[0].tensors)
     return CodingFigures(
         symbols, path.stat().st_size, coded / ideal, _mean(framing["I"]), _mean(framing["P"]), _mean(size["I"]),
