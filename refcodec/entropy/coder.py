@@ -129,19 +129,20 @@ class SymbolEncoder:
         return self.coder.get_compressed()
 
 
-def _steps(model: EntropyModel, cells: np.ndarray, shape) -> Iterator[np.ndarray]:
-    """Groups of symbol positions (cell * channels + channel) in coding order (spec 6.3)."""
-    channels, _, height, width = shape
-    scan = model.scan if isinstance(model, ContextModel) else (0, 0, 0, 0)
-    z, rest = np.divmod(cells, height * width)
-    y, x = np.divmod(rest, width)
+def _places(mask: np.ndarray | None, shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """z, y, x of the coded cells in raster order."""
+    return np.nonzero(mask if mask is not None else np.ones(shape[1:], bool))
+
+
+def _steps(scan, places, channels: int) -> Iterator[np.ndarray]:
+    """Groups in coding order (spec 6.3): of cells, or of symbol positions (cell * channels +
+    channel) where the scan separates the channels of a cell."""
+    z, y, x = places
     key = (scan[1] * z + scan[2] * y + scan[3] * x).astype(np.uint16)
     if scan[0]:
         key = (key[:, None] + scan[0] * np.arange(channels, dtype=np.uint16)).reshape(-1)
     order = np.argsort(key, kind="stable")
-    bounds = np.flatnonzero(np.diff(key[order])) + 1
-    for part in np.split(order, bounds):
-        yield part if scan[0] else (part[:, None] * channels + np.arange(channels)).reshape(-1)
+    yield from np.split(order, np.flatnonzero(np.diff(key[order])) + 1)
 
 
 class _Neighbourhood:
@@ -170,24 +171,30 @@ class _Neighbourhood:
         energy = np.isin(sources, (ENERGY, PREVIOUS_ENERGY))
         self.value, self.energy = np.flatnonzero(~energy), np.flatnonzero(energy)
         self.value_offsets, self.energy_offsets = offsets[~energy, None], offsets[energy, None]
-        self.energies = _energy(self.rows) if energy.any() else None
+        self.energies = np.zeros(len(self.rows), np.int8) if energy.any() else None
         self.shifted = [(k, model.template[i][1]) for k, i in enumerate(self.value) if model.template[i][1]]
         spatial = offsets - temporal * plane
         self.seen_from, seen_later = np.unique(spatial[~temporal]), np.unique(spatial[temporal])
         self.active = np.zeros(plane, bool)
         if temporal.any() and previous is not None:
-            busy = np.flatnonzero(self.rows[plane:].any(axis=1))
+            busy = self._busy(self.rows[plane:])
             self.active[busy[:, None] - seen_later] = True
+            if self.energies is not None:
+                self.energies[busy + plane] = _energy(self.rows[busy + plane])
         location, table = model.predict(np.zeros((len(offsets) if not model.joint else model.hidden_weight.shape[1], 1),
                                                  np.float32))
         self.quiet = location[:, 0], table[:, 0]
 
-    def place(self, cells: np.ndarray, shape) -> np.ndarray:
+    def place(self, places) -> np.ndarray:
         """Row of each cell in the padded store."""
-        _, _, height, width = shape
-        z, rest = np.divmod(cells, height * width)
-        y, x = np.divmod(rest, width)
+        z, y, x = places
         return ((z + PAD) * self.padded[1] + y + PAD) * self.padded[2] + x + PAD
+
+    def _busy(self, values: np.ndarray) -> np.ndarray:
+        """Which of the rows (n, C) int8 hold anything but zeros."""
+        if self.channels in _PACKED:
+            return np.flatnonzero(np.ascontiguousarray(values).view(_PACKED[self.channels]))
+        return np.flatnonzero(values.any(axis=1))
 
     def inputs(self, rows: np.ndarray, channel: np.ndarray | None) -> np.ndarray:
         """Contexts as float32, one column each: (N, cells) for a joint model, else (N, symbols).
@@ -226,7 +233,7 @@ class _Neighbourhood:
         clamped = clamped.astype(np.int8)
         if channel is None:
             clamped = clamped.reshape(-1, self.channels)
-            busy = np.flatnonzero(clamped.any(axis=1) if self.channels > 1 else clamped)
+            busy = self._busy(clamped)
             rows, clamped = rows[busy], clamped[busy]
             self.rows[rows] = clamped
         else:
@@ -261,49 +268,57 @@ def _runs(tables, table: np.ndarray, location: np.ndarray) -> Run:
 
 
 def _code(model: EntropyModel, shape, mask: np.ndarray | None, previous: np.ndarray | None, code) -> np.ndarray:
-    """Walks the symbols of a tensor. `code(run, low, size, positions)` returns the sorted values.
+    """Walks the symbols of a tensor. `code(run, low, size, pick)` returns the sorted values
+    of a step; `pick(values)` takes the step's symbols, unsorted, from (cells, C) values.
 
     Returns the values, int32 (cells, C) in raster order of the coded cells.
     """
     channels = shape[0]
-    cells = np.flatnonzero(mask) if mask is not None else np.arange(shape[1] * shape[2] * shape[3])
-    values = np.zeros(len(cells) * channels, np.int32)
-    if not len(cells):
-        return values.reshape(-1, channels)
+    places = _places(mask, shape)
+    values = np.zeros((len(places[0]), channels), np.int32)
+    if not len(values):
+        return values
     tables = model.tables
     low = np.array([t.low for t in tables], np.int32)
     size = np.array([t.size for t in tables], np.int32)
+    scan = model.scan if isinstance(model, ContextModel) else (0, 0, 0, 0)
     around = None
     if isinstance(model, ContextModel) and model.template:
         around = _Neighbourhood(model, shape, previous)
-        rows, separate = around.place(cells, shape), model.scan[0] > 0
-    for positions in _steps(model, cells, shape):
+        rows = around.place(places)
+    flat = values.reshape(-1)
+    for part in _steps(scan, places, channels):
+        step_channels = part % channels if scan[0] else None
         if around is None:
-            location, table = _unconditional(model, positions, channels)
-        elif separate:
-            step_rows, step_channels = rows[positions // channels], positions % channels
-            location, table = _predict(model, around, step_rows, step_channels)
+            location, table = _unconditional(model, len(part) if step_channels is None else None, step_channels, channels)
         else:
-            step_rows, step_channels = rows[positions[::channels] // channels], None
-            location, table = _predict(model, around, step_rows, None)
+            step_rows = rows[part] if step_channels is None else rows[part // channels]
+            location, table = _predict(model, around, step_rows, step_channels)
         run = _runs(tables, table, location)
-        step = np.empty(len(positions), np.int32)
-        step[run.order] = code(run, low, size, positions)
-        values[positions] = step
+        step = np.empty(len(table), np.int32)
+        if step_channels is None:
+            step[run.order] = code(run, low, size, lambda v: v[part].reshape(-1))
+            values[part] = step.reshape(-1, channels)
+        else:
+            step[run.order] = code(run, low, size, lambda v: v.reshape(-1)[part])
+            flat[part] = step
         if around is not None:
             around.store(step_rows, step, step_channels)
-    return values.reshape(-1, channels)
+    return values
 
 
-def _unconditional(model: EntropyModel, positions: np.ndarray, channels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Location and table of symbols whose model has no inputs."""
+def _unconditional(model: EntropyModel, cells: int | None, channel: np.ndarray | None,
+                   channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Location and table of symbols whose model has no inputs: of whole cells, or of single channels."""
     if isinstance(model, ContextModel):
         location, table = (v[:, 0] for v in model.predict(np.empty((0, 1), np.float32)))
     else:
         table = np.arange(len(model.tables)).astype(np.uint8)
         location = np.zeros(len(table), np.int32)
-    channel = positions % channels if len(table) > 1 else np.zeros(len(positions), np.int64)
-    return location[channel], table[channel]
+    location, table = (np.broadcast_to(v, channels) for v in (location, table))
+    if channel is not None:
+        return location[channel], table[channel]
+    return np.tile(location, cells), np.tile(table, cells)
 
 
 def _predict(model: ContextModel, around: _Neighbourhood, rows, channel) -> tuple[np.ndarray, np.ndarray]:
@@ -339,12 +354,12 @@ def decode_symbols(model: EntropyModel, shape, mask, previous, words: np.ndarray
 
 def encode_symbols(model: EntropyModel, shape, mask, previous, values: np.ndarray) -> tuple[np.ndarray, float]:
     """Inverse of `decode_symbols`: (uint32 words, ideal code length in bits)."""
-    encoder, flat = SymbolEncoder(), np.ascontiguousarray(values, np.int32).reshape(-1)
-    if len(flat) and max(flat.max(), -flat.min()) > MAX_SYMBOL:
+    encoder, values = SymbolEncoder(), np.ascontiguousarray(values, np.int32)
+    if values.size and max(values.max(), -values.min()) > MAX_SYMBOL:
         raise ValueError(f"a quantised value exceeds ±{MAX_SYMBOL}")
 
-    def code(run, low, size, positions):
-        known = flat[positions][run.order]
+    def code(run, low, size, pick):
+        known = pick(values)[run.order]
         encoder.write(run, low, size, known)
         return known
 
