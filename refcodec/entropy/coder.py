@@ -131,7 +131,9 @@ class SymbolEncoder:
 
 def _places(mask: np.ndarray | None, shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """z, y, x of the coded cells in raster order."""
-    return np.nonzero(mask if mask is not None else np.ones(shape[1:], bool))
+    cells = np.flatnonzero(mask) if mask is not None else np.arange(shape[1] * shape[2] * shape[3])
+    z, rest = np.divmod(cells.astype(np.int32), shape[2] * shape[3])
+    return z, *np.divmod(rest, shape[3])
 
 
 def _steps(scan, places, channels: int) -> Iterator[np.ndarray]:

@@ -55,24 +55,17 @@ class FrameState:
                     values: np.ndarray, mantissa: int, exponent: int) -> None:
         """Takes in the quantised values (cells, C) of one tensor (spec 7.2, 7.3)."""
         channels, *spatial = self.header.tensors[tensor_id].shape
-        residual = dequantise(values.T, mantissa, exponent)
-        clamped = np.clip(values, -INPUT_LIMIT, INPUT_LIMIT).astype(np.int8)
         if mask is None:
-            residual = residual.reshape(channels, *spatial)
-            previous = self.tensors[tensor_id] if prediction == PREDICT_PREVIOUS else 0
-            self.tensors[tensor_id] = saturate(residual + previous)
-            self.contexts[tensor_id] = clamped.reshape(*spatial, channels)
-            return
+            mask = np.ones(spatial, bool)
         if prediction == PREDICT_PREVIOUS:
             tensor = self.tensors[tensor_id].copy()
-            residual += tensor[:, mask]
         else:
             tensor = np.zeros((channels, *spatial), np.int32)
-        tensor[:, mask] = saturate(residual)
-        self.tensors[tensor_id] = tensor
         context = np.zeros((*spatial, channels), np.int8)
-        context[mask] = clamped
-        self.contexts[tensor_id] = context
+        context[mask] = np.clip(values, -INPUT_LIMIT, INPUT_LIMIT)
+        for c, plane in enumerate(tensor):  # one at a time: 64-bit intermediates are large
+            plane[mask] = saturate(dequantise(values[:, c], mantissa, exponent) + plane[mask])
+        self.tensors[tensor_id], self.contexts[tensor_id] = tensor, context
 
     def forget_contexts(self, tensor_ids) -> None:
         """Tensors that the frame did not carry have all-zero contexts for the next."""
