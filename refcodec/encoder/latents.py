@@ -14,8 +14,6 @@ import torch
 
 from refcodec.syntax.headers import Mapping, SequenceHeader, TensorInfo
 
-MAX_SYMBOL = (1 << 20) - 1
-
 
 @dataclass(frozen=True, slots=True)
 class Slot:

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from refcodec import fields
-from refcodec.encoder.latents import MAX_SYMBOL, Slot, flatten, integer_step, slots, step_value
+from refcodec.encoder.latents import Slot, flatten, integer_step, slots, step_value
 from refcodec.encoder.presets import TrainingSettings
 from refcodec.encoder.rate import (
     ROW_LENGTH,
@@ -36,6 +36,7 @@ from refcodec.encoder.rate import (
     tabled_slope,
 )
 from refcodec.encoder.rays import Picture, RayBank, shade, visual_hull, voxel_centres
+from refcodec.entropy.coder import MAX_SYMBOL
 from refcodec.entropy.models import ContextModel, model_to_syntax
 from refcodec.syntax.headers import Role, SequenceHeader
 from refcodec.syntax.structures import ENTROPY_MODEL

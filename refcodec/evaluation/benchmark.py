@@ -22,7 +22,7 @@ import numpy as np
 
 from ..datasets import Dataset
 from ..decoder import Frame, open_stream
-from ..entropy.coder import encode_symbols
+from ..entropy.coder import MAX_SYMBOL, encode_symbols
 from ..entropy.models import StaticModel
 from ..entropy.tables import laplace_tables
 from ..fields import NumpyOps, build
@@ -30,7 +30,6 @@ from ..inspection import inspect
 from ..rendering.march import render_camera
 from ..rendering.pictures import composite
 from ..syntax.headers import Mapping
-from ..tensors.reconstruction import MAX_SYMBOL
 from ..tensors.significance import coded_mask
 from ..writer import FrameCoding, StreamWriter, TensorCoding
 from .metrics import psnr

@@ -1,7 +1,6 @@
 """Units: how a stream of bytes is cut into checked pieces (spec chapter 3, section 4.2)."""
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from collections.abc import Iterator
@@ -176,10 +175,3 @@ def resynchronise(data: bytes, start: int) -> int | None:
     """Offset of the next group header unit at or after `start` (spec 3.4), None without one."""
     at = data.find(syn.GROUP_SYNC, start + UNIT_HEADER_SIZE)
     return None if at < 0 else at - UNIT_HEADER_SIZE
-
-
-def bytes_reader(data: bytes, header: FileHeader, offset: int) -> UnitReader:
-    """A reader over a slice of a stream whose file header is known."""
-    reader = UnitReader(io.BytesIO(data), offset)
-    reader.header = header
-    return reader

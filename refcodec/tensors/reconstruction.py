@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 
 INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
-MAX_SYMBOL = (1 << 20) - 1
 
 
 def dequantise(q: np.ndarray, mantissa: int, exponent: int) -> np.ndarray:
