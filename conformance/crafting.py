@@ -24,7 +24,7 @@ from refcodec.entropy.models import ContextModel, EntropyModel, StaticModel
 from refcodec.syntax import structures as syn
 from refcodec.syntax.declare import Field, Structure
 from refcodec.syntax.headers import (
-    Alignment, DifParameters, Mapping, Representation, Role, SequenceHeader, TensorInfo,
+    Alignment, FieldParameters, Mapping, Representation, Role, SequenceHeader, TensorInfo,
 )
 from refcodec.syntax.registry import LEVELS, TEMPLATES, UnitType
 from refcodec.syntax.units import UNIT_OVERHEAD, build_file_header, build_unit
@@ -96,7 +96,7 @@ def header(coefficient=(2, 2, 2, 2), bases=((2, 3, 3, 3),), occupancy=(0, 0, 0),
     values = dict(
         representation=Representation.DIF, ticks_per_second=30, aabb_min=(-64, -48, -32), aabb_max=(64, 48, 64),
         aabb_exponent=-5, occupancy_dims=occupancy, samples_per_diagonal=64, background=(255, 255, 255),
-        tensors=tuple(tensors), parameters=DifParameters(-10.0, 25.0, 0, 0))
+        tensors=tuple(tensors), parameters=FieldParameters(-10.0, 25.0, 0, 0))
     return SequenceHeader(**{**values, **changes})
 
 

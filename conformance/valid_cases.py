@@ -14,7 +14,7 @@ from crafting import (
 from refcodec.entropy.models import ContextModel
 from refcodec.entropy.tables import laplace_tables
 from refcodec.rendering.cameras import Camera
-from refcodec.syntax.headers import Alignment, DifParameters, Mapping, Role
+from refcodec.syntax.headers import Alignment, FieldParameters, Mapping, Role
 from refcodec.writer import build_cameras, build_metadata
 
 POSE = np.array([[1, 0, 0, 0.5], [0, 0, -1, 2], [0, 1, 0, 0.25]], float)
@@ -163,7 +163,7 @@ def _sequence(cases: Collection) -> None:
     tensors += [grid(Role.DIF_BASIS, i, (1, 2, 2, 2), Mapping.LINEAR if i == 1 else Mapping.SAWTOOTH) for i in range(3)]
     tensors += network([(4, 3, True), (5, 4, False), (3, 5, True)], [(2, 2 * 5 + 3 + 12, False), (7, 2, True), (3, 7, True)])
     cases.add("deep-networks", "sequence", "Three basis grids, three layers in each network, with and without biases.",
-              one_frame(header(tensors=tensors, parameters=DifParameters(0.0, 1.0, 2, 2))))
+              one_frame(header(tensors=tensors, parameters=FieldParameters(0.0, 1.0, 2, 2))))
 
     tensors = [grid(Role.DIF_COEFFICIENT, 0, (1, 1, 1, 1), Mapping.LINEAR)]
     tensors += [grid(Role.DIF_BASIS, 0, (1, 1, 1, 1))] + network([(2, 1, False)], [])
@@ -172,12 +172,12 @@ def _sequence(cases: Collection) -> None:
               "65535 samples, 16 frequencies, density parameters 10^6.",
               one_frame(header(tensors=tensors, aabb_min=(-(1 << 23) + 1,) * 3, aabb_max=((1 << 23) - 1,) * 3,
                                aabb_exponent=30, ticks_per_second=(1 << 32) - 1, samples_per_diagonal=65535,
-                               background=(0, 127, 255), parameters=DifParameters(1e6, 1e6, 16, 16))))
+                               background=(0, 127, 255), parameters=FieldParameters(1e6, 1e6, 16, 16))))
     cases.add("bounds-low", "sequence", "Smallest values: a box of side 1, exponent -60, one tick a second, one sample, "
               "density parameters 0 and the smallest subnormal.",
               one_frame(header(aabb_min=(-1, 0, 5), aabb_max=(0, 1, 6), aabb_exponent=-60, ticks_per_second=1,
                                samples_per_diagonal=1, background=(0, 0, 0),
-                               parameters=DifParameters(-1e6, 2.0**-149, 0, 0))))
+                               parameters=FieldParameters(-1e6, 2.0**-149, 0, 0))))
     tensors = [grid(Role.DIF_COEFFICIENT, 0, (1, 1, 1, 1), Mapping.LINEAR), grid(Role.DIF_BASIS, 0, (1, 1, 1, 1))]
     tensors += network([(4096, 1, False), (2, 4096, False)], [(3, 4, False)])
     table = static_model((0, (50, 1)))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,18 +15,19 @@ from typing import BinaryIO
 
 import numpy as np
 
-from .entropy.coder import EntropyError, decode_symbols
-from .entropy.models import fits, model_from_syntax, work
+from .entropy.coder import EntropyError, decode_mask, decode_symbols
+from .entropy.models import BERNOULLI, LAPLACE, EntropyModel, codes, fits, model_from_syntax, work
 from .entropy.occupancy import OccupancyError, decompress, unpack
 from .errors import BitstreamError, UsageError
 from .rendering.cameras import Camera
 from .syntax import structures as syn
+from .syntax.coding import Prediction, Tools
 from .syntax.declare import Trace
 from .syntax.headers import Mapping, SequenceHeader
 from .syntax.registry import UnitType
 from .syntax.tensor_list import tensor_list_fault
 from .syntax.units import END_UNIT_SIZE, UNIT_OVERHEAD, FileHeader, Unit, UnitReader, resynchronise
-from .tensors.state import PREDICT_PREVIOUS, FrameState
+from .tensors.state import FrameState
 
 INTRA, INTER = 1, 2
 SMALLEST_FRAME_UNIT = UNIT_OVERHEAD + 12
@@ -46,6 +48,7 @@ class Group:
     """A group header (spec 4.6)."""
 
     offset: int
+    scene: int
     first_frame: int
     frame_count: int
 
@@ -59,13 +62,15 @@ class Group:
 class Frame:
     """A decoded frame.
 
-    number: in the sequence. type: 1 I, 2 P. time_stamp: ticks. occupancy: bool
+    number: in the sequence. scene: that it shows. type: 1 I, 2 P. time_stamp: ticks.
+    header: as the scene sees it (`SequenceHeader.of_scene`). occupancy: bool
     (z, y, x) or None. tensors: int32 (C, z, y, x) in the order of the tensor list;
     value v stands for v * 2**-frac_bits. offset, size: of its unit in the stream.
     syntax: the parsed `frame` structure; trace: spans of its elements.
     """
 
     number: int
+    scene: int
     type: int
     time_stamp: int
     header: SequenceHeader
@@ -109,6 +114,7 @@ class SequenceDecoder:
         self._in_group = 0
         self._last_frame = -1
         self._last_time = -1
+        self._scene = 0
         self._index_offset = 0
         self._seen: set[int] = set()
 
@@ -137,6 +143,8 @@ class SequenceDecoder:
                 self._cameras(unit)
             case UnitType.METADATA:
                 self._metadata(unit)
+            case UnitType.SHARED:
+                self._shared(unit)
             case UnitType.INDEX:
                 self._index(unit)
             case UnitType.END:
@@ -170,7 +178,7 @@ class SequenceDecoder:
                 refuse("R-UNIT-08", "A frame comes before any group header.")
             refuse("R-GRP-05", f"The group at byte {self.group.offset} declares {self.group.frame_count} frames; "
                    "another one follows.")
-        if kind in (UnitType.CAMERAS, UnitType.METADATA) and not self.mid_stream:
+        if kind in (UnitType.CAMERAS, UnitType.METADATA, UnitType.SHARED) and not self.mid_stream:
             if self.group is not None or kind in self._seen:
                 refuse("R-UNIT-08", f"A {unit.label} unit is repeated or follows a group.")
         if kind in (UnitType.INDEX, UnitType.END) and self.group is None and not self.mid_stream:
@@ -207,12 +215,19 @@ class SequenceDecoder:
     def _group_header(self, unit: Unit) -> None:
         value, trace = self._parse(syn.GROUP_HEADER, unit)
         first = value.first_frame_number
+        if value.scene_id < self._scene:
+            path = "group_header.scene_id"
+            raise BitstreamError("R-GRP-06", trace.offset(path), path,
+                                 f"It is {value.scene_id}; a group of scene {self._scene} came before.")
         if first <= self._last_frame or first + value.frame_count > 1 << 32:
             path = "group_header.first_frame_number"
             raise BitstreamError("R-GRP-04", trace.offset(path), path,
                                  f"It is {first}; frame {self._last_frame} came before.")
-        self.group = Group(unit.offset, first, value.frame_count)
+        self.group = Group(unit.offset, value.scene_id, first, value.frame_count)
         self._in_group = 0
+        if value.scene_id != self._scene:
+            self._scene, self._last_time = value.scene_id, -1
+        self.state.start_group(self.header.of_scene(value.scene_id))
         self.groups += 1
 
     def _frame(self, unit: Unit) -> Frame | None:
@@ -232,7 +247,7 @@ class SequenceDecoder:
                                  f"The stream holds more frames than this decoder's limit of {limit}.")
         if not decoded or (self.wanted is not None and value.frame_number not in self.wanted):
             return None
-        return Frame(value.frame_number, value.frame_type, value.time_stamp, self.header,
+        return Frame(value.frame_number, self.group.scene, value.frame_type, value.time_stamp, self.state.header,
                      self.state.occupancy, tuple(self.state.tensors), unit.offset, unit.size, value, trace)
 
     def _check_frame(self, v, trace: Trace) -> None:
@@ -254,56 +269,104 @@ class SequenceDecoder:
         allowed = (0,) if not self.header.has_occupancy else (1,) if intra else (0, 1, 2)
         if v.occupancy_mode not in allowed:
             refuse("R-OCC-01", "occupancy_mode", f"It is {v.occupancy_mode}; allowed here: {allowed}.")
+        self._check_coding(v, trace, "frame", self.state.models, intra)
+        if intra and len(v.tensor) != len(self.header.tensors):
+            refuse("R-FRM-05", "coded_count", f"{len(v.tensor)} of {len(self.header.tensors)} tensors.")
+
+    def _check_coding(self, v, trace: Trace, unit: str, models: dict[int, EntropyModel], intra: bool) -> None:
+        """Requirements on the models and tensors of a frame or of the shared unit; adds to `models`."""
+
+        def refuse(requirement: str, element: str, detail: str = ""):
+            path = f"{unit}.{element}"
+            raise BitstreamError(requirement, trace.offset(path), path, detail)
+
         for i, model in enumerate(v.model):
             if i and model.model_id <= v.model[i - 1].model_id:
                 refuse("R-MOD-01", f"model[{i}].model_id", f"{model.model_id} follows {v.model[i - 1].model_id}.")
-        if intra:
-            self.state.models.clear()
         for model in v.model:
-            self.state.models[model.model_id] = model_from_syntax(model)
-        infos, total = self.header.tensors, 0
+            models[model.model_id] = model_from_syntax(model)
+        infos, shared = self.header.tensors, unit == "shared"
+        bounds, multiplications, coefficients = self.file_header.bounds, 0, 0
         for i, tensor in enumerate(v.tensor):
             at = f"tensor[{i}]."
             if tensor.tensor_id >= len(infos) or (i and tensor.tensor_id <= v.tensor[i - 1].tensor_id):
                 refuse("R-FRM-06", at + "tensor_id", f"It is {tensor.tensor_id}.")
-            info = infos[tensor.tensor_id]
-            if tensor.prediction == PREDICT_PREVIOUS and intra:
+            info, tools = infos[tensor.tensor_id], Tools.from_syntax(tensor)
+            if shared and tools.prediction in (Prediction.PREVIOUS, Prediction.BASE):
+                refuse("R-SHR-01", at + "prediction")
+            if tools.prediction == Prediction.PREVIOUS and intra:
                 refuse("R-TEN-04", at + "prediction")
-            if tensor.significance and (info.mapping == Mapping.NONE or not self.header.has_occupancy):
+            if tools.prediction == Prediction.BASE and tensor.tensor_id not in self.state.shared:
+                refuse("R-TEN-12", at + "prediction", f"Tensor {tensor.tensor_id} is not shared.")
+            if tools.transform and (info.mapping == Mapping.NONE or sum(n > 1 for n in info.shape[1:]) < 2):
+                refuse("R-TEN-10", at + "transform")
+            if tools.significance and info.mapping == Mapping.NONE:
+                refuse("R-TEN-11", at + "significance")
+            if tools.by_occupancy and (shared or not self.header.has_occupancy):
                 refuse("R-TEN-05", at + "significance")
-            model = self.state.models.get(tensor.model_ref)
-            if model is None:
-                refuse("R-TEN-06", at + "model_ref", f"Model {tensor.model_ref} is not defined.")
-            if not fits(model, info.shape[0]):
-                refuse("R-TEN-07", at + "model_ref", f"Model {tensor.model_ref} does not fit {info.shape[0]} channels.")
-            total += work(model, info.shape)
-        if total > (allowed := self.file_header.bounds.model_work):
-            refuse("R-TEN-09", "coded_count", f"{total} multiplications; the level allows {allowed}.")
-        if intra and len(v.tensor) != len(infos):
-            refuse("R-FRM-05", "coded_count", f"{len(v.tensor)} of {len(infos)} tensors.")
+            shape = tools.coefficient_shape(info.shape)
+            coefficients += math.prod(shape)
+            uses = [("mask_model_ref", tensor.mask_model_ref, BERNOULLI)] if tools.masked else []
+            for element, model_ref, family in [*uses, ("model_ref", tensor.model_ref, LAPLACE)]:
+                model = models.get(model_ref)
+                if model is None:
+                    refuse("R-TEN-06", at + element, f"Model {model_ref} is not defined.")
+                if not fits(model, info.shape[0], len(tools.steps)):
+                    refuse("R-TEN-07", at + element, f"Model {model_ref} does not fit {info.shape[0]} channels and "
+                           f"{len(tools.steps)} bands.")
+                if not codes(model, family):
+                    refuse("R-TEN-13", at + element, f"Model {model_ref} is of family {model.family}.")
+                multiplications += work(model, shape)
+        for requirement, found, allowed, what in (
+            ("R-TEN-14", coefficients, bounds.tensor_elements, "coefficients"),
+            ("R-TEN-09", multiplications, bounds.model_work, "multiplications"),
+        ):
+            if found > allowed:
+                refuse(requirement, "coded_count", f"{found} {what}; the level allows {allowed}.")
 
     def _decode(self, v, trace: Trace) -> None:
         """Chapters 6 and 7."""
         state = self.state
-        if v.frame_type == INTRA:
-            state.forget_contexts(range(len(self.header.tensors)))
         if v.occupancy_mode:
             state.set_occupancy(self._occupancy(v, trace))
-        for i, tensor in enumerate(v.tensor):
-            info = self.header.tensors[tensor.tensor_id]
-            mask = state.mask(tensor.tensor_id, tensor.significance)
-            try:
-                values = decode_symbols(state.models[tensor.model_ref], info.shape, mask,
-                                        state.contexts[tensor.tensor_id], np.frombuffer(tensor.words, "<u4"))
-            except EntropyError as e:
-                path = f"frame.tensor[{i}].words"
-                raise BitstreamError(e.requirement, trace.offset(path), path, str(e)) from None
-            state.reconstruct(tensor.tensor_id, tensor.prediction, mask, values,
-                              tensor.step_mantissa, tensor.step_exponent)
-        state.forget_contexts(set(range(len(self.header.tensors))) - {t.tensor_id for t in v.tensor})
+        self._decode_tensors(v, trace, "frame", state, state.models)
         if v.frame_digest is not None and (found := state.digest(v.frame_number)) != v.frame_digest:
             raise BitstreamError("R-DIG-01", trace.offset("frame.frame_digest"), "frame.frame_digest",
                                  f"The stream says {v.frame_digest.hex()}, the decoded frame has {found.hex()}.")
+
+    def _decode_tensors(self, v, trace: Trace, unit: str, state: FrameState, models: dict[int, EntropyModel]) -> None:
+        for i, tensor in enumerate(v.tensor):
+            tools, tensor_id = Tools.from_syntax(tensor), tensor.tensor_id
+            shape = tools.coefficient_shape(self.header.tensors[tensor_id].shape)
+            mask, bands = state.mask(tensor_id, tools), state.bands(tensor_id, tools)
+            previous, selected, element = state.contexts(tensor_id, tools), None, "words"
+            try:
+                if tools.masked:
+                    element = "mask_words"
+                    selected = decode_mask(models[tensor.mask_model_ref], shape, mask, previous,
+                                           np.frombuffer(tensor.mask_words, "<u4"), bands)
+                    element = "words"
+                values = decode_symbols(models[tensor.model_ref], shape, mask, previous,
+                                        np.frombuffer(tensor.words, "<u4"), selected, bands)
+            except EntropyError as e:
+                path = f"{unit}.tensor[{i}].{element}"
+                raise BitstreamError(e.requirement, trace.offset(path), path, str(e)) from None
+            state.reconstruct(tensor_id, tools, values)
+        state.forget_contexts({t.tensor_id for t in v.tensor})
+
+    def _shared(self, unit: Unit) -> None:
+        """Section 4.16."""
+        value, trace = self._parse(syn.SHARED, unit)
+        models: dict[int, EntropyModel] = {}
+        self._check_coding(value, trace, "shared", models, True)
+        state = FrameState(self.header)
+        self._decode_tensors(value, trace, "shared", state, models)
+        self.state.shared = {t.tensor_id: state.tensors[t.tensor_id] for t in value.tensor}
+        if value.shared_digest is not None and (found := self.state.shared_digest()) != value.shared_digest:
+            self.state.shared = {}
+            path = "shared.shared_digest"
+            raise BitstreamError("R-DIG-02", trace.offset(path), path, f"The stream says {value.shared_digest.hex()}, "
+                                 f"the decoded tensors have {found.hex()}.")
 
     def _occupancy(self, v, trace: Trace) -> np.ndarray:
         shape = self.header.occupancy_shape
@@ -322,7 +385,7 @@ class SequenceDecoder:
         value, _ = self._parse(syn.CAMERAS, unit)
         self.cameras = tuple(
             Camera(c.camera_width, c.camera_height, *c.focal, *c.centre,
-                   np.array(c.camera_to_world, np.float64).reshape(3, 4), c.camera_name.decode())
+                   np.array(c.camera_to_world, np.float64).reshape(3, 4), c.camera_name.decode(), c.camera_scene)
             for c in value.camera)
 
     def _metadata(self, unit: Unit) -> None:
@@ -362,7 +425,7 @@ class SequenceDecoder:
         """Prepares for a group header that does not follow what was fed before."""
         self.mid_stream, self.group, self._in_group = True, None, 0
         self._last_frame = self._last_time = -1
-        self._index_offset = 0
+        self._scene = self._index_offset = 0
 
 
 def _common_prefix(a, b):

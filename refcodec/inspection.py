@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from .errors import BitstreamError, UsageError
 from .syntax import structures as syn
+from .syntax.coding import Tools
 from .syntax.declare import Span, Trace
 from .syntax.headers import Mapping, Role, SequenceHeader, lowest_level
 from .syntax.registry import UnitType
@@ -31,21 +32,25 @@ STRUCTURES = {
     UnitType.END: syn.END,
     UnitType.CAMERAS: syn.CAMERAS,
     UnitType.METADATA: syn.METADATA,
+    UnitType.SHARED: syn.SHARED,
 }
 _NETWORK_ROLES = {Role.FUSION_WEIGHT, Role.FUSION_BIAS, Role.RENDER_WEIGHT, Role.RENDER_BIAS}
 
 
 @dataclass(slots=True)
 class CodedTensor:
-    """One tensor of a frame. bytes: entropy-coded words. symbols: None unless counted."""
+    """One tensor of a unit. steps: of each band, in the field's values. bytes: entropy-coded
+    words, those of the mask included. symbols: of values, None unless counted."""
 
     id: int
     label: str
     prediction: int
+    transform: int
     significance: int
     model: int
-    step: float
+    steps: list[float]
     bytes: int
+    mask_bytes: int
     elements: int
     symbols: int | None
 
@@ -58,8 +63,9 @@ class CodedTensor:
         return 8 * self.bytes / self.symbols if self.symbols else None
 
     def to_dict(self) -> dict:
-        return dict(id=self.id, label=self.label, prediction=self.prediction, significance=self.significance,
-                    model=self.model, step=self.step, bytes=self.bytes, elements=self.elements,
+        return dict(id=self.id, label=self.label, prediction=self.prediction, transform=self.transform,
+                    significance=self.significance, model=self.model, steps=self.steps, bytes=self.bytes,
+                    mask_bytes=self.mask_bytes, elements=self.elements,
                     symbols=self.symbols, bits_per_element=self.bits_per_element,
                     bits_per_symbol=self.bits_per_symbol)
 
@@ -117,6 +123,7 @@ class Report:
     groups: list[dict] = field(default_factory=list)
     frames: list[FrameEntry] = field(default_factory=list)
     index: dict | None = None
+    shared: dict | None = None
     complete: bool = False
     needed_level: int | None = None
     error: BitstreamError | None = None
@@ -128,7 +135,8 @@ class Report:
             for name, size in frame.components(self.header.tensors).items():
                 totals[name] = totals.get(name, 0) + size
         named = {"sequence_header": "headers", "group_header": "headers", "cameras": "cameras and metadata",
-                 "metadata": "cameras and metadata", "index": "index and end", "end": "index and end"}
+                 "metadata": "cameras and metadata", "index": "index and end", "end": "index and end",
+                 "shared": "shared tensors"}
         if self.file_header:
             totals["headers"] = FILE_HEADER_SIZE
         for unit in self.units:
@@ -163,7 +171,7 @@ class Report:
                 level=self.file_header.level, needed_level=self.needed_level),
             sequence=self.header and header_dict(self.header),
             cameras=self.cameras, metadata=self.metadata, units=self.units, groups=self.groups,
-            frames=[f.to_dict() for f in self.frames], index=self.index,
+            frames=[f.to_dict() for f in self.frames], index=self.index, shared=self.shared,
             totals=dict(frames=len(self.frames), components=self.components(), by_type=self.by_type()),
             complete=self.complete, error=self.error and error_dict(self.error))
 
@@ -194,7 +202,12 @@ def header_dict(h: SequenceHeader) -> dict:
         box=dict(min=list(low), max=list(high)), occupancy_dims=list(h.occupancy_dims),
         samples_per_diagonal=h.samples_per_diagonal, background=list(h.background), digest_type=h.digest_type,
         parameters=dict(density_shift=p.density_shift, density_scale=p.density_scale,
-                        feature_frequencies=p.feature_frequencies, direction_frequencies=p.direction_frequencies),
+                        feature_frequencies=p.feature_frequencies, direction_frequencies=p.direction_frequencies,
+                        position_frequencies=p.position_frequencies, skip_layer=p.skip_layer,
+                        coarse_samples=p.coarse_samples, fine_samples=p.fine_samples),
+        further_scenes=[dict(box=dict(zip(("min", "max"), map(list, h.of_scene(i).box))),
+                             samples_per_diagonal=s.samples_per_diagonal, background=list(s.background))
+                        for i, s in enumerate(h.further_scenes, 1)],
         tensors=[dict(id=i, label=tensor_label(t), role=t.role.name.lower(), role_index=t.index,
                       shape=list(t.shape), frac_bits=t.frac_bits, mapping=t.mapping.name.lower(),
                       alignment=t.alignment.name.lower(), frequency=t.frequency / 65536)
@@ -301,7 +314,7 @@ class _Inspector:
         self.report.metadata.update((e.key.decode(), e.value.decode()) for e in value.entry)
 
     def _group_header(self, value, trace, unit, number) -> None:
-        self.report.groups.append(dict(unit=number, offset=unit.offset, first_frame=value.first_frame_number,
+        self.report.groups.append(dict(unit=number, offset=unit.offset, scene=value.scene_id, first_frame=value.first_frame_number,
                                        frame_count=value.frame_count))
 
     def _index(self, value, trace, unit, number) -> None:
@@ -315,26 +328,38 @@ class _Inspector:
     def _frame(self, value, trace, unit, number) -> None:
         header, infos = self.report.header, self.report.header.tensors
         occupied = bool(self.symbols) and self._occupancy(value)
-        tensors = []
-        for i, t in enumerate(value.tensor):
-            if t.tensor_id >= len(infos):
-                path = f"frame.tensor[{i}].tensor_id"
-                raise BitstreamError("R-FRM-06", trace.offset(path), path, f"It is {t.tensor_id}.")
-            info = infos[t.tensor_id]
-            count = None
-            if not t.significance:
-                count = info.size
-            elif occupied and info.mapping != Mapping.NONE:
-                count = int(self.symbols.mask(t.tensor_id, 1).sum()) * info.shape[0]
-            step = math.ldexp(t.step_mantissa, t.step_exponent - info.frac_bits)
-            tensors.append(CodedTensor(t.tensor_id, tensor_label(info), t.prediction, t.significance,
-                                       t.model_ref, step, len(t.words), info.size, count))
+        tensors = self._tensors(value, trace, "frame", occupied)
         models = sum(s.length for s in trace.spans if s.path.startswith("frame.model["))
-        steps = sum(s.length for s in trace.spans if s.path.endswith((".step_mantissa", ".step_exponent")))
+        steps = sum(s.length for s in trace.spans if ".step[" in s.path)
         self.report.frames.append(FrameEntry(
             value.frame_number, frame_type(value.frame_type), value.time_stamp,
             value.time_stamp / header.ticks_per_second, number, unit.offset, unit.size, value.occupancy_mode,
             len(value.occupancy_data), models, steps, tensors, value.frame_digest and value.frame_digest.hex()))
+
+    def _tensors(self, value, trace, unit: str, occupied: bool) -> list[CodedTensor]:
+        """The coded tensors of a frame or of the shared unit."""
+        found, infos = [], self.report.header.tensors
+        for i, t in enumerate(value.tensor):
+            if t.tensor_id >= len(infos):
+                path = f"{unit}.tensor[{i}].tensor_id"
+                raise BitstreamError("R-FRM-06", trace.offset(path), path, f"It is {t.tensor_id}.")
+            info, tools, count = infos[t.tensor_id], Tools.from_syntax(t), None
+            if not tools.significance:
+                count = math.prod(tools.coefficient_shape(info.shape))
+            elif not tools.masked and occupied and info.mapping != Mapping.NONE:
+                count = int(self.symbols.mask(t.tensor_id, tools).sum()) * info.shape[0]
+            steps = [math.ldexp(m, e - info.frac_bits) for m, e in tools.steps]
+            masks = len(t.mask_words or b"")
+            found.append(CodedTensor(t.tensor_id, tensor_label(info), t.prediction, t.transform, t.significance,
+                                     t.model_ref, steps, len(t.words) + masks, masks, info.size, count))
+        return found
+
+    def _shared(self, value, trace, unit, number) -> None:
+        self.report.shared = dict(
+            unit=number, offset=unit.offset, bytes=unit.size,
+            models=sum(s.length for s in trace.spans if s.path.startswith("shared.model[")),
+            tensors=[t.to_dict() for t in self._tensors(value, trace, "shared", False)],
+            digest=value.shared_digest and value.shared_digest.hex())
 
     def _occupancy(self, value) -> bool:
         """Brings the state's occupancy up to date; False when the data don't allow it."""

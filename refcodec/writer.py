@@ -21,9 +21,10 @@ from .entropy.occupancy import compress, pack
 from .errors import UsageError
 from .rendering.cameras import Camera
 from .syntax import structures as syn
+from .syntax.coding import Tools
 from .syntax.headers import SequenceHeader, lowest_level
 from .syntax.registry import LEVELS, UnitType
-from .syntax.units import build_file_header, build_unit
+from .syntax.units import UNIT_OVERHEAD, build_file_header, build_unit
 from .tensors.state import FrameState
 
 
@@ -31,18 +32,32 @@ from .tensors.state import FrameState
 class TensorCoding:
     """One tensor of a frame, quantised.
 
-    values: int32 (coded cells, C), cells in raster order (z, y, x), x fastest.
-    step: mantissa * 2**exponent, in units of the reconstructed integers.
-    significance: 1 when only cells that occupied voxels touch are coded.
+    values: int32 (coded cells, C), cells of the coefficient array in raster order
+    (z, y, x), x fastest; 0 where a mask is False.
+    steps: (mantissa, exponent) of each band, mantissa * 2**exponent in units of the
+    reconstructed integers. prediction, significance, transform, levels: spec 4.11.
+    mask: bool (coded cells, C), the elements that are coded, with significance 2 and 3.
+    base: (mantissa, exponent) of the shared tensor's factor (prediction 2); offset: a
+    constant, in units of the reconstructed integers (prediction 2 and 3).
     """
 
     tensor_id: int
     values: np.ndarray
     model_id: int
-    mantissa: int
-    exponent: int
+    steps: tuple[tuple[int, int], ...]
     prediction: int = 0
     significance: int = 0
+    transform: int = 0
+    levels: int = 0
+    mask: np.ndarray | None = None
+    mask_model_id: int = 0
+    base: tuple[int, int] = (0, 0)
+    offset: int = 0
+
+    @property
+    def tools(self) -> Tools:
+        return Tools(self.steps, self.prediction, self.significance, self.transform, self.levels, self.base,
+                     self.offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +78,10 @@ class FrameCoding:
 
 @dataclass(frozen=True, slots=True)
 class FrameReport:
-    """What a written frame cost, in bytes: whole unit and components.
+    """What a written unit cost, in bytes: whole unit and components.
 
-    tensors: entropy-coded bytes by tensor_id. ideal_bits: code length of each
+    tensors: entropy-coded bytes by tensor_id, masks included. masks: theirs alone.
+    ideal_bits: code length of each
     tensor's symbols under the transmitted model. framing: everything that is not
     occupancy, models, steps or entropy-coded data.
     """
@@ -77,6 +93,18 @@ class FrameReport:
     ideal_bits: dict[int, float]
     framing: int
     symbols: int
+    masks: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Coded:
+    """The tensors of a unit as syntax, and what they cost; see `FrameReport`."""
+
+    syntax: list[dict] = field(default_factory=list)
+    sizes: dict[int, int] = field(default_factory=dict)
+    masks: dict[int, int] = field(default_factory=dict)
+    ideal_bits: dict[int, float] = field(default_factory=dict)
+    symbols: int = 0
 
 
 @dataclass(slots=True)
@@ -123,7 +151,7 @@ class StreamWriter:
         self._put(build_unit(UnitType.SEQUENCE_HEADER,
                              syn.SEQUENCE_HEADER.build(self.header.to_syntax(), **self._params)))
         if self.cameras:
-            self._put(build_unit(UnitType.CAMERAS, build_cameras(self.cameras)))
+            self._put(build_unit(UnitType.CAMERAS, build_cameras(self.cameras, **self._params)))
         if self.metadata:
             self._put(build_unit(UnitType.METADATA, build_metadata(self.metadata)))
 
@@ -134,9 +162,22 @@ class StreamWriter:
         if decoder.group is not None:
             self._group_offset, self.frames_left = decoder.group.offset, decoder.frames_left
 
-    def begin_group(self, first_frame: int, frame_count: int) -> None:
+    def write_shared(self, models: MappingType[int, EntropyModel], tensors: Sequence[TensorCoding]) -> FrameReport:
+        """Codes the tensors that scenes share (spec 4.16); before the first group."""
+        state = FrameState(self.header)
+        coded = self._code_tensors(tensors, state, models)
+        self.state.shared = {t.tensor_id: state.tensors[t.tensor_id] for t in tensors}
+        syntax = self._models_to_syntax(models)
+        payload = syn.SHARED.build(dict(
+            model_count=len(models), model=syntax, coded_count=len(coded.syntax), tensor=coded.syntax,
+            shared_digest=self.state.shared_digest()), **self._params)
+        self._put(build_unit(UnitType.SHARED, payload))
+        return self._report(payload, coded, b"", syntax)
+
+    def begin_group(self, first_frame: int, frame_count: int, scene_id: int = 0) -> None:
+        self.state.start_group(self.header.of_scene(scene_id))
         payload = syn.GROUP_HEADER.build(
-            dict(group_sync=syn.GROUP_SYNC, scene_id=0, first_frame_number=first_frame,
+            dict(group_sync=syn.GROUP_SYNC, scene_id=scene_id, first_frame_number=first_frame,
                  frame_count=frame_count), **self._params)
         self._group_offset = self._put(build_unit(UnitType.GROUP_HEADER, payload))
         self._groups += 1
@@ -157,36 +198,56 @@ class StreamWriter:
     def encode_frame(self, frame: FrameCoding) -> tuple[bytes, FrameReport]:
         """The payload of a frame unit; moves `state` on without writing anything."""
         state = self.state
-        if frame.type == INTRA:
-            state.models.clear()
-            state.forget_contexts(range(len(self.header.tensors)))
         mode, occupancy_data = _code_occupancy(frame, state.occupancy)
         state.set_occupancy(frame.occupancy)
         state.models.update(frame.models)
-        coded, sizes, ideal, symbols = [], {}, {}, 0
-        for t in sorted(frame.tensors, key=lambda t: t.tensor_id):
-            mask = state.mask(t.tensor_id, t.significance)
-            words, bits = encode_symbols(state.models[t.model_id], self.header.tensors[t.tensor_id].shape,
-                                         mask, state.contexts[t.tensor_id], t.values)
-            state.reconstruct(t.tensor_id, t.prediction, mask, t.values, t.mantissa, t.exponent)
-            sizes[t.tensor_id], ideal[t.tensor_id] = 4 * len(words), bits
-            symbols += t.values.size
-            coded.append(dict(
-                tensor_id=t.tensor_id, prediction=t.prediction, transform=0, significance=t.significance,
-                model_ref=t.model_id, step_mantissa=t.mantissa, step_exponent=t.exponent,
-                word_count=len(words), words=words.astype("<u4").tobytes()))
-        state.forget_contexts(set(range(len(self.header.tensors))) - set(sizes))
-        models = [model_to_syntax(i, m) for i, m in sorted(frame.models.items())]
-        model_bytes = sum(len(syn.ENTROPY_MODEL.build(m, **self._params)) for m in models)
+        coded = self._code_tensors(frame.tensors, state, state.models)
+        models = self._models_to_syntax(frame.models)
         payload = syn.FRAME.build(dict(
             frame_number=frame.number, frame_type=frame.type, time_stamp=frame.time_stamp,
             occupancy_mode=mode, occupancy_size=len(occupancy_data), occupancy_data=occupancy_data,
-            model_count=len(models), model=models, coded_count=len(coded), tensor=coded,
+            model_count=len(models), model=models, coded_count=len(coded.syntax), tensor=coded.syntax,
             frame_digest=state.digest(frame.number)), **self._params)
-        size = len(build_unit(UnitType.FRAME, payload))
-        steps = 3 * len(coded)
-        framing = size - len(occupancy_data) - model_bytes - steps - sum(sizes.values())
-        return payload, FrameReport(size, len(occupancy_data), model_bytes, sizes, ideal, framing, symbols)
+        return payload, self._report(payload, coded, occupancy_data, models)
+
+    def _code_tensors(self, tensors: Sequence[TensorCoding], state: FrameState, models) -> _Coded:
+        """Entropy codes the tensors of a unit and moves `state` on."""
+        coded = _Coded()
+        for t in sorted(tensors, key=lambda t: t.tensor_id):
+            tools = t.tools
+            shape = tools.coefficient_shape(self.header.tensors[t.tensor_id].shape)
+            mask, bands = state.mask(t.tensor_id, tools), state.bands(t.tensor_id, tools)
+            previous, bits = state.contexts(t.tensor_id, tools), 0.0
+            syntax = dict(mask_model_ref=None, mask_word_count=None, mask_words=None)
+            if tools.masked:
+                words, bits = encode_symbols(models[t.mask_model_id], shape, mask, previous,
+                                             t.mask.astype(np.int32), band=bands)
+                coded.masks[t.tensor_id] = 4 * len(words)
+                coded.symbols += t.mask.size
+                syntax = dict(mask_model_ref=t.mask_model_id, mask_word_count=len(words),
+                              mask_words=words.astype("<u4").tobytes())
+            words, value_bits = encode_symbols(models[t.model_id], shape, mask, previous, t.values, t.mask, bands)
+            state.reconstruct(t.tensor_id, tools, t.values)
+            coded.sizes[t.tensor_id] = 4 * len(words) + coded.masks.get(t.tensor_id, 0)
+            coded.ideal_bits[t.tensor_id] = bits + value_bits
+            coded.symbols += t.values.size if t.mask is None else int(t.mask.sum())
+            coded.syntax.append(dict(
+                tensor_id=t.tensor_id, **tools.to_syntax(), **syntax, model_ref=t.model_id,
+                word_count=len(words), words=words.astype("<u4").tobytes()))
+        state.forget_contexts(set(coded.sizes))
+        return coded
+
+    @staticmethod
+    def _models_to_syntax(models: MappingType[int, EntropyModel]) -> list[dict]:
+        return [model_to_syntax(i, m) for i, m in sorted(models.items())]
+
+    def _report(self, payload: bytes, coded: _Coded, occupancy_data: bytes, models: list[dict]) -> FrameReport:
+        model_bytes = sum(len(syn.ENTROPY_MODEL.build(m, **self._params)) for m in models)
+        size = len(payload) + UNIT_OVERHEAD
+        steps = 3 * sum(len(t["step"]) for t in coded.syntax)
+        framing = size - len(occupancy_data) - model_bytes - steps - sum(coded.sizes.values())
+        return FrameReport(size, len(occupancy_data), model_bytes, coded.sizes, coded.ideal_bits, framing,
+                           coded.symbols, coded.masks)
 
     def finish(self, index: bool = True) -> None:
         """Index and end unit."""
@@ -214,16 +275,16 @@ def _code_occupancy(frame: FrameCoding, previous: np.ndarray | None) -> tuple[in
     return (2, difference) if len(difference) <= len(alone) else (1, alone)
 
 
-def build_cameras(cameras: Sequence[Camera]) -> bytes:
-    """Payload of a cameras unit (spec 4.14)."""
+def build_cameras(cameras: Sequence[Camera], **params) -> bytes:
+    """Payload of a cameras unit (spec 4.14). params: context of the build, `header` at least."""
     entries = []
     for c in cameras:
         name = c.name.encode()[:255]
         entries.append(dict(
-            name_size=len(name), camera_name=name, camera_width=c.width, camera_height=c.height,
+            name_size=len(name), camera_name=name, camera_scene=c.scene, camera_width=c.width, camera_height=c.height,
             focal=(c.fx, c.fy), centre=(c.cx, c.cy),
             camera_to_world=tuple(np.asarray(c.camera_to_world)[:3].reshape(-1).tolist())))
-    return syn.CAMERAS.build(dict(camera_count=len(entries), camera=entries))
+    return syn.CAMERAS.build(dict(camera_count=len(entries), camera=entries), **params)
 
 
 def build_metadata(metadata: MappingType[str, str]) -> bytes:

@@ -8,7 +8,7 @@ import numpy as np
 from refcodec.entropy.models import ContextModel, StaticModel
 from refcodec.rendering.cameras import Camera
 from refcodec.syntax.headers import (
-    Alignment, DifParameters, Mapping, Representation, Role, SequenceHeader, TensorInfo,
+    Alignment, FieldParameters, Mapping, Representation, Role, SequenceHeader, TensorInfo,
 )
 from refcodec.syntax.registry import TEMPLATES
 from refcodec.syntax.structures import input_count
@@ -36,7 +36,7 @@ def small_header(occupancy=(6, 5, 4), bases=((2, 5, 2.0), (1, 4, 3.3)), coeffici
     fields = dict(representation=Representation.DIF, ticks_per_second=30, aabb_min=box[0], aabb_max=box[1],
                   aabb_exponent=-6, occupancy_dims=occupancy, samples_per_diagonal=64,
                   background=(255, 255, 255), tensors=tuple(tensors),
-                  parameters=DifParameters(-10.0, 25.0, 1, 1))
+                  parameters=FieldParameters(-10.0, 25.0, 1, 1))
     return SequenceHeader(**{**fields, **changes})
 
 
@@ -92,7 +92,7 @@ def random_frame(rng, state, number, intra, occupancy, models=None) -> FrameCodi
                                           (3, 0, 2, -2, 1)], scan=(1, 2, 1, 3)),
         3: context_model(rng, 5, joint=True, channels=header.tensors[1].shape[0]),
         4: StaticModel(((-2, (3, 10, 200, 12, 4, 1)),)),
-        5: StaticModel(tuple((-1 - c, (1, 20 + c, 9, 0, 2)) for c in range(header.tensors[0].shape[0]))),
+        5: StaticModel(tuple((-1 - c, (1, 20 + c, 9, 0, 2)) for c in range(header.tensors[0].shape[0])), 1),
     }
     tensors = []
     for i, info in enumerate(header.tensors):
@@ -104,6 +104,6 @@ def random_frame(rng, state, number, intra, occupancy, models=None) -> FrameCodi
         cells = int(mask.sum()) if mask is not None else info.size // info.shape[0]
         choice = [5, 3, 2][i] if grid and i < 3 and not models else (min(defined) if models else [0, 4, 1][i % 3])
         tensors.append(TensorCoding(
-            i, sparse_values(rng, cells, info.shape[0]), choice, int(rng.integers(1, 65536)),
-            int(rng.integers(-16, 4)), int(grid and not intra and i != 0), significance))
+            i, sparse_values(rng, cells, info.shape[0]), choice, ((int(rng.integers(1, 65536)), int(rng.integers(-16, 4))),),
+            int(grid and not intra and i != 0), significance))
     return FrameCoding(number, 1 if intra else 2, number * 3, occupancy, defined, tensors)

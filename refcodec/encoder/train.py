@@ -38,10 +38,11 @@ from refcodec.encoder.rate import (
 from refcodec.encoder.rays import Picture, RayBank, shade, visual_hull, voxel_centres
 from refcodec.entropy.coder import MAX_SYMBOL
 from refcodec.entropy.models import ContextModel, model_to_syntax
+from refcodec.syntax.coding import Prediction, Tools
 from refcodec.syntax.headers import Role, SequenceHeader
-from refcodec.syntax.structures import ENTROPY_MODEL
 from refcodec.tensors.significance import coded_mask
-from refcodec.tensors.state import PREDICT_NONE, PREDICT_PREVIOUS, FrameState
+from refcodec.syntax.structures import ENTROPY_MODEL
+from refcodec.tensors.state import FrameState
 from refcodec.writer import FrameCoding, TensorCoding
 
 INTRA, INTER = 1, 2
@@ -306,7 +307,7 @@ class _Training:
     @torch.no_grad()
     def _neighbourhood(self, slot: Slot, template: int, values: torch.Tensor) -> Neighbourhood:
         channels, *spatial = slot.info.shape
-        context = self.previous.contexts[slot.id] if self.inter else None
+        context = self.previous.contexts(slot.id, Tools(())) if self.inter else None
         if context is not None:
             context = torch.from_numpy(context).to(self.device)
         coded = values.view(*spatial, channels) * slot.grid(self.coded)
@@ -419,7 +420,7 @@ class _Training:
             steps[slot.id] = integer_step(self._step(slot), slot.info.frac_bits)
             self.log_step[slot.id] = math.log(step_value(*steps[slot.id], slot.info.frac_bits))
         symbols = {s.id: self._rounded(s).clamp(-MAX_SYMBOL, MAX_SYMBOL) for s in self.trained}
-        prediction = PREDICT_PREVIOUS if self.inter else PREDICT_NONE
+        prediction = Prediction.PREVIOUS if self.inter else Prediction.NONE
 
         for model_id, (network, group) in enumerate(zip(self.networks, self._model_groups())):
             around = {s.id: self._neighbourhood(s, network.template_id, symbols[s.id]) for s in group}
@@ -452,8 +453,7 @@ class _Training:
                 scale = table_scale(torch.full(values.shape, float(index)))
                 self.bits[slot.id] = float(laplace_bits(values.cpu(), scale).sum())
             estimated[slot.id] = float(self.bits[slot.id])
-            mantissa, exponent = steps[slot.id]
-            codings.append(TensorCoding(slot.id, values.to(torch.int32).cpu().numpy(), model_id, mantissa, exponent,
+            codings.append(TensorCoding(slot.id, values.to(torch.int32).cpu().numpy(), model_id, (steps[slot.id],),
                                         prediction, int(slot.is_grid)))
         coding = FrameCoding(number, INTER if self.inter else INTRA, time_stamp, self.rays.occupancy.copy(),
                              models, codings)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import constriction
 import numpy as np
 
 from ..syntax.registry import ENERGY, PREVIOUS, PREVIOUS_ENERGY
-from .models import INPUT_LIMIT, ContextModel, EntropyModel
+from .models import INPUT_LIMIT, ContextModel, EntropyModel, StaticModel
 from .tables import HALF, Table
 
 PAD = 2  # offsets of neighbours reach this far
@@ -269,10 +270,12 @@ def _runs(tables, table: np.ndarray, location: np.ndarray) -> Run:
     return Run(tables, order, np.bincount(table, minlength=len(tables)), table, location[order])
 
 
-def _code(model: EntropyModel, shape, mask: np.ndarray | None, previous: np.ndarray | None, code) -> np.ndarray:
+def _code(model: EntropyModel, shape, mask: np.ndarray | None, previous: np.ndarray | None,
+          selected: np.ndarray | None, band: np.ndarray | None, code) -> np.ndarray:
     """Walks the symbols of a tensor. `code(run, low, size, pick)` returns the sorted values
     of a step; `pick(values)` takes the step's symbols, unsorted, from (cells, C) values.
 
+    selected: (cells, C), which symbols there are; the others are 0. None: all.
     Returns the values, int32 (cells, C) in raster order of the coded cells.
     """
     channels = shape[0]
@@ -292,35 +295,52 @@ def _code(model: EntropyModel, shape, mask: np.ndarray | None, previous: np.ndar
     for part in _steps(scan, places, channels):
         step_channels = part % channels if scan[0] else None
         if around is None:
-            location, table = _unconditional(model, len(part) if step_channels is None else None, step_channels, channels)
+            location, table = _unconditional(model, part, step_channels, channels, band)
         else:
             step_rows = rows[part] if step_channels is None else rows[part // channels]
             location, table = _predict(model, around, step_rows, step_channels)
-        run = _runs(tables, table, location)
-        step = np.empty(len(table), np.int32)
+        pick = partial(_of_cells if step_channels is None else _of_symbols, part)
+        if selected is None:
+            run = _runs(tables, table, location)
+            step = np.empty(len(table), np.int32)
+            step[run.order] = code(run, low, size, pick)
+        else:
+            chosen = np.flatnonzero(pick(selected))
+            run = _runs(tables, table[chosen], location[chosen])
+            step = np.zeros(len(table), np.int32)
+            step[chosen[run.order]] = code(run, low, size, lambda v: pick(v)[chosen])
         if step_channels is None:
-            step[run.order] = code(run, low, size, lambda v: v[part].reshape(-1))
             values[part] = step.reshape(-1, channels)
         else:
-            step[run.order] = code(run, low, size, lambda v: v.reshape(-1)[part])
             flat[part] = step
         if around is not None:
             around.store(step_rows, step, step_channels)
     return values
 
 
-def _unconditional(model: EntropyModel, cells: int | None, channel: np.ndarray | None,
-                   channels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Location and table of symbols whose model has no inputs: of whole cells, or of single channels."""
-    if isinstance(model, ContextModel):
-        location, table = (v[:, 0] for v in model.predict(np.empty((0, 1), np.float32)))
-    else:
-        table = np.arange(len(model.tables)).astype(np.uint8)
-        location = np.zeros(len(table), np.int32)
-    location, table = (np.broadcast_to(v, channels) for v in (location, table))
+def _of_cells(part: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Of (cells, C) values those of some cells, channels of a cell together."""
+    return values[part].reshape(-1)
+
+
+def _of_symbols(part: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Of (cells, C) values those of some symbols."""
+    return values.reshape(-1)[part]
+
+
+def _unconditional(model: EntropyModel, part: np.ndarray, channel: np.ndarray | None, channels: int,
+                   band: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Location and table of the symbols of a step whose model has no inputs.
+
+    part: cells of the step, or its symbols when `channel` is given.
+    """
+    if isinstance(model, StaticModel):  # one step, whose cells are in their order
+        table = model.table_of(len(part), channels, band).reshape(-1)
+        return np.zeros(len(table), np.int32), table
+    location, table = (np.broadcast_to(v[:, 0], channels) for v in model.predict(np.empty((0, 1), np.float32)))
     if channel is not None:
         return location[channel], table[channel]
-    return np.tile(location, cells), np.tile(table, cells)
+    return np.tile(location, len(part)), np.tile(table, len(part))
 
 
 def _predict(model: ContextModel, around: _Neighbourhood, rows, channel) -> tuple[np.ndarray, np.ndarray]:
@@ -337,24 +357,30 @@ def _predict(model: ContextModel, around: _Neighbourhood, rows, channel) -> tupl
     return location.reshape(-1), table.reshape(-1)
 
 
-def decode_symbols(model: EntropyModel, shape, mask, previous, words: np.ndarray) -> np.ndarray:
+def decode_symbols(model: EntropyModel, shape, mask, previous, words: np.ndarray,
+                   selected: np.ndarray | None = None, band: np.ndarray | None = None) -> np.ndarray:
     """Decodes the quantised values of one tensor (spec 6.3).
 
     shape: (C, z, y, x). mask: bool (z, y, x) of the coded cells, None for all.
     previous: int8 (z, y, x, C), the clamped values of the previous frame, or None.
-    words: uint32. Returns int32 (coded cells, C), cells in raster order. Raises EntropyError.
+    words: uint32. selected: bool (coded cells, C), the elements that are coded, None for
+    all. band: uint8 (coded cells,), None when all cells are of band 0.
+    Returns int32 (coded cells, C), cells in raster order. Raises EntropyError.
     """
     decoder = SymbolDecoder(words)
-    if len(words) and not (mask is None or mask.any()):
-        raise EntropyError("R-ENT-02", "There are words but no coded cells.")
-    values = _code(model, shape, mask, previous, lambda run, low, size, _: decoder.values(run, low, size))
+    nothing = mask is not None and not mask.any() if selected is None else not selected.any()
+    if len(words) and nothing:
+        raise EntropyError("R-ENT-02", "There are words but no coded elements.")
+    values = _code(model, shape, mask, previous, selected, band,
+                   lambda run, low, size, _: decoder.values(run, low, size))
     decoder.finish()
-    if len(values) and max(values.max(), -values.min()) > MAX_SYMBOL:
+    if values.size and max(values.max(), -values.min()) > MAX_SYMBOL:
         raise EntropyError("R-ENT-04", "")
     return values
 
 
-def encode_symbols(model: EntropyModel, shape, mask, previous, values: np.ndarray) -> tuple[np.ndarray, float]:
+def encode_symbols(model: EntropyModel, shape, mask, previous, values: np.ndarray,
+                   selected: np.ndarray | None = None, band: np.ndarray | None = None) -> tuple[np.ndarray, float]:
     """Inverse of `decode_symbols`: (uint32 words, ideal code length in bits)."""
     encoder, values = SymbolEncoder(), np.ascontiguousarray(values, np.int32)
     if values.size and max(values.max(), -values.min()) > MAX_SYMBOL:
@@ -365,5 +391,14 @@ def encode_symbols(model: EntropyModel, shape, mask, previous, values: np.ndarra
         encoder.write(run, low, size, known)
         return known
 
-    _code(model, shape, mask, previous, code)
+    _code(model, shape, mask, previous, selected, band, code)
     return encoder.words(), encoder.bits
+
+
+def decode_mask(model: EntropyModel, shape, mask, previous, words: np.ndarray,
+                band: np.ndarray | None = None) -> np.ndarray:
+    """Decodes which elements of a tensor are coded: bool (coded cells, C) (spec 6.3). Raises EntropyError."""
+    bits = decode_symbols(model, shape, mask, previous, words, band=band)
+    if bits.size and (bits.min() < 0 or bits.max() > 1):
+        raise EntropyError("R-ENT-05", f"One is {bits.max() if bits.max() > 1 else bits.min()}.")
+    return bits > 0

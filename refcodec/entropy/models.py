@@ -8,17 +8,21 @@ import numpy as np
 
 
 from ..syntax.structures import input_count, template_of
-from .tables import Table, laplace_tables, static_table
+from .tables import Table, bernoulli_tables, laplace_tables, static_table
 
 INPUT_LIMIT = 127  # inputs are clamped to -127 .. 127
 HIDDEN_LIMIT = 1023  # hidden units to 0 .. 1023
 LOCATION_LIMIT = 127
+
+LAPLACE, BERNOULLI = 0, 1  # `family`
+ONE_TABLE, BY_CHANNEL, BY_BAND, BY_BAND_AND_CHANNEL = range(4)  # `assignment`
 
 
 @dataclass(frozen=True, eq=False)
 class ContextModel:
     """The integer network that chooses location and table from decoded neighbours (spec 6.4).
 
+    family: of the tables, LAPLACE for values or BERNOULLI for mask bits.
     joint: all channels of a cell are predicted at once. scan: weights (c, z, y, x)
     of the decoding order. template: neighbours (source, dc, dz, dy, dx).
     hidden_weight (H, N) int8, hidden_bias (H,) int16, output_weight (2C, H) int8,
@@ -37,6 +41,7 @@ class ContextModel:
     scale_shift: int
     output_weight: np.ndarray
     output_bias: np.ndarray
+    family: int = LAPLACE
 
     @classmethod
     def from_syntax(cls, v) -> ContextModel:
@@ -48,13 +53,13 @@ class ContextModel:
         return cls(v.channel_mode == 1, c, v.scan_weight, v.template_id, tuple(template_of(v)),
                    v.hidden_shift or 0, array(v.hidden_weight, np.int8, h, n),
                    array(v.hidden_bias, np.int16, h), v.location_shift, v.scale_shift,
-                   array(v.output_weight, np.int8, 2 * c, h), array(v.output_bias, np.int32, 2 * c))
+                   array(v.output_weight, np.int8, 2 * c, h), array(v.output_bias, np.int32, 2 * c), v.family)
 
     def to_syntax(self) -> dict:
         explicit = self.template_id == 1
         names = ("neighbour_source", "offset_c", "offset_z", "offset_y", "offset_x")
         return dict(
-            channel_mode=int(self.joint), model_channels=self.channels, scan_weight=self.scan,
+            family=self.family, channel_mode=int(self.joint), model_channels=self.channels, scan_weight=self.scan,
             template_id=self.template_id, neighbour_count=len(self.template) if explicit else None,
             neighbour=[dict(zip(names, n)) for n in self.template] if explicit else [],
             hidden_count=len(self.hidden_bias), hidden_shift=self.hidden_shift,
@@ -65,16 +70,16 @@ class ContextModel:
             output_bias=tuple(self.output_bias.tolist()))
 
     @classmethod
-    def fixed(cls, location: list[int], scale: list[int]) -> ContextModel:
+    def fixed(cls, location: list[int], scale: list[int], family: int = LAPLACE) -> ContextModel:
         """A model without inputs: one location and table for each channel (one: for all)."""
         c = len(location)
         bias = np.array([location, scale], np.int32).T.reshape(-1)
         return cls(c > 1, c, (0, 0, 0, 0), 0, (), 0, np.zeros((0, 0), np.int8),
-                   np.zeros(0, np.int16), 0, 0, np.zeros((2 * c, 0), np.int8), bias)
+                   np.zeros(0, np.int16), 0, 0, np.zeros((2 * c, 0), np.int8), bias, family)
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        return laplace_tables()
+        return bernoulli_tables() if self.family == BERNOULLI else laplace_tables()
 
     @cached_property
     def _layers(self):
@@ -104,30 +109,43 @@ class ContextModel:
         out *= s2
         np.floor(out, out=out)
         location = np.clip(out[0::2], -LOCATION_LIMIT, LOCATION_LIMIT).astype(np.int32)
+        if self.family == BERNOULLI:
+            location[:] = 0
         table = np.clip(out[1::2], 0, len(self.tables) - 1).astype(np.uint8)
         return location, table
 
 
 @dataclass(frozen=True, eq=False)
 class StaticModel:
-    """Tables sent as they are: one for the tensor or one for each channel (spec 6.6).
+    """Tables sent as they are (spec 6.6).
 
-    entries: for each table (first_value, counts).
+    entries: for each table (first_value, counts). assignment: what a symbol's table
+    depends on, its channel, its band or both; with both, table band * C + channel.
     """
 
     entries: tuple[tuple[int, tuple[int, ...]], ...]
+    assignment: int = ONE_TABLE
 
     @classmethod
     def from_syntax(cls, v) -> StaticModel:
-        return cls(tuple((t.first_value, t.count) for t in v.table))
+        return cls(tuple((t.first_value, t.count) for t in v.table), v.assignment)
 
     def to_syntax(self) -> dict:
-        return dict(table_count=len(self.entries),
+        return dict(assignment=self.assignment, table_count=len(self.entries),
                     table=[dict(first_value=f, entry_count=len(c), count=c) for f, c in self.entries])
 
     @cached_property
     def tables(self) -> tuple[Table, ...]:
         return tuple(static_table(first, counts) for first, counts in self.entries)
+
+    def table_of(self, cells: int, channels: int, band: np.ndarray | None) -> np.ndarray:
+        """Table of every symbol, uint8 (cells, channels). band: of each cell, None: all 0."""
+        table = np.zeros((cells, channels), np.uint8)
+        if self.assignment in (BY_BAND, BY_BAND_AND_CHANNEL) and band is not None:
+            table += band[:, None] * np.uint8(1 if self.assignment == BY_BAND else channels)
+        if self.assignment in (BY_CHANNEL, BY_BAND_AND_CHANNEL):
+            table += np.arange(channels, dtype=np.uint8)
+        return table
 
 
 EntropyModel = ContextModel | StaticModel
@@ -155,8 +173,13 @@ def work(model: EntropyModel, shape: tuple[int, int, int, int]) -> int:
     return uses * (model.hidden_weight.size + model.output_weight.size)
 
 
-def fits(model: EntropyModel, channels: int) -> bool:
-    """Whether a model can serve a tensor with this number of channels (R-TEN-07)."""
+def fits(model: EntropyModel, channels: int, bands: int) -> bool:
+    """Whether a model can serve a tensor with these numbers of channels and bands (R-TEN-07)."""
     if isinstance(model, ContextModel):
         return not model.joint or model.channels == channels
-    return len(model.entries) in (1, channels)
+    return len(model.entries) == (1, channels, bands, bands * channels)[model.assignment]
+
+
+def codes(model: EntropyModel, family: int) -> bool:
+    """Whether a model is for values (LAPLACE) or mask bits (BERNOULLI) (R-TEN-13)."""
+    return not isinstance(model, ContextModel) or model.family == family

@@ -115,7 +115,7 @@ def requantise(frames: Sequence[Frame], step: float) -> bytes:
             mantissa = units >> exponent
             q = np.clip(np.round(values / (mantissa << exponent)), -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
             models[i] = histogram_model(q)
-            tensors.append(TensorCoding(i, q, i, mantissa, exponent, 0, int(mask is not None)))
+            tensors.append(TensorCoding(i, q, i, ((mantissa, exponent),), 0, int(mask is not None)))
         writer.write_frame(FrameCoding(position, 1, frame.time_stamp, frame.occupancy, models, tensors))
     writer.finish()
     return out.getvalue()
@@ -276,7 +276,7 @@ def published_size_speed(frames: Sequence[Frame], side: int = 96, repeats: int =
     entry = next((t for t in coded if t.tensor_id == info_index), None)
     if entry is None:
         raise ValueError("the last frame does not carry the first basis grid")
-    unit = entry.step_mantissa * 2.0**entry.step_exponent
+    unit = entry.step[0].step_mantissa * 2.0**entry.step[0].step_exponent
 
     def enlarge(values: np.ndarray) -> np.ndarray:
         tiles = [-(-side // n) for n in values.shape[1:]]

@@ -1,4 +1,4 @@
-"""Trilinear lookups with a fast gradient (torch).
+"""Linear lookups along one to three axes with a fast gradient (torch).
 
 `torch.nn.functional.grid_sample` runs one thread per batch entry on the CPU and is
 an order of magnitude slower than a weighted embedding lookup from a table whose
@@ -33,7 +33,7 @@ class _Interpolate(torch.autograd.Function):
 def interpolate(table, corners, weights):
     """Σ_k weights[k] · table[corners[k]], differentiable with respect to `table` only.
 
-    table (cells, C) float32, corners (8, N) int64, weights (8, N) float32 -> (N, C).
+    table (cells, C) float32, corners (K, N) int64, weights (K, N) float32 -> (N, C).
     """
     if not corners.shape[1]:  # embedding_bag refuses empty input
         return table[:0] + 0 * table.sum()

@@ -49,17 +49,28 @@ class NumpyOps:
         return np.ascontiguousarray(np.moveaxis(tensor, 0, -1).reshape(-1, tensor.shape[0]))
 
     def interpolate(self, table, corners, weights):
-        """Σ_k weights[k] · table[corners[k]]; (cells, C), (8, N), (8, N) -> (N, C)."""
+        """Σ_k weights[k] · table[corners[k]]; (cells, C), (K, N), (K, N) -> (N, C)."""
         out = table[corners[0]] * weights[0][:, None]
         for k in range(1, len(corners)):
             out += table[corners[k]] * weights[k][:, None]
         return out
 
-    def corners(self, p, shape):
-        """Table rows around positions p (N, 3) of a (z, y, x) grid, and their weights: two (8, N)."""
+    def cells(self, p, sizes):
+        """Lower corner and distance from it on each axis: two (3, N), int64 and float.
+
+        p: (N, 3), positions in units of grid samples. sizes: samples along x, y, z.
+        """
         p = np.ascontiguousarray(p.T)
-        i = np.minimum(np.floor(p), _last(shape, np.float32)[:, None])
-        return _assemble(p - i, i.astype(np.int64), shape, np.minimum, np.stack)
+        i = np.minimum(np.floor(p), _last(sizes)[:, None])
+        return i.astype(np.int64), p - i
+
+    def corners(self, cell, fraction, shape):
+        """Table rows of the samples around points, and their weights: two (K, N).
+
+        cell, fraction: from `cells`. shape: (z, y, x) of the grid; axes with one sample
+        take no part, so K is 1, 2, 4 or 8.
+        """
+        return _assemble(cell, fraction, shape, np.minimum, np.stack)
 
 
 class TorchOps:
@@ -96,30 +107,33 @@ class TorchOps:
     def table(self, tensor):
         return tensor.permute(1, 2, 3, 0).reshape(-1, tensor.shape[0])
 
-    def corners(self, p, shape):
+    def cells(self, p, sizes):
         p = p.t().contiguous()
-        i = self.torch.minimum(self.torch.floor(p), self.asarray(_last(shape, np.float32))[:, None])
-        return _assemble(p - i, i.long(), shape, lambda a, n: a.clamp(max=n), self.torch.stack)
+        i = self.torch.minimum(self.torch.floor(p), self.asarray(_last(sizes))[:, None])
+        return i.long(), p - i
+
+    def corners(self, cell, fraction, shape):
+        return _assemble(cell, fraction, shape, lambda a, n: a.clamp(max=n), self.torch.stack)
 
 
-def _last(shape, dtype):
-    """Highest lower corner on each axis (x, y, z)."""
-    return np.array([max(n - 2, 0) for n in shape[::-1]], dtype)
+def _last(sizes) -> np.ndarray:
+    """Highest lower corner on each axis."""
+    return np.array([max(n - 2, 0) for n in sizes], np.float32)
 
 
-def _assemble(f, cell, shape, minimum, stack):
-    """Corner k takes the upper neighbour in x where bit 0 of k is set, in y bit 1, in z bit 2."""
-    dz, dy, dx = shape
-    axes = []
-    for axis, (size, stride) in enumerate(((dx, 1), (dy, dx), (dz, dx * dy))):
-        low, high = cell[axis], minimum(cell[axis] + 1, size - 1)
-        axes.append(((low * stride, 1 - f[axis]), (high * stride, f[axis])))
-    x, y, z = axes
-    indices, weights = [], []
-    for jz, wz in z:
-        for jy, wy in y:
-            j, w = jz + jy, wz * wy
-            for jx, wx in x:
-                indices.append(j + jx)
-                weights.append(w * wx)
+def _assemble(cell, fraction, shape, minimum, stack):
+    """The corners of the cell around each point: the neighbour in x changes fastest, then y, then z."""
+    indices, weights, stride = [], [], 1
+    for axis, size in enumerate(reversed(shape)):
+        if size == 1:
+            continue
+        low, high = cell[axis] * stride, minimum(cell[axis] + 1, size - 1) * stride
+        ends = (low, 1 - fraction[axis]), (high, fraction[axis])
+        if indices:
+            indices, weights = ([i + j for j, _ in ends for i in indices], [v * w for _, w in ends for v in weights])
+        else:
+            indices, weights = map(list, zip(*ends))
+        stride *= size
+    if not indices:
+        return stack([cell[0] * 0]), stack([fraction[0] * 0 + 1])
     return stack(indices), stack(weights)

@@ -45,6 +45,28 @@ class NumpyArrays:
     def largest(self, a) -> np.ndarray:
         return a.max(-1)
 
+    def concatenate(self, arrays) -> np.ndarray:
+        """Along the last axis."""
+        return np.concatenate(arrays, -1)
+
+    def sort(self, a) -> np.ndarray:
+        """Along the last axis, ascending."""
+        return np.sort(a)
+
+    def take(self, a, index) -> np.ndarray:
+        """a[n, index[n, k]] for all n, k."""
+        return np.take_along_axis(a, index, 1)
+
+    def search(self, a, values) -> np.ndarray:
+        """For each of `values` (N, K): how many entries of its row of `a` are not above it.
+
+        The rows of `a` ascend from 0 or more.
+        """
+        # One search through all rows, each lifted above the one before it.
+        lift = np.arange(len(a), dtype=np.float64)[:, None] * (1 + max(a.max(initial=0), values.max(initial=0)))
+        found = np.searchsorted((a + lift).reshape(-1), (values + lift).reshape(-1), "right").reshape(values.shape)
+        return found - np.arange(len(a))[:, None] * a.shape[1]
+
     def count(self, a, size: int) -> np.ndarray:
         """How often each of 0..size-1 occurs in `a`."""
         return np.bincount(a, minlength=size)
@@ -88,6 +110,18 @@ class TorchArrays:
 
     def largest(self, a):
         return a.amax(-1)
+
+    def concatenate(self, arrays):
+        return self.torch.cat(arrays, -1)
+
+    def sort(self, a):
+        return self.torch.sort(a).values
+
+    def take(self, a, index):
+        return self.torch.gather(a, 1, index)
+
+    def search(self, a, values):
+        return self.torch.searchsorted(a.contiguous(), values.contiguous(), right=True)
 
     def nonzero(self, a):
         return self.torch.nonzero(a, as_tuple=True)

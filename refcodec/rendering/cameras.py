@@ -15,7 +15,7 @@ class Camera:
         top-left pixel is at (0.5, 0.5).
     camera_to_world: 3x4 float64, columns right, up, backwards (OpenGL axes: the
         camera looks along its own -z) and the camera's position.
-    name: a label for people.
+    name: a label for people. scene: of the file, that it looks at.
     """
 
     width: int
@@ -26,6 +26,7 @@ class Camera:
     cy: float
     camera_to_world: np.ndarray
     name: str = ""
+    scene: int = 0
 
     def rays(self) -> tuple[np.ndarray, np.ndarray]:
         """Origins and unit directions of all pixels, row by row: two (h*w, 3) float32 (R-RND-03)."""
@@ -43,4 +44,4 @@ class Camera:
         w, h = round(self.width * factor), round(self.height * factor)
         sx, sy = w / self.width, h / self.height
         return Camera(w, h, self.fx * sx, self.fy * sy, self.cx * sx, self.cy * sy,
-                      self.camera_to_world, self.name)
+                      self.camera_to_world, self.name, self.scene)

@@ -1,4 +1,4 @@
-"""Ray marching: the colour, depth and opacity of rays through a field (spec 9.2, 9.3).
+"""Ray marching: the colour, depth and opacity of rays through a field (spec 9.2, 9.3, 9.6).
 
 The same code runs on numpy and torch arrays: whichever the field computes with. The
 field decides; numpy needs no torch.
@@ -20,6 +20,8 @@ _SMALLEST_DIRECTION = 1e-12
 _SMALLEST_WEIGHT = 1e-30
 _CANDIDATES = 1 << 20  # samples tested for occupancy at once: bounds the memory
 _ROUND = 8  # occupied samples of a ray evaluated before asking whether it is opaque
+_EVEN_SHARE = 1e-5  # weight that every part of a ray has for the placing of samples (R-RND-22)
+_COARSE = 1 << 16  # samples of a coarse network evaluated at once: bounds the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def render_rays(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Composite N rays front to back: rgb (N, 3), depth (N,), opacity (N,), numpy float32.
 
-    field: `density`, `radiance`, `box_min`, `box_max`, `ops` (see refcodec.fields).
+    field: a `refcodec.fields.Field`, which also says how a ray is sampled.
     occupancy: bool (z, y, x) over the field's box; None stands for all set.
     origins, directions: (N, 3), scene units; directions are normalised here.
     samples_per_diagonal: ray step = box diagonal / this.
@@ -109,7 +111,8 @@ def render_rays(
     if occupancy is not None and (np.ndim(occupancy) != 3 or np.size(occupancy) == 0):
         raise UsageError(f"occupancy has three axes (z, y, x), not {np.shape(occupancy)}")
     if chunk is None:
-        chunk = max(1, xp.parallelism * _CANDIDATES // samples_per_diagonal)
+        each = field.coarse_samples + field.fine_samples or samples_per_diagonal
+        chunk = max(1, xp.parallelism * _CANDIDATES // each)
     elif chunk < 1:
         raise UsageError(f"a chunk holds at least one ray, not {chunk}")
 
@@ -150,45 +153,75 @@ class _March:
         """Premultiplied colour (N, 3), opacity (N,) and depth (N,) of a chunk, as numpy."""
         xp = self.xp
         origins, directions = xp.array(origins), xp.array(directions)
-        near, steps = self._crossing(origins, directions)
-        ray, time = self._occupied(origins, directions, near, steps)
-        return tuple(map(xp.to_numpy, self._composite(origins, directions, ray, time)))
+        near, far = self._crossing(origins, directions)
+        place = self._placed if self.field.coarse_samples else self._uniform
+        samples = place(origins, directions, near, far)
+        return tuple(map(xp.to_numpy, self._composite(origins, directions, *samples)))
 
     def _crossing(self, origins, directions):
-        """Slab method (spec 9.2): t where each ray enters the box, and its number of samples."""
+        """Slab method (spec 9.2): t where each ray enters the box and where it leaves it."""
         xp = self.xp
         tiny = xp.abs(directions) < _SMALLEST_DIRECTION
         inverse = 1.0 / xp.where(tiny, xp.full_like(directions, _SMALLEST_DIRECTION), directions)
         first = (self.box_min - origins) * inverse
         second = (self.box_max - origins) * inverse
         near = xp.largest(xp.minimum(first, second)).clip(0.0, None)
-        far = xp.smallest(xp.maximum(first, second))
-        steps = xp.ceil((far - near) / self.step - 0.5).clip(0, self.samples)
-        return near, xp.integers(steps)
+        return near, xp.smallest(xp.maximum(first, second))
 
-    def _occupied(self, origins, directions, near, steps):
-        """Ray number and t of every sample in an occupied voxel, by ray, then front to back."""
+    def _uniform(self, origins, directions, near, far):
+        """Ray number, t and length of every sample in an occupied voxel (spec 9.2).
+
+        By ray, then front to back. The length is one number for all.
+        """
         xp = self.xp
+        steps = xp.integers(xp.ceil((far - near) / self.step - 0.5).clip(0, self.samples))
         hit = xp.nonzero(steps > 0)[0]
         if len(hit) == 0:
-            return hit, near[hit]
+            return hit, near[hit], self.step
         origins, directions, near, steps = (a[hit] for a in (origins, directions, near, steps))
         number = xp.arange(int(steps.max()))
         time = near[:, None] + (xp.floats(number) + 0.5) * self.step
         wanted = number < steps[:, None]
-        if self.occupancy is not None:
-            voxel = None
-            for axis in (2, 1, 0):  # z, y, x: the flat index has x fastest
-                position = origins[:, axis, None] + time * directions[:, axis, None]
-                cell = (position - self.box_min[axis]) * self.scale[axis]
-                # Not negative but for rounding, so truncation is floor here.
-                cell = xp.integers(cell).clip(0, self.dims[axis] - 1)
-                voxel = cell if voxel is None else voxel * self.dims[axis] + cell
-            wanted = wanted & self.occupancy[voxel]
-        ray, index = xp.nonzero(wanted)
-        return hit[ray], time[ray, index]
+        ray, index = xp.nonzero(self._occupied(origins, directions, time, wanted))
+        return hit[ray], time[ray, index], self.step
 
-    def _composite(self, origins, directions, ray, time):
+    def _placed(self, origins, directions, near, far):
+        """As `_uniform`, for samples that the coarse network places; a length for each (spec 9.6)."""
+        xp = self.xp
+        hit = xp.nonzero(far > near)[0]
+        if len(hit) == 0:
+            return hit, near[hit], self.step
+        origins, directions, near, far = (a[hit] for a in (origins, directions, near, far))
+        count = self.field.coarse_samples
+        part = (far - near) / count
+        coarse = near[:, None] + (xp.floats(xp.arange(count)) + 0.5) * part[:, None]
+        ray, index = xp.nonzero(self._occupied(origins, directions, coarse, coarse < far[:, None]))
+        thickness = xp.zeros((len(hit), count))
+        for start in range(0, len(ray), _COARSE):
+            r, i = ray[start:start + _COARSE], index[start:start + _COARSE]
+            points = origins[r] + coarse[r, i][:, None] * directions[r]
+            thickness[r, i] = self.field.coarse_density(points) * part[r]
+        weight = xp.exp(thickness - thickness.cumsum(1)) * -xp.expm1(-thickness)
+        fine = quantiles(xp, near, part, weight, self.field.fine_samples)
+        time = xp.sort(xp.concatenate([coarse, fine]))
+        length = xp.concatenate([time[:, 1:], far[:, None]]) - time
+        ray, index = xp.nonzero(self._occupied(origins, directions, time, length > 0))
+        return hit[ray], time[ray, index], length[ray, index]
+
+    def _occupied(self, origins, directions, time, wanted):
+        """Which of the `wanted` samples (N, samples) lie in occupied voxels (R-RND-07)."""
+        if self.occupancy is None:
+            return wanted
+        xp, voxel = self.xp, None
+        for axis in (2, 1, 0):  # z, y, x: the flat index has x fastest
+            position = origins[:, axis, None] + time * directions[:, axis, None]
+            cell = (position - self.box_min[axis]) * self.scale[axis]
+            # Not negative but for rounding, so truncation is floor here.
+            cell = xp.integers(cell).clip(0, self.dims[axis] - 1)
+            voxel = cell if voxel is None else voxel * self.dims[axis] + cell
+        return wanted & self.occupancy[voxel]
+
+    def _composite(self, origins, directions, ray, time, length):
         """Front to back, a few occupied samples of every ray that still passes light."""
         xp, rays = self.xp, len(origins)
         colour, moment = xp.zeros((rays, 3)), xp.zeros((rays,))
@@ -203,13 +236,14 @@ class _March:
             heading = directions[active]
             filled = slot < left[active, None]
             row = xp.nonzero(filled)[0]
-            t = time[(following[active, None] + slot)[filled]]
+            listed = (following[active, None] + slot)[filled]
+            t = time[listed]
             points = origins[active][row] + t[:, None] * heading[row]
             density, features = self.field.density(points)
 
             # Columns 0 to _ROUND: the optical depth in front of each slot, then behind all.
             thickness = xp.zeros((len(active), _ROUND + 1))
-            thickness[:, 1:][filled] = density * self.step
+            thickness[:, 1:][filled] = density * (length if isinstance(length, float) else length[listed])
             light = passing[active, None] * xp.exp(-thickness.cumsum(1))
             # Slots behind the one that made the ray opaque no longer count.
             lit = light[:, :-1] >= self.early_stop
@@ -234,3 +268,19 @@ class _March:
             left[active] -= _ROUND
             following[active] += _ROUND
         return colour, opacity.clip(0.0, 1.0), moment / opacity.clip(_SMALLEST_WEIGHT, None)
+
+
+def quantiles(xp, near, part, weight, count: int):
+    """Where the samples of the fine network lie on rays, in order: t (N, count) (R-RND-22).
+
+    xp: array operations (refcodec.rendering.arrays). near, part: (N,), where rays enter
+    the box, and the length of the equal parts that follow. weight: (N, parts), the
+    compositing weight of each part's middle.
+    """
+    share = weight + _EVEN_SHARE
+    reached = share.cumsum(1)
+    target = (xp.floats(xp.arange(count)) + 0.5) * (reached[:, -1:] / count)
+    index = xp.search(reached, target).clip(0, weight.shape[1] - 1)
+    share, reached = xp.take(share, index), xp.take(reached, index)
+    inside = (1 - (reached - target) / share).clip(0.0, 1.0)
+    return near[:, None] + (xp.floats(index) + inside) * part[:, None]

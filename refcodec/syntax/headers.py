@@ -5,7 +5,7 @@ everything downstream (tensor decoding, fields, rendering, encoder) consumes the
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from .registry import LEVELS
@@ -26,10 +26,18 @@ class Role(IntEnum):
 
     DIF_COEFFICIENT = 1
     DIF_BASIS = 2
+    DENSITY_PLANE = 3
+    DENSITY_LINE = 4
+    FEATURE_PLANE = 5
+    FEATURE_LINE = 6
+    DENSITY_GRID = 7
+    FEATURE_GRID = 8
     FUSION_WEIGHT = 16
     FUSION_BIAS = 17
     RENDER_WEIGHT = 18
     RENDER_BIAS = 19
+    COARSE_WEIGHT = 20
+    COARSE_BIAS = 21
 
 
 class Mapping(IntEnum):
@@ -51,7 +59,8 @@ class Alignment(IntEnum):
 class TensorInfo:
     """One entry of the tensor list; its position in the list is its `tensor_id`.
 
-    shape: (channels, depth z, height y, width x), stored with x fastest.
+    shape: (channels, depth z, height y, width x), stored with x fastest. A plane has one
+    sample along one axis, a line along two.
     A weight matrix has shape (1, 1, outputs, inputs), a bias (1, 1, 1, outputs).
     A reconstructed value v stands for v * 2**-frac_bits.
     frequency: periods of the sawtooth over the longest side of the box, in 2**-16.
@@ -72,23 +81,47 @@ class TensorInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class DifParameters:
-    """Constants of the dictionary field (spec chapter 8.2)."""
+class FieldParameters:
+    """Constants of the field (spec chapter 8.2). The last four are those of a NeRF (8.9).
+
+    skip_layer: layer of the fusion network that sees the encoded position again; 0: none.
+    coarse_samples, fine_samples: per ray, when the field has a coarse network; else 0.
+    """
 
     density_shift: float
     density_scale: float
     feature_frequencies: int
     direction_frequencies: int
+    position_frequencies: int = 0
+    skip_layer: int = 0
+    coarse_samples: int = 0
+    fine_samples: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What one scene of a file has for itself.
+
+    aabb_min, aabb_max: corners (x, y, z) in units of 2**aabb_exponent scene units.
+    samples_per_diagonal: ray step = box diagonal / this number (chapter 9.2).
+    background: 8-bit sRGB colour composited behind the field.
+    """
+
+    aabb_min: tuple[int, int, int]
+    aabb_max: tuple[int, int, int]
+    aabb_exponent: int
+    samples_per_diagonal: int
+    background: tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class SequenceHeader:
     """Everything that holds for a whole sequence.
 
-    aabb_min, aabb_max: corners (x, y, z) in units of 2**aabb_exponent scene units.
+    aabb_min, aabb_max, aabb_exponent, samples_per_diagonal, background: of the first
+    scene, see `Scene`; of_scene gives the header as another scene sees it.
     occupancy_dims: voxels along (x, y, z); all zero when no occupancy is coded.
-    samples_per_diagonal: ray step = box diagonal / this number (chapter 9.2).
-    background: 8-bit sRGB colour composited behind the field.
+    further_scenes: scenes 1, 2, ... of the file.
     """
 
     representation: Representation
@@ -100,8 +133,9 @@ class SequenceHeader:
     samples_per_diagonal: int
     background: tuple[int, int, int]
     tensors: tuple[TensorInfo, ...]
-    parameters: DifParameters
+    parameters: FieldParameters
     digest_type: int = 1
+    further_scenes: tuple[Scene, ...] = ()
 
     @classmethod
     def from_syntax(cls, v) -> SequenceHeader:
@@ -110,21 +144,28 @@ class SequenceHeader:
             TensorInfo(Role(t.tensor_role), t.role_index, (t.channels, t.depth, t.height, t.width),
                        t.frac_bits, Mapping(t.mapping), Alignment(t.alignment), t.frequency)
             for t in v.tensor)
-        p = v.parameters
+        p, n = v.parameters, v.network
+        parameters = FieldParameters(p.density_shift, p.density_scale, p.feature_frequencies, p.direction_frequencies,
+                                     *((n.position_frequencies, n.skip_layer, n.coarse_samples, n.fine_samples)
+                                       if n is not None else ()))
         return cls(
             Representation(v.representation), v.ticks_per_second, v.aabb_min, v.aabb_max,
             v.aabb_exponent, v.occupancy_dims, v.samples_per_diagonal, v.background, tensors,
-            DifParameters(p.density_shift, p.density_scale, p.feature_frequencies,
-                          p.direction_frequencies), v.digest_type)
+            parameters, v.digest_type,
+            tuple(Scene(s.aabb_min, s.aabb_max, s.aabb_exponent, s.samples_per_diagonal, s.background)
+                  for s in v.scene))
 
     def to_syntax(self) -> dict:
         """The values of a `sequence_header` structure."""
         p = self.parameters
         return dict(
-            representation=self.representation, scene_count=1, digest_type=self.digest_type,
+            representation=self.representation, scene_count=self.scene_count, digest_type=self.digest_type,
             ticks_per_second=self.ticks_per_second, aabb_min=self.aabb_min, aabb_max=self.aabb_max,
             aabb_exponent=self.aabb_exponent, occupancy_dims=self.occupancy_dims,
             samples_per_diagonal=self.samples_per_diagonal, background=self.background,
+            scene=[dict(aabb_min=s.aabb_min, aabb_max=s.aabb_max, aabb_exponent=s.aabb_exponent,
+                        samples_per_diagonal=s.samples_per_diagonal, background=s.background)
+                   for s in self.further_scenes],
             tensor_count=len(self.tensors),
             tensor=[dict(tensor_role=t.role, role_index=t.index, frac_bits=t.frac_bits,
                          channels=t.shape[0], depth=t.shape[1], height=t.shape[2], width=t.shape[3],
@@ -132,7 +173,22 @@ class SequenceHeader:
                     for t in self.tensors],
             parameters=dict(density_shift=p.density_shift, density_scale=p.density_scale,
                             feature_frequencies=p.feature_frequencies,
-                            direction_frequencies=p.direction_frequencies))
+                            direction_frequencies=p.direction_frequencies),
+            network=dict(position_frequencies=p.position_frequencies, skip_layer=p.skip_layer,
+                         coarse_samples=p.coarse_samples, fine_samples=p.fine_samples)
+            if self.representation == Representation.MLP else None)
+
+    @property
+    def scene_count(self) -> int:
+        return 1 + len(self.further_scenes)
+
+    def of_scene(self, scene_id: int) -> SequenceHeader:
+        """The header with the box, ray step and background of scene `scene_id` as its own."""
+        if scene_id == 0:
+            return self
+        s = self.further_scenes[scene_id - 1]
+        return replace(self, aabb_min=s.aabb_min, aabb_max=s.aabb_max, aabb_exponent=s.aabb_exponent,
+                       samples_per_diagonal=s.samples_per_diagonal, background=s.background)
 
     @property
     def tensor_elements(self) -> int:

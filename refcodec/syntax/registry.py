@@ -15,6 +15,7 @@ class UnitType(IntEnum):
     END = 5
     CAMERAS = 6
     METADATA = 7
+    SHARED = 8
 
 
 # Units that a decoder can do without; all others are critical.

@@ -7,13 +7,14 @@ from __future__ import annotations
 import math
 import re
 
+from .coding import Prediction, Transform, band_count
 from .declare import Field, Nested, Structure
 from .registry import TEMPLATES, Level
-from .headers import Role
+from .headers import Representation, Role
 
 FILE_SIGNATURE = b"\x89RFV\r\n\x1a\n"
 GROUP_SYNC = b"\x89RFG\r\n\x1a\n"
-VERSION = (0, 1)
+VERSION = (0, 2)
 PROFILE_MAIN = 1
 
 
@@ -62,8 +63,8 @@ TENSOR_INFO = Structure(
           (("R-SEQ-15", lambda v, c: 1 <= v <= 1 << 22 if c.mapping == 2 else v == 0),)),
 )
 
-DIF_PARAMETERS = Structure(
-    "dif_parameters", "4.5",
+FIELD_PARAMETERS = Structure(
+    "field_parameters", "4.5",
     Field("density_shift", "f32", "Added to the density feature before softplus (section 8.2).",
           (("R-SEQ-18", lambda v, _: math.isfinite(v) and abs(v) <= 1e6),)),
     Field("density_scale", "f32", "Factor of the softplus (section 8.2).",
@@ -74,6 +75,18 @@ DIF_PARAMETERS = Structure(
           (("R-SEQ-19", _within(0, 16)),)),
 )
 
+NETWORK_PARAMETERS = Structure(
+    "network_parameters", "4.5",
+    Field("position_frequencies", "u8", "Number of frequencies in the encoding of the position (section 8.9).",
+          (("R-SEQ-19", _within(0, 16)),)),
+    Field("skip_layer", "u8", "Layer of the networks whose input is followed by the encoded position; 0: none.",
+          (("R-SEQ-21", _within(0, 63)),)),
+    Field("coarse_samples", "u16", "Samples on a ray for the coarse network; 0: the field has none (section 9.6).",
+          (("R-SEQ-22", _within(0, 4096)),)),
+    Field("fine_samples", "u16", "Further samples on a ray, placed by the coarse network.",
+          (("R-SEQ-22", lambda v, c: v <= 4096 and (v > 0) == (c.coarse_samples > 0)),)),
+)
+
 
 def _box_rule(v, c):
     limit = (1 << 23) - 1
@@ -81,32 +94,43 @@ def _box_rule(v, c):
     return all(abs(x) <= limit for x in (*v, *low)) and all(a < b for a, b in zip(low, v))
 
 
-SEQUENCE_HEADER = Structure(
-    "sequence_header", "4.3",
-    Field("representation", "u8", "The rule that turns the tensors into colour and density (Annex A.1). 1: dictionary field.",
-          (("R-SEQ-01", lambda v, _: v == 1),)),
-    Field("scene_count", "u8", "Number of scenes in the file.", (("R-SEQ-02", lambda v, _: v == 1),)),
-    Field("digest_type", "u8", "0: frames carry no digest. 1: SHA-256, first eight bytes (section 7.4).",
-          (("R-SEQ-03", _within(0, 1)),)),
-    Field("ticks_per_second", "u32", "Units of `time_stamp` in one second.", (("R-SEQ-04", lambda v, _: v >= 1),)),
+_BOX = (
     Field("aabb_min", "s32", "Corner of the bounding box with the smallest coordinates (x, y, z), in units of 2^`aabb_exponent` scene units.", count=3),
     Field("aabb_max", "s32", "The opposite corner, in the same units.", (("R-SEQ-05", _box_rule),), count=3),
     Field("aabb_exponent", "s8", "Exponent of the unit of the two corners.", (("R-SEQ-06", _within(-60, 30)),)),
+)
+_SAMPLES = Field("samples_per_diagonal", "u16", "The ray step is the diagonal of the box divided by this number (section 9.2).",
+                 (("R-SEQ-08", lambda v, _: v >= 1),))
+_BACKGROUND = Field("background", "u8", "Colour (red, green, blue) behind the field (section 9.3).", count=3)
+
+SCENE = Structure("scene", "4.3", *_BOX, _SAMPLES, _BACKGROUND)
+
+SEQUENCE_HEADER = Structure(
+    "sequence_header", "4.3",
+    Field("representation", "u8", "The rule that turns the tensors into colour and density (Annex A.1).",
+          (("R-SEQ-01", lambda v, _: v in Representation._value2member_map_),)),
+    Field("scene_count", "u8", "Number of scenes in the file.", (("R-SEQ-02", lambda v, _: v >= 1),)),
+    Field("digest_type", "u8", "0: frames carry no digest. 1: SHA-256, first eight bytes (section 7.4).",
+          (("R-SEQ-03", _within(0, 1)),)),
+    Field("ticks_per_second", "u32", "Units of `time_stamp` in one second.", (("R-SEQ-04", lambda v, _: v >= 1),)),
+    *_BOX,
     Field("occupancy_dims", "u16", "Number of occupancy voxels along (x, y, z); all zero: the sequence has no occupancy and everything counts as occupied.",
           (("R-SEQ-07", lambda v, _: v == (0, 0, 0) or all(1 <= x <= 512 for x in v)),), count=3),
-    Field("samples_per_diagonal", "u16", "The ray step is the diagonal of the box divided by this number (section 9.2).",
-          (("R-SEQ-08", lambda v, _: v >= 1),)),
-    Field("background", "u8", "Colour (red, green, blue) behind the field (section 9.3).", count=3),
+    _SAMPLES,
+    _BACKGROUND,
+    Nested("scene", SCENE, count=lambda c: c.scene_count - 1, count_text="scene_count - 1"),
     Field("tensor_count", "u8", "Number of entries of the tensor list.", (("R-SEQ-09", _within(1, 64)),)),
     Nested("tensor", TENSOR_INFO, count=lambda c: c.tensor_count, count_text="tensor_count"),
-    Nested("parameters", DIF_PARAMETERS, when=lambda c: c.representation == 1, when_text="representation == 1"),
+    Nested("parameters", FIELD_PARAMETERS),
+    Nested("network", NETWORK_PARAMETERS, when=lambda c: c.representation == Representation.MLP, when_text="representation == 5"),
 )
 
 GROUP_HEADER = Structure(
     "group_header", "4.6",
     Field("group_sync", "bytes", "A pattern to search for when the data before are damaged (section 3.4).",
           (("R-GRP-01", lambda v, _: v == GROUP_SYNC),), count=8, count_text="8"),
-    Field("scene_id", "u8", "The scene that the group belongs to.", (("R-GRP-03", lambda v, _: v == 0),)),
+    Field("scene_id", "u8", "The scene that the group belongs to.",
+          (("R-GRP-03", lambda v, c: v < c._params.header.scene_count),)),
     Field("first_frame_number", "u32", "`frame_number` of the group's I-frame."),
     Field("frame_count", "u16", "Number of frames in the group.",
           (("R-GRP-02", lambda v, c: 1 <= v <= _level(c).group_frames),)),
@@ -141,6 +165,8 @@ def input_count(model) -> int:
 
 CONTEXT_MODEL = Structure(
     "context_model", "4.9",
+    Field("family", "u8", "The tables that the model chooses from: 0 Laplace (section 6.7), for values; 1 Bernoulli (section 6.8), for mask bits.",
+          (("R-MOD-15", _within(0, 1)),)),
     Field("channel_mode", "u8", "0: the model is applied to each channel by itself, with the same weights. 1: it predicts all channels of a cell jointly.",
           (("R-MOD-04", _within(0, 1)),)),
     Field("model_channels", "u8", "Channels of the tensors that the model serves when `channel_mode` is 1; 1 otherwise.",
@@ -180,8 +206,10 @@ STATIC_TABLE = Structure(
 
 STATIC_MODEL = Structure(
     "static_model", "4.10",
-    Field("table_count", "u8", "1: one table for the whole tensor. Otherwise table c is for channel c.",
-          (("R-MOD-12", lambda v, _: v >= 1),)),
+    Field("assignment", "u8", "What a symbol's table depends on: 0 nothing, 1 its channel, 2 its band, 3 both (section 6.4).",
+          (("R-MOD-16", _within(0, 3)),)),
+    Field("table_count", "u8", "Number of tables.",
+          (("R-MOD-12", lambda v, c: v >= 1 and (c.assignment != 0 or v == 1)),)),
     Nested("table", STATIC_TABLE, count=lambda c: c.table_count, count_text="table_count"),
 )
 
@@ -194,21 +222,69 @@ ENTROPY_MODEL = Structure(
     Nested("static", STATIC_MODEL, when=lambda c: c.model_type == 2, when_text="model_type == 2"),
 )
 
-CODED_TENSOR = Structure(
-    "coded_tensor", "4.11",
-    Field("tensor_id", "u8", "Position of the tensor in the tensor list."),
-    Field("prediction", "u8", "0: none, the values are coded themselves. 1: the same tensor of the previous frame (section 7.3).",
-          (("R-TEN-01", _within(0, 1)),)),
-    Field("transform", "u8", "Transform of the quantised values. 0: none.", (("R-TEN-03", lambda v, _: v == 0),)),
-    Field("significance", "u8", "0: every cell is coded. 1: the cells that occupied voxels can touch (section 7.1).",
-          (("R-TEN-02", _within(0, 1)),)),
-    Field("model_ref", "u8", "`model_id` of the entropy model."),
+MAX_WAVELET_LEVELS = 6
+
+STEP = Structure(
+    "step", "4.11",
     Field("step_mantissa", "u16", "The quantisation step is `step_mantissa` * 2^`step_exponent`, in units of the reconstructed integers.",
           (("R-TEN-08", lambda v, _: v >= 1),)),
     Field("step_exponent", "s8", "See `step_mantissa`.", (("R-TEN-08", _within(-16, 15)),)),
+)
+
+
+def _masked(ctx) -> bool:
+    return ctx.significance >= 2
+
+
+CODED_TENSOR = Structure(
+    "coded_tensor", "4.11",
+    Field("tensor_id", "u8", "Position of the tensor in the tensor list."),
+    Field("prediction", "u8", "What the decoded values are added to: 0 nothing, 1 the same tensor of the previous frame, "
+          "2 the same tensor of the shared unit, scaled, 3 a constant (section 7.3).",
+          (("R-TEN-01", _within(0, 3)),)),
+    Field("base_mantissa", "s16", "The factor of the shared tensor is `base_mantissa` * 2^`base_exponent`.",
+          when=lambda c: c.prediction == Prediction.BASE, when_text="prediction == 2"),
+    Field("base_exponent", "s8", "See `base_mantissa`.", (("R-TEN-08", _within(-16, 15)),),
+          when=lambda c: c.prediction == Prediction.BASE, when_text="prediction == 2"),
+    Field("base_offset", "s32", "Constant that is added to every element, in units of the reconstructed integers.",
+          when=lambda c: c.prediction >= Prediction.BASE, when_text="prediction >= 2"),
+    Field("transform", "u8", "What the quantised values are: 0 the residual itself, 1 coefficients of the block DCT, "
+          "2 of the wavelet transform (section 7.5).",
+          (("R-TEN-03", _within(0, 2)),)),
+    Field("wavelet_levels", "u8", "Number of levels of the wavelet transform.",
+          (("R-TEN-03", _within(1, MAX_WAVELET_LEVELS)),),
+          when=lambda c: c.transform == Transform.WAVELET, when_text="transform == 2"),
+    Field("significance", "u8", "Which elements are coded: 0 all, 1 those of the cells that occupied voxels can touch, "
+          "2 those that a coded mask marks, 3 those that are both (section 7.1).",
+          (("R-TEN-02", _within(0, 3)),)),
+    Field("mask_model_ref", "u8", "`model_id` of the entropy model of the mask.", when=_masked, when_text="significance >= 2"),
+    Field("mask_word_count", "uv", "Number of 32-bit words of the mask.", when=_masked, when_text="significance >= 2"),
+    Field("mask_words", "bytes", "The words of the mask, each in little-endian order.",
+          count=lambda c: 4 * c.mask_word_count, count_text="4 * mask_word_count",
+          when=_masked, when_text="significance >= 2"),
+    Field("model_ref", "u8", "`model_id` of the entropy model of the values."),
+    Nested("step", STEP, count=lambda c: band_count(c.transform, c.wavelet_levels or 0), count_text="bands (section 7.5)"),
     Field("word_count", "uv", "Number of 32-bit words of entropy-coded data."),
     Field("words", "bytes", "The words, each in little-endian order (section 6.2).",
           count=lambda c: 4 * c.word_count, count_text="4 * word_count"),
+)
+
+def _models() -> tuple[Field, Nested]:
+    return (Field("model_count", "u8", "Number of entropy models that the unit defines."),
+            Nested("model", ENTROPY_MODEL, count=lambda c: c.model_count, count_text="model_count"))
+
+
+def _has_digest(ctx) -> bool:
+    return ctx._params.header.digest_type == 1
+
+
+SHARED = Structure(
+    "shared", "4.16",
+    *_models(),
+    Field("coded_count", "u8", "Number of tensors that the scenes share."),
+    Nested("tensor", CODED_TENSOR, count=lambda c: c.coded_count, count_text="coded_count"),
+    Field("shared_digest", "bytes", "Digest of the shared tensors (section 7.4).", count=8, count_text="8",
+          when=_has_digest, when_text="digest_type == 1"),
 )
 
 FRAME = Structure(
@@ -222,12 +298,11 @@ FRAME = Structure(
     Field("occupancy_size", "uv", "Number of bytes of `occupancy_data`.", when=lambda c: c.occupancy_mode > 0, when_text="occupancy_mode > 0"),
     Field("occupancy_data", "bytes", "Occupancy bits, compressed (section 6.1).",
           count=lambda c: c.occupancy_size or 0, count_text="occupancy_size"),
-    Field("model_count", "u8", "Number of entropy models that the frame defines."),
-    Nested("model", ENTROPY_MODEL, count=lambda c: c.model_count, count_text="model_count"),
+    *_models(),
     Field("coded_count", "u8", "Number of tensors that the frame carries. The others keep their values."),
     Nested("tensor", CODED_TENSOR, count=lambda c: c.coded_count, count_text="coded_count"),
     Field("frame_digest", "bytes", "Digest of the reconstructed frame (section 7.4).", count=8, count_text="8",
-          when=lambda c: c._params.header.digest_type == 1, when_text="digest_type == 1"),
+          when=_has_digest, when_text="digest_type == 1"),
 )
 
 INDEX_ENTRY = Structure(
@@ -279,6 +354,8 @@ CAMERA = Structure(
     Field("name_size", "u8", "Number of bytes of the name."),
     Field("camera_name", "bytes", "A label for people, UTF-8.", (("R-CAM-03", _utf8),),
           count=lambda c: c.name_size, count_text="name_size"),
+    Field("camera_scene", "u8", "The scene that the camera looks at.",
+          (("R-CAM-04", lambda v, c: v < c._params.header.scene_count),)),
     Field("camera_width", "u16", "Picture width in pixels.", (("R-CAM-01", lambda v, _: v >= 1),)),
     Field("camera_height", "u16", "Picture height in pixels.", (("R-CAM-01", lambda v, _: v >= 1),)),
     Field("focal", "f32", "Focal lengths (x, y) in pixels.",

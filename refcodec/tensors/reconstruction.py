@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import hashlib
-import struct
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,10 +22,9 @@ def saturate(v: np.ndarray) -> np.ndarray:
     return np.clip(v, INT32_MIN, INT32_MAX).astype(np.int32)
 
 
-def frame_digest(frame_number: int, occupancy_bytes: bytes, tensors: Sequence[np.ndarray]) -> bytes:
-    """`frame_digest`: first eight bytes of SHA-256 over the reconstructed frame (spec 7.4)."""
-    sha = hashlib.sha256(struct.pack("<I", frame_number))
-    sha.update(occupancy_bytes)
+def digest(before: bytes, tensors: Sequence[np.ndarray]) -> bytes:
+    """First eight bytes of SHA-256 over some bytes and then tensors (spec 7.4)."""
+    sha = hashlib.sha256(before)
     for tensor in tensors:
         sha.update(np.ascontiguousarray(tensor, "<i4"))
     return sha.digest()[:8]

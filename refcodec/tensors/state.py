@@ -1,41 +1,58 @@
 """The decoded state that one frame hands to the next, for decoder and encoder alike (spec 7)."""
 from __future__ import annotations
 
+import struct
+from collections.abc import Collection
+from dataclasses import dataclass
+
 import numpy as np
 
 from ..entropy.models import INPUT_LIMIT, EntropyModel
 from ..entropy.occupancy import pack
+from ..syntax.coding import Prediction, Tools, Transform, coefficient_shape
 from ..syntax.headers import SequenceHeader
-from .reconstruction import dequantise, frame_digest, saturate
+from . import transforms
+from .reconstruction import dequantise, digest, saturate
 from .significance import coded_mask
 
-PREDICT_NONE, PREDICT_PREVIOUS = 0, 1
+@dataclass(frozen=True, slots=True)
+class _Contexts:
+    """Clamped quantised values int8 (z, y, x, C), and the coefficients that they are."""
+
+    kind: tuple[int, int]
+    values: np.ndarray
 
 
 class FrameState:
     """Reconstruction of the latest frame, and what decoding the next one refers to.
 
-    occupancy: bool (z, y, x) or None. tensors: int32 (C, z, y, x) each. contexts:
-    clamped quantised values of the latest frame, int8 (z, y, x, C), None = all zero.
-    models: entropy models of the group. Arrays are replaced, never written to, so
-    that a frame handed out stays as it was.
+    header: of the current scene. occupancy: bool (z, y, x) or None. tensors: int32
+    (C, z, y, x) each. shared: tensors of the shared unit by tensor_id. models: entropy
+    models of the group. Arrays are replaced, never written to, so that a frame handed
+    out stays as it was.
     """
 
     def __init__(self, header: SequenceHeader):
         self.header = header
         self.occupancy: np.ndarray | None = None
         self.tensors: list[np.ndarray] = [np.zeros(t.shape, np.int32) for t in header.tensors]
-        self.contexts: list[np.ndarray | None] = [None] * len(header.tensors)
+        self.shared: dict[int, np.ndarray] = {}
         self.models: dict[int, EntropyModel] = {}
-        self._masks: dict[int, np.ndarray] = {}
+        self._contexts: dict[int, _Contexts] = {}
+        self._masks: dict[tuple[int, int, int], np.ndarray] = {}
 
     def copy(self) -> FrameState:
         """An independent state with the same content."""
         other = FrameState.__new__(FrameState)
-        other.header, other.occupancy = self.header, self.occupancy
-        other.tensors, other.contexts = list(self.tensors), list(self.contexts)
+        other.header, other.occupancy, other.shared = self.header, self.occupancy, self.shared
+        other.tensors, other._contexts = list(self.tensors), dict(self._contexts)
         other.models, other._masks = dict(self.models), dict(self._masks)
         return other
+
+    def start_group(self, header: SequenceHeader) -> None:
+        """Nothing but the shared tensors goes from one group to the next. header: of the group's scene."""
+        self.header = header
+        self.models, self._contexts, self._masks = {}, {}, {}
 
     def set_occupancy(self, occupancy: np.ndarray | None) -> None:
         if occupancy is not None and self.occupancy is not None and np.array_equal(occupancy, self.occupancy):
@@ -43,36 +60,76 @@ class FrameState:
         self.occupancy = occupancy
         self._masks.clear()
 
-    def mask(self, tensor_id: int, significance: int) -> np.ndarray | None:
-        """Coded cells of a tensor (spec 7.1), None when all are."""
-        if not significance:
+    def mask(self, tensor_id: int, tools: Tools) -> np.ndarray | None:
+        """Cells of a tensor's coefficients whose elements may be coded (spec 7.1), None when all are."""
+        if not tools.by_occupancy:
             return None
-        if tensor_id not in self._masks:
-            self._masks[tensor_id] = coded_mask(self.header, self.header.tensors[tensor_id], self.occupancy)
-        return self._masks[tensor_id]
+        key = (tensor_id, tools.transform, tools.levels)
+        if key not in self._masks:
+            cells = coded_mask(self.header, self.header.tensors[tensor_id], self.occupancy)
+            self._masks[key] = transforms.support_mask(tools.transform, tools.levels, cells)
+        return self._masks[key]
 
-    def reconstruct(self, tensor_id: int, prediction: int, mask: np.ndarray | None,
-                    values: np.ndarray, mantissa: int, exponent: int) -> None:
-        """Takes in the quantised values (cells, C) of one tensor (spec 7.2, 7.3)."""
+    def bands(self, tensor_id: int, tools: Tools) -> np.ndarray | None:
+        """Band of each coded cell, uint8; None when there is one band (spec 7.5)."""
+        if tools.transform == Transform.NONE:
+            return None
+        bands = transforms.band_map(tools.transform, tools.levels, self.header.tensors[tensor_id].shape[1:])
+        mask = self.mask(tensor_id, tools)
+        return bands.reshape(-1) if mask is None else bands[mask]
+
+    def contexts(self, tensor_id: int, tools: Tools) -> np.ndarray | None:
+        """What context models see of the previous frame (spec 6.4): int8 (z, y, x, C), None = all zero."""
+        known = self._contexts.get(tensor_id)
+        return known.values if known is not None and known.kind == (tools.transform, tools.levels) else None
+
+    def reconstruct(self, tensor_id: int, tools: Tools, values: np.ndarray) -> None:
+        """Takes in the quantised values (coded cells, C) of one tensor (spec 7.2, 7.3, 7.5)."""
         channels, *spatial = self.header.tensors[tensor_id].shape
-        if mask is None:
-            mask = np.ones(spatial, bool)
-        if prediction == PREDICT_PREVIOUS:
-            tensor = self.tensors[tensor_id].copy()
-        else:
-            tensor = np.zeros((channels, *spatial), np.int32)
-        context = np.zeros((*spatial, channels), np.int8)
-        context[mask] = np.clip(values, -INPUT_LIMIT, INPUT_LIMIT)
+        mask, bands = self.mask(tensor_id, tools), self.bands(tensor_id, tools)
+        shape = coefficient_shape(tools.transform, tools.levels, tuple(spatial))
+        where = slice(None) if mask is None else np.flatnonzero(mask)
+        context = np.zeros((*shape, channels), np.int8)
+        context.reshape(-1, channels)[where] = np.clip(values, -INPUT_LIMIT, INPUT_LIMIT)
+        tensor = np.empty((channels, *spatial), np.int32)
         for c, plane in enumerate(tensor):  # one at a time: 64-bit intermediates are large
-            plane[mask] = saturate(dequantise(values[:, c], mantissa, exponent) + plane[mask])
-        self.tensors[tensor_id], self.contexts[tensor_id] = tensor, context
+            if bands is None:
+                residual = dequantise(values[:, c], *tools.steps[0])
+            else:
+                residual = np.empty(len(values), np.int64)
+                for band, step in enumerate(tools.steps):
+                    residual[bands == band] = dequantise(values[bands == band, c], *step)
+            predicted = self._prediction(tensor_id, tools, c)
+            if tools.transform == Transform.NONE:
+                plane[:] = saturate(predicted)
+                plane.reshape(-1)[where] = saturate(residual + predicted.reshape(-1)[where])
+            else:
+                coefficients = np.zeros(shape, np.int64)
+                coefficients.reshape(-1)[where] = saturate(residual)
+                plane[:] = saturate(predicted + transforms.inverse(
+                    tools.transform, tools.levels, coefficients, tuple(spatial)))
+        self.tensors[tensor_id] = tensor
+        self._contexts[tensor_id] = _Contexts((tools.transform, tools.levels), context)
 
-    def forget_contexts(self, tensor_ids) -> None:
+    def _prediction(self, tensor_id: int, tools: Tools, channel: int) -> np.ndarray:
+        """What is added to one channel's residual (spec 7.3): int32 or int64 (z, y, x)."""
+        match tools.prediction:
+            case Prediction.PREVIOUS:
+                return self.tensors[tensor_id][channel]
+            case Prediction.BASE:
+                return dequantise(self.shared[tensor_id][channel], *tools.base) + tools.offset
+            case _:
+                return np.full(self.header.tensors[tensor_id].shape[1:], tools.offset, np.int32)
+
+    def forget_contexts(self, carried: Collection[int]) -> None:
         """Tensors that the frame did not carry have all-zero contexts for the next."""
-        for i in tensor_ids:
-            self.contexts[i] = None
+        self._contexts = {i: c for i, c in self._contexts.items() if i in carried}
 
     def digest(self, frame_number: int) -> bytes:
         """The frame's digest (spec 7.4)."""
         packed = pack(self.occupancy) if self.occupancy is not None else b""
-        return frame_digest(frame_number, packed, self.tensors)
+        return digest(struct.pack("<I", frame_number) + packed, self.tensors)
+
+    def shared_digest(self) -> bytes:
+        """The shared unit's digest (spec 7.4)."""
+        return digest(b"", [self.shared[i] for i in sorted(self.shared)])

@@ -1,0 +1,28 @@
+"""Small fully connected networks and the sinusoidal encoding (spec 8.4, 8.5)."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def network(ops, layers: Sequence, h, skip: int = 0):
+    """Outputs of a network: ReLU after every layer but the last (R-FLD-08).
+
+    layers: weights (outputs, inputs) with biases (outputs,) or None. h: (N, inputs).
+    skip: the layer whose inputs are followed by `h` once more (R-FLD-19); 0: none.
+    No layers: `h` itself.
+    """
+    first = h
+    for i, (weight, bias) in enumerate(layers):
+        if i:
+            h = ops.relu(h)
+            if i == skip:
+                h = ops.concatenate([h, first])
+        h = ops.linear(h, weight, bias)
+    return h
+
+
+def encode(ops, x, frequencies: int):
+    """Sinusoidal encoding (N, D) -> (N, 2·D·frequencies): all sines, then all cosines (R-FLD-09)."""
+    scaled = x[:, :, None] * ops.asarray([2.0**k for k in range(frequencies)])
+    scaled = scaled.reshape(x.shape[0], x.shape[1] * frequencies)
+    return ops.concatenate([ops.sin(scaled), ops.cos(scaled)])

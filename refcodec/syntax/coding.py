@@ -1,0 +1,91 @@
+"""The coding tools of a tensor, as plain values (spec 4.11, 7.5)."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+BLOCK = 8  # cells of a DCT block along an axis
+
+
+class Prediction(IntEnum):
+    """`prediction`: what the decoded values are added to."""
+
+    NONE = 0
+    PREVIOUS = 1
+    BASE = 2
+    CONSTANT = 3
+
+
+class Transform(IntEnum):
+    """`transform`: what the coded values are coefficients of."""
+
+    NONE = 0
+    BLOCK_DCT = 1
+    WAVELET = 2
+
+
+class Significance(IntEnum):
+    """`significance`: which elements are coded."""
+
+    ALL = 0
+    OCCUPIED = 1
+    MASKED = 2
+    OCCUPIED_AND_MASKED = 3
+
+
+def band_count(transform: int, levels: int) -> int:
+    """Number of bands, each with a step of its own (spec 7.5.1)."""
+    return {Transform.NONE: 1, Transform.BLOCK_DCT: 4, Transform.WAVELET: levels + 1}[transform]
+
+
+def coefficient_shape(transform: int, levels: int, spatial: Sequence[int]) -> tuple[int, int, int]:
+    """Shape (z, y, x) of the coefficient array of a tensor of `spatial` (z, y, x) cells (spec 7.5.1)."""
+    if transform == Transform.BLOCK_DCT:
+        return tuple(-(-n // BLOCK) * BLOCK if n > 1 else 1 for n in spatial)
+    return tuple(spatial)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """How one tensor of a unit is coded.
+
+    steps: (mantissa, exponent) of each band. base: (mantissa, exponent) of the shared
+    tensor's factor. offset: in units of the reconstructed integers.
+    """
+
+    steps: tuple[tuple[int, int], ...]
+    prediction: int = Prediction.NONE
+    significance: int = Significance.ALL
+    transform: int = Transform.NONE
+    levels: int = 0
+    base: tuple[int, int] = (0, 0)
+    offset: int = 0
+
+    @classmethod
+    def from_syntax(cls, t) -> Tools:
+        """From a parsed `coded_tensor` structure."""
+        return cls(tuple((s.step_mantissa, s.step_exponent) for s in t.step), t.prediction, t.significance,
+                   t.transform, t.wavelet_levels or 0, (t.base_mantissa or 0, t.base_exponent or 0),
+                   t.base_offset or 0)
+
+    def to_syntax(self) -> dict:
+        """The elements of a `coded_tensor` structure that say the same."""
+        based, offset = self.prediction == Prediction.BASE, self.prediction >= Prediction.BASE
+        return dict(
+            prediction=self.prediction, base_mantissa=self.base[0] if based else None,
+            base_exponent=self.base[1] if based else None, base_offset=self.offset if offset else None,
+            transform=self.transform, wavelet_levels=self.levels or None, significance=self.significance,
+            step=[dict(step_mantissa=m, step_exponent=e) for m, e in self.steps])
+
+    @property
+    def by_occupancy(self) -> bool:
+        return self.significance in (Significance.OCCUPIED, Significance.OCCUPIED_AND_MASKED)
+
+    @property
+    def masked(self) -> bool:
+        return self.significance >= Significance.MASKED
+
+    def coefficient_shape(self, shape: Sequence[int]) -> tuple[int, int, int, int]:
+        """Shape (C, z, y, x) of the coefficients of a tensor of this shape."""
+        return shape[0], *coefficient_shape(self.transform, self.levels, shape[1:])

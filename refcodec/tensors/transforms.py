@@ -1,0 +1,232 @@
+"""Integer block DCT and wavelet of the spatial axes of a tensor (spec 7.5).
+
+Arrays are (..., z, y, x): any leading axes, usually the channels, are transformed side by side.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+import numpy as np
+
+SPATIAL_AXES = (-1, -2, -3)  # in the order of the inverse transforms: x, y, z
+BLOCK = 8
+DCT_SHIFT = 14
+# Row u holds the cosine of frequency u, times 2**DCT_SHIFT.
+DCT_MATRIX = np.array([
+    [5793, 5793, 5793, 5793, 5793, 5793, 5793, 5793],
+    [8035, 6811, 4551, 1598, -1598, -4551, -6811, -8035],
+    [7568, 3135, -3135, -7568, -7568, -3135, 3135, 7568],
+    [6811, -1598, -8035, -4551, 4551, 8035, 1598, -6811],
+    [5793, -5793, -5793, 5793, 5793, -5793, -5793, 5793],
+    [4551, -8035, 1598, 6811, -6811, -1598, 8035, -4551],
+    [3135, -7568, 7568, -3135, -3135, 7568, -7568, 3135],
+    [1598, -4551, 6811, -8035, 8035, -6811, 4551, -1598]])
+LIFTING_SHIFT = 12
+# Analysis order: the odd samples, the even, the odd, the even are changed, each from its two neighbours.
+LIFTING = (-6497, -217, 3616, 1817)
+MAX_LEVELS = 6
+
+_INT32 = np.iinfo(np.int32)
+Shape3 = tuple[int, int, int]
+
+
+class Transform(IntEnum):
+    """What a tensor's coded values are coefficients of."""
+
+    NONE = 0
+    BLOCK_DCT = 1
+    WAVELET = 2
+
+
+def band_count(transform: int, levels: int) -> int:
+    """Number of bands, each with a step of its own (spec 7.5.1)."""
+    return {Transform.NONE: 1, Transform.BLOCK_DCT: 4, Transform.WAVELET: levels + 1}[Transform(transform)]
+
+
+def coefficient_shape(transform: int, levels: int, spatial: Sequence[int]) -> Shape3:
+    """Shape (z, y, x) of the coefficient array of a tensor of `spatial` (z, y, x) cells (spec 7.5.1)."""
+    if transform == Transform.BLOCK_DCT:
+        return tuple(BLOCK * block_count(n) if n > 1 else 1 for n in spatial)
+    return tuple(spatial)
+
+
+def block_count(n: int) -> int:
+    """DCT blocks along an axis of n > 1 cells."""
+    return -(-n // BLOCK)
+
+
+def box_sizes(levels: int, spatial: Sequence[int]) -> list[Shape3]:
+    """(z, y, x) of the box of the wavelet's approximation after 0 .. levels levels (spec 7.5.3)."""
+    sizes = [tuple(spatial)]
+    for _ in range(levels):
+        sizes.append(tuple((n + 1) // 2 for n in sizes[-1]))
+    return sizes
+
+
+def box(size: Sequence[int]) -> tuple:
+    """Index of the corner of that size in an array (..., z, y, x)."""
+    return (..., *(slice(n) for n in size))
+
+
+def band_map(transform: int, levels: int, spatial: Sequence[int]) -> np.ndarray:
+    """Band of every coefficient: uint8 of the coefficient shape (spec 7.5.1)."""
+    shape = coefficient_shape(transform, levels, spatial)
+    bands = np.zeros(shape, np.uint8)
+    if transform == Transform.BLOCK_DCT:
+        of_frequency = np.array([u.bit_length() for u in range(BLOCK)], np.uint8)
+        for axis, (n, size) in enumerate(zip(spatial, shape)):
+            if n > 1:
+                along = np.repeat(of_frequency, size // BLOCK)
+                bands = np.maximum(bands, along.reshape([-1 if a == axis else 1 for a in range(3)]))
+    elif transform == Transform.WAVELET:
+        for band, size in enumerate(reversed(box_sizes(levels, spatial)[:-1]), start=1):
+            # What is in this box but not in the one inside it.
+            region = bands[box(size)]
+            region[_outside(box_sizes(1, size)[1], size)] = band
+    return bands
+
+
+def _outside(inner: Shape3, outer: Shape3) -> np.ndarray:
+    mask = np.ones(outer, bool)
+    mask[box(inner)] = False
+    return mask
+
+
+def inverse(transform: int, levels: int, coefficients: np.ndarray, spatial: Sequence[int]) -> np.ndarray:
+    """Values of the cells from the coefficients (spec 7.5.2, 7.5.3).
+
+    coefficients: integers of at most 32 bits, (..., *coefficient shape). Returns int64
+    (..., *spatial) within 32 bits. Exact: no intermediate reaches 2**48.
+    """
+    if transform == Transform.BLOCK_DCT:
+        out = np.asarray(coefficients, np.int64)
+        for axis, n in zip(SPATIAL_AXES, reversed(spatial)):
+            if n > 1:
+                out = _from_frequencies(out, axis, n)
+        return out
+    out = np.array(coefficients, np.int64)
+    if transform == Transform.WAVELET:
+        for size in reversed(box_sizes(levels, spatial)[:-1]):
+            region = out[box(size)]
+            for axis in SPATIAL_AXES:
+                if size[axis] > 1:
+                    _merge(np.moveaxis(region, axis, 0))
+    return out
+
+
+def forward(transform: int, levels: int, values: np.ndarray) -> np.ndarray:
+    """Coefficients of the cells' values: what an encoder quantises (informative, spec 7.5).
+
+    values: integers of at most 32 bits, (..., z, y, x). Returns int64 (..., *coefficient
+    shape), clamped to 32 bits after every pass. Where nothing is clamped, `inverse` of the
+    wavelet returns the values exactly, and that of the block DCT within 1.9, 6.7 or 19.4 units
+    for 1, 2 or 3 axes, plus 2e-4, 4e-4 or 6e-4 of the largest magnitude.
+    """
+    spatial = values.shape[-3:]
+    if transform == Transform.BLOCK_DCT:
+        out = np.asarray(values, np.int64)
+        for axis in reversed(SPATIAL_AXES):
+            if spatial[axis] > 1:
+                out = _to_frequencies(out, axis)
+        return out
+    out = np.array(values, np.int64)
+    if transform == Transform.WAVELET:
+        for size in box_sizes(levels, spatial)[:-1]:
+            region = out[box(size)]
+            for axis in reversed(SPATIAL_AXES):
+                if size[axis] > 1:
+                    _split(np.moveaxis(region, axis, 0))
+    return out
+
+
+def support_mask(transform: int, levels: int, mask: np.ndarray) -> np.ndarray:
+    """Coefficients whose nominal support holds a marked cell (spec 7.5.1).
+
+    mask: bool (z, y, x), the cells. Returns bool of the coefficient shape.
+    """
+    spatial = mask.shape
+    out = mask.copy()
+    if transform == Transform.BLOCK_DCT:
+        for axis in SPATIAL_AXES:
+            if spatial[axis] > 1:
+                marked = np.logical_or.reduceat(out, range(0, spatial[axis], BLOCK), axis=axis)
+                out = np.concatenate([marked] * BLOCK, axis=axis)
+    elif transform == Transform.WAVELET:
+        for size in box_sizes(levels, spatial)[:-1]:
+            region = out[box(size)]
+            for axis in SPATIAL_AXES:
+                if size[axis] > 1:
+                    low = np.logical_or.reduceat(region, range(0, size[axis], 2), axis=axis)
+                    both = np.concatenate([low, low], axis=axis)
+                    region[...] = np.take(both, range(size[axis]), axis=axis)
+    return out
+
+
+def _from_frequencies(coefficients: np.ndarray, axis: int, n: int) -> np.ndarray:
+    """Cells along one axis."""
+    shape = list(coefficients.shape)
+    at = axis + len(shape)
+    blocks = coefficients.reshape(*shape[:at], BLOCK, shape[at] // BLOCK, *shape[at + 1 :])
+    cells = np.moveaxis(_product(DCT_MATRIX.T, blocks, at), 0, at + 1).reshape(shape)
+    return cells[(*[slice(None)] * at, slice(n))]
+
+
+def _to_frequencies(values: np.ndarray, axis: int) -> np.ndarray:
+    """Coefficients along one axis; the last cell is repeated to fill the last block."""
+    at, count = axis + values.ndim, block_count(values.shape[axis])
+    places = np.minimum(np.arange(count * BLOCK), values.shape[axis] - 1)
+    padded = np.take(values, places, axis=axis)
+    blocks = padded.reshape(*values.shape[:at], count, BLOCK, *values.shape[at + 1 :])
+    return np.moveaxis(_product(DCT_MATRIX, blocks, at + 1), 0, at).reshape(padded.shape)
+
+
+def _product(matrix: np.ndarray, blocks: np.ndarray, axis: int) -> np.ndarray:
+    """The matrix times the given axis of `blocks`, which becomes the first, scaled back and clamped."""
+    total = np.tensordot(matrix, blocks, (1, axis))  # below 2**47
+    total += 1 << (DCT_SHIFT - 1)
+    total >>= DCT_SHIFT
+    return np.clip(total, _INT32.min, _INT32.max, out=total)
+
+
+def _merge(lines: np.ndarray) -> None:
+    """One level of synthesis along the first axis, in place: low and high part to samples."""
+    count = (len(lines) + 1) // 2
+    parts = lines[:count].copy(), lines[count:].copy()
+    for i in reversed(range(len(LIFTING))):
+        parts[(i + 1) % 2][...] -= _lift(parts[i % 2], len(parts[(i + 1) % 2]), i)
+    for first, part in enumerate(parts):
+        np.clip(part, _INT32.min, _INT32.max, out=lines[first::2])
+
+
+def _split(lines: np.ndarray) -> None:
+    """One level of analysis along the first axis, in place: samples to low and high part."""
+    count = (len(lines) + 1) // 2
+    parts = lines[0::2].copy(), lines[1::2].copy()
+    for i in range(len(LIFTING)):
+        parts[(i + 1) % 2][...] += _lift(parts[i % 2], len(parts[(i + 1) % 2]), i)
+    np.clip(parts[0], _INT32.min, _INT32.max, out=lines[:count])
+    np.clip(parts[1], _INT32.min, _INT32.max, out=lines[count:])
+
+
+def _lift(source: np.ndarray, count: int, step: int) -> np.ndarray:
+    """What lifting step `step` of the analysis adds to `count` samples, given those of the other part."""
+    total = neighbour_sums(source, count, step)
+    total *= LIFTING[step]
+    total += 1 << (LIFTING_SHIFT - 1)
+    total >>= LIFTING_SHIFT
+    return total
+
+
+def neighbour_sums(source: np.ndarray, count: int, step: int) -> np.ndarray:
+    """Sums of the two neighbours that `count` samples have in `source`, along the first axis (spec 7.5.3).
+
+    step: index of the lifting step; in the odd ones sample k lies between k - 1 and k of `source`, else
+    between k and k + 1. Beyond an end lies the mirror image: the same neighbour again.
+    """
+    before, pairs = step % 2, len(source) - 1
+    total = np.empty_like(source, shape=(count, *source.shape[1:]))
+    total[:before] = 2 * source[:1]
+    np.add(source[:-1], source[1:], out=total[before : before + pairs])
+    total[before + pairs :] = 2 * source[-1:]
+    return total
