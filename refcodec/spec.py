@@ -60,10 +60,18 @@ def _levels(_: str) -> str:
 _ROLE_TEXT = {
     Role.DIF_COEFFICIENT: "coefficient grid of a dictionary field",
     Role.DIF_BASIS: "basis grid `role_index` of a dictionary field",
+    Role.DENSITY_PLANE: "density plane that lacks axis `role_index` (0 x, 1 y, 2 z)",
+    Role.DENSITY_LINE: "density line along axis `role_index`",
+    Role.FEATURE_PLANE: "feature plane that lacks axis `role_index`",
+    Role.FEATURE_LINE: "feature line along axis `role_index`",
+    Role.DENSITY_GRID: "density grid",
+    Role.FEATURE_GRID: "feature grid",
     Role.FUSION_WEIGHT: "weights of layer `role_index` of the fusion network",
     Role.FUSION_BIAS: "biases of the same",
     Role.RENDER_WEIGHT: "weights of layer `role_index` of the colour network",
     Role.RENDER_BIAS: "biases of the same",
+    Role.COARSE_WEIGHT: "weights of layer `role_index` of the coarse network",
+    Role.COARSE_BIAS: "biases of the same",
 }
 
 
@@ -75,6 +83,7 @@ _UNIT_STRUCTURE = {
     UnitType.SEQUENCE_HEADER: structures.SEQUENCE_HEADER, UnitType.GROUP_HEADER: structures.GROUP_HEADER,
     UnitType.FRAME: structures.FRAME, UnitType.INDEX: structures.INDEX, UnitType.END: structures.END,
     UnitType.CAMERAS: structures.CAMERAS, UnitType.METADATA: structures.METADATA,
+    UnitType.SHARED: structures.SHARED,
 }
 
 
