@@ -352,6 +352,7 @@ class SequenceDecoder:
                 path = f"{unit}.tensor[{i}].{element}"
                 raise BitstreamError(e.requirement, trace.offset(path), path, str(e)) from None
             state.reconstruct(tensor_id, tools, values)
+            del values, selected  # before the next tensor's are made
         state.forget_contexts({t.tensor_id for t in v.tensor})
 
     def _shared(self, unit: Unit) -> None:

@@ -8,21 +8,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
 
+from refcodec.syntax.coding import BLOCK, Transform
 from refcodec.tensors.transforms import (
-    BLOCK, DCT_MATRIX, DCT_SHIFT, LIFTING, LIFTING_SHIFT, SPATIAL_AXES, Transform, block_count, box, box_sizes,
-    neighbour_sums,
+    DCT_MATRIX, DCT_SHIFT, LIFTING, LIFTING_SHIFT, SPATIAL_AXES, block_count, box, box_sizes, neighbour_sums,
 )
 
 
 def inverse(transform: int, levels: int, coefficients: torch.Tensor, spatial: Sequence[int]) -> torch.Tensor:
-    """Values (..., *spatial) from coefficients (..., *coefficient shape), both (z, y, x); any float type.
+    """Values (..., *spatial) from coefficients (..., *coefficient shape), both (z, y, x); any float type (spec 7.5).
 
     Nothing is rounded or clamped. Where `refcodec.tensors.transforms.inverse` clamps nothing, the two
-    differ, besides float rounding, by less than 0.5, 1.9 or 5.4 for a block DCT of 1, 2 or 3 axes.
+    differ, besides float rounding, by at most 0.5, 1.9 or 5.4 for a block DCT of 1, 2 or 3 axes, and by less
+    than 40, 150 or 470 for a wavelet of six levels.
     """
     if transform == Transform.BLOCK_DCT:
         for axis, n in zip(SPATIAL_AXES, reversed(spatial)):
@@ -33,7 +35,7 @@ def inverse(transform: int, levels: int, coefficients: torch.Tensor, spatial: Se
         return coefficients
     sizes = box_sizes(levels, spatial)
     values = coefficients[box(sizes[-1])]
-    for outer, inner in zip(sizes[-2::-1], sizes[:0:-1]):
+    for inner, outer in pairwise(reversed(sizes)):
         if outer != inner:
             merged = coefficients[box(outer)].clone()
             merged[box(inner)] = values
@@ -59,7 +61,7 @@ def forward(transform: int, levels: int, values: torch.Tensor) -> torch.Tensor:
         return values
     sizes = box_sizes(levels, spatial)
     coefficients = values.clone()
-    for outer, inner in zip(sizes, sizes[1:]):
+    for outer, inner in pairwise(sizes):
         if outer != inner:
             split = coefficients[box(outer)]
             for axis in reversed(SPATIAL_AXES):
@@ -70,8 +72,7 @@ def forward(transform: int, levels: int, values: torch.Tensor) -> torch.Tensor:
     return coefficients
 
 
-@lru_cache
-def band_gains(transform: int, levels: int, spatial: tuple[int, int, int]) -> tuple[float, ...]:
+def band_gains(transform: int, levels: int, spatial: Sequence[int]) -> tuple[float, ...]:
     """Root mean square, over each band's coefficients, of the norm of what a unit coefficient becomes.
 
     The squared error in the cells is about the sum over the coefficients of (error * gain of the band)^2.
@@ -97,6 +98,7 @@ def _gain(energy: float, count: int) -> float:
     return math.sqrt(energy / count) if count else 1.0
 
 
+@lru_cache
 def _dct_energy(n: int) -> tuple[list[float], list[int]]:
     """Of the positions along an axis in band b or below, for b = 0 .. 3: their energy in the cells and number."""
     if n == 1:
@@ -105,10 +107,11 @@ def _dct_energy(n: int) -> tuple[list[float], list[int]]:
     return [float(frequency[: 1 << b].sum()) for b in range(4)], [block_count(n) << b for b in range(4)]
 
 
+@lru_cache
 def _wavelet_energy(levels: int, n: int) -> list[tuple[float, float]]:
     """For level 1, 2, ...: energy in the cells of the low part along an axis, and of both parts."""
     synthesis, found = np.eye(n), []
-    for (size,), (inner,) in zip(box_sizes(levels, [n]), box_sizes(levels, [n])[1:]):
+    for (size,), (inner,) in pairwise(box_sizes(levels, [n])):
         if size > 1:
             synthesis = synthesis @ _merge_matrix(size)
         energy = np.square(synthesis).sum(0)

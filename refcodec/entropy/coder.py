@@ -7,7 +7,7 @@ decoder share everything here but the last two.
 """
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -130,22 +130,27 @@ class SymbolEncoder:
         return self.coder.get_compressed()
 
 
-def _places(mask: np.ndarray | None, shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """z, y, x of the coded cells in raster order."""
-    cells = np.flatnonzero(mask) if mask is not None else np.arange(shape[1] * shape[2] * shape[3])
-    z, rest = np.divmod(cells.astype(np.int32), shape[2] * shape[3])
-    return z, *np.divmod(rest, shape[3])
+def _walk(mask: np.ndarray | None, shape, scan, padded) -> tuple[int, list[np.ndarray], np.ndarray | None]:
+    """The coded cells, in the smallest types that hold them: memory counts here.
 
-
-def _steps(scan, places, channels: int) -> Iterator[np.ndarray]:
-    """Groups in coding order (spec 6.3): of cells, or of symbol positions (cell * channels +
-    channel) where the scan separates the channels of a cell."""
-    z, y, x = places
-    key = (scan[1] * z + scan[2] * y + scan[3] * x).astype(np.uint16)
+    padded: (z, y, x) of the store that contexts come from, or None.
+    Returns their number; the steps in coding order (spec 6.3), each an array of cells, or
+    of symbols (cell * channels + channel) where the scan separates the channels of a cell;
+    and the row of each cell in the padded store, int32.
+    """
+    cells = np.arange(math.prod(shape[1:]), dtype=np.int32) if mask is None else np.flatnonzero(mask).astype(np.int32)
+    count, key = len(cells), np.zeros(len(cells), np.uint16)
+    rows = None if padded is None else np.zeros(count, np.int32)
+    for axis in (3, 2, 1):
+        cells, at = np.divmod(cells, np.int32(shape[axis]))
+        key += (scan[axis] * at).astype(np.uint16)
+        if padded is not None:
+            rows += (at + PAD) * np.int32(math.prod(padded[axis:]))
+    del cells, at
     if scan[0]:
-        key = (key[:, None] + scan[0] * np.arange(channels, dtype=np.uint16)).reshape(-1)
-    order = np.argsort(key, kind="stable")
-    yield from np.split(order, np.flatnonzero(np.diff(key[order])) + 1)
+        key = (key[:, None] + scan[0] * np.arange(shape[0], dtype=np.uint16)).reshape(-1)
+    order = np.argsort(key, kind="stable").astype(np.int32)
+    return count, np.split(order, np.flatnonzero(np.diff(key[order])) + 1), rows
 
 
 class _Neighbourhood:
@@ -187,11 +192,6 @@ class _Neighbourhood:
         location, table = model.predict(np.zeros((len(offsets) if not model.joint else model.hidden_weight.shape[1], 1),
                                                  np.float32))
         self.quiet = location[:, 0], table[:, 0]
-
-    def place(self, places) -> np.ndarray:
-        """Row of each cell in the padded store."""
-        z, y, x = places
-        return ((z + PAD) * self.padded[1] + y + PAD) * self.padded[2] + x + PAD
 
     def _busy(self, values: np.ndarray) -> np.ndarray:
         """Which of the rows (n, C) int8 hold anything but zeros."""
@@ -278,21 +278,18 @@ def _code(model: EntropyModel, shape, mask: np.ndarray | None, previous: np.ndar
     selected: (cells, C), which symbols there are; the others are 0. None: all.
     Returns the values, int32 (cells, C) in raster order of the coded cells.
     """
-    channels = shape[0]
-    places = _places(mask, shape)
-    values = np.zeros((len(places[0]), channels), np.int32)
-    if not len(values):
+    channels, context = shape[0], isinstance(model, ContextModel)
+    scan = model.scan if context else (0, 0, 0, 0)
+    around = _Neighbourhood(model, shape, previous) if context and model.template else None
+    count, steps, rows = _walk(mask, shape, scan, around and around.padded)
+    values = np.zeros((count, channels), np.int32)
+    if not count:
         return values
     tables = model.tables
     low = np.array([t.low for t in tables], np.int32)
     size = np.array([t.size for t in tables], np.int32)
-    scan = model.scan if isinstance(model, ContextModel) else (0, 0, 0, 0)
-    around = None
-    if isinstance(model, ContextModel) and model.template:
-        around = _Neighbourhood(model, shape, previous)
-        rows = around.place(places)
     flat = values.reshape(-1)
-    for part in _steps(scan, places, channels):
+    for part in steps:
         step_channels = part % channels if scan[0] else None
         if around is None:
             location, table = _unconditional(model, part, step_channels, channels, band)

@@ -9,15 +9,14 @@ import numpy as np
 INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
 
 
-def dequantise(q: np.ndarray, mantissa: int, exponent: int) -> np.ndarray:
-    """q times the step, rounded half up: int64, any shape (spec 7.2)."""
+def dequantise(q: np.ndarray, mantissa: int | np.ndarray, exponent: int | np.ndarray) -> np.ndarray:
+    """q times the step, rounded half up: int64, any shape (spec 7.2). Steps may differ by element."""
     product = q.astype(np.int64) * mantissa
-    if exponent >= 0:
-        return product << exponent
-    return (product + (1 << (-exponent - 1))) >> -exponent
+    right = np.maximum(np.negative(exponent), 0)
+    return ((product << np.maximum(exponent, 0)) + ((1 << right) >> 1)) >> right
 
 
-def saturate(v: np.ndarray) -> np.ndarray:
+def saturate(v: np.ndarray | int) -> np.ndarray:
     """Clamped to 32 bits (spec 7.3): int32."""
     return np.clip(v, INT32_MIN, INT32_MAX).astype(np.int32)
 

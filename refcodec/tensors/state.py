@@ -1,8 +1,9 @@
 """The decoded state that one frame hands to the next, for decoder and encoder alike (spec 7)."""
 from __future__ import annotations
 
+import math
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +16,30 @@ from . import transforms
 from .reconstruction import dequantise, digest, saturate
 from .significance import coded_mask
 
+_BLOCK = 1 << 14  # cells
+
+
 @dataclass(frozen=True, slots=True)
 class _Contexts:
     """Clamped quantised values int8 (z, y, x, C), and the coefficients that they are."""
 
     kind: tuple[int, int]
     values: np.ndarray
+
+
+def _blocks(mask: np.ndarray | None, size: int) -> Iterator[tuple[np.ndarray | slice, slice]]:
+    """Blocks of the coded cells of an array: their flat positions, and where they lie among the
+    coded cells. A few at a time, for 64-bit intermediates are large."""
+    done = 0
+    for start in range(0, size, _BLOCK):
+        stop = min(start + _BLOCK, size)
+        if mask is None:
+            cells, count = slice(start, stop), stop - start
+        else:
+            cells = start + np.flatnonzero(mask.reshape(-1)[start:stop])
+            count = len(cells)
+        yield cells, slice(done, done + count)
+        done += count
 
 
 class FrameState:
@@ -86,40 +105,38 @@ class FrameState:
     def reconstruct(self, tensor_id: int, tools: Tools, values: np.ndarray) -> None:
         """Takes in the quantised values (coded cells, C) of one tensor (spec 7.2, 7.3, 7.5)."""
         channels, *spatial = self.header.tensors[tensor_id].shape
+        shape = coefficient_shape(tools.transform, tools.levels, spatial)
         mask, bands = self.mask(tensor_id, tools), self.bands(tensor_id, tools)
-        shape = coefficient_shape(tools.transform, tools.levels, tuple(spatial))
-        where = slice(None) if mask is None else np.flatnonzero(mask)
-        context = np.zeros((*shape, channels), np.int8)
-        context.reshape(-1, channels)[where] = np.clip(values, -INPUT_LIMIT, INPUT_LIMIT)
-        tensor = np.empty((channels, *spatial), np.int32)
-        for c, plane in enumerate(tensor):  # one at a time: 64-bit intermediates are large
-            if bands is None:
-                residual = dequantise(values[:, c], *tools.steps[0])
-            else:
-                residual = np.empty(len(values), np.int64)
-                for band, step in enumerate(tools.steps):
-                    residual[bands == band] = dequantise(values[bands == band, c], *step)
-            predicted = self._prediction(tensor_id, tools, c)
+        context, tensor = np.zeros((*shape, channels), np.int8), np.empty((channels, *spatial), np.int32)
+        for cells, part in _blocks(mask, math.prod(shape)):
+            context.reshape(-1, channels)[cells] = np.clip(values[part], -INPUT_LIMIT, INPUT_LIMIT)
+        for c, plane in enumerate(tensor.reshape(channels, -1)):
             if tools.transform == Transform.NONE:
-                plane[:] = saturate(predicted)
-                plane.reshape(-1)[where] = saturate(residual + predicted.reshape(-1)[where])
+                for cells, _ in _blocks(None, len(plane)):
+                    plane[cells] = saturate(self._prediction(tensor_id, tools, c, cells))
+                for cells, part in _blocks(mask, len(plane)):
+                    residual = dequantise(values[part, c], *tools.steps[0])
+                    plane[cells] = saturate(residual + self._prediction(tensor_id, tools, c, cells))
             else:
                 coefficients = np.zeros(shape, np.int64)
-                coefficients.reshape(-1)[where] = saturate(residual)
-                plane[:] = saturate(predicted + transforms.inverse(
-                    tools.transform, tools.levels, coefficients, tuple(spatial)))
+                for cells, part in _blocks(mask, coefficients.size):
+                    mantissa, exponent = np.array(tools.steps)[bands[part]].T
+                    coefficients.reshape(-1)[cells] = saturate(dequantise(values[part, c], mantissa, exponent))
+                residual = transforms.inverse(tools.transform, tools.levels, coefficients, tuple(spatial)).reshape(-1)
+                for cells, _ in _blocks(None, len(plane)):
+                    plane[cells] = saturate(residual[cells] + self._prediction(tensor_id, tools, c, cells))
         self.tensors[tensor_id] = tensor
         self._contexts[tensor_id] = _Contexts((tools.transform, tools.levels), context)
 
-    def _prediction(self, tensor_id: int, tools: Tools, channel: int) -> np.ndarray:
-        """What is added to one channel's residual (spec 7.3): int32 or int64 (z, y, x)."""
+    def _prediction(self, tensor_id: int, tools: Tools, channel: int, cells) -> np.ndarray | int:
+        """What is added to the residuals of some cells of a channel, flat positions (spec 7.3)."""
         match tools.prediction:
             case Prediction.PREVIOUS:
-                return self.tensors[tensor_id][channel]
+                return self.tensors[tensor_id][channel].reshape(-1)[cells]
             case Prediction.BASE:
-                return dequantise(self.shared[tensor_id][channel], *tools.base) + tools.offset
+                return dequantise(self.shared[tensor_id][channel].reshape(-1)[cells], *tools.base) + tools.offset
             case _:
-                return np.full(self.header.tensors[tensor_id].shape[1:], tools.offset, np.int32)
+                return tools.offset
 
     def forget_contexts(self, carried: Collection[int]) -> None:
         """Tensors that the frame did not carry have all-zero contexts for the next."""
