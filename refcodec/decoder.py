@@ -444,6 +444,7 @@ def decode_units(reader: UnitReader, decoder: SequenceDecoder) -> Iterator[Frame
             raise BitstreamError("R-FILE-06", reader.offset, "unit_header", "There is no end unit.")
         if (frame := decoder.feed(unit)) is not None:
             yield frame
+            del frame  # so that the caller alone decides how long its tensors live
     if reader.stream.read(1):
         raise BitstreamError("R-FILE-07", reader.offset, "file")
 
@@ -497,13 +498,15 @@ class Stream:
             self._reader.offset = start
             decoder.jump()
             for frame in decode_units(self._reader, decoder):
+                last = frame.number + 1 >= wanted.stop
                 yield frame
-                if frame.number + 1 >= wanted.stop:
+                del frame
+                if last:
                     return
             return
-        frame = decoder.feed(pending)
-        if frame is not None:
+        if (frame := decoder.feed(pending)) is not None:
             yield frame
+        del frame
         yield from decode_units(self._reader, decoder)
 
     def index(self) -> list[tuple[int, int, int]] | None:

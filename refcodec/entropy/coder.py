@@ -7,7 +7,7 @@ decoder share everything here but the last two.
 """
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,6 +23,7 @@ MAX_SYMBOL = (1 << 20) - 1
 MAX_ESCAPE_PREFIX = 20
 # Cells of one batch inside a step: bounds the memory of a step without an effect on the result.
 BATCH = 1 << 16
+_BLOCK = 1 << 14
 
 
 # Channel counts whose int8 values of one cell can be loaded as one number.
@@ -130,27 +131,43 @@ class SymbolEncoder:
         return self.coder.get_compressed()
 
 
-def _walk(mask: np.ndarray | None, shape, scan, padded) -> tuple[int, list[np.ndarray], np.ndarray | None]:
-    """The coded cells, in the smallest types that hold them: memory counts here.
+def coded_blocks(mask: np.ndarray | None, size: int) -> Iterator[tuple[np.ndarray | slice, slice]]:
+    """Blocks of the coded cells of an array of `size` cells: their flat positions, and where they
+    lie among the coded cells. A few at a time, for intermediates may be wide.
 
-    padded: (z, y, x) of the store that contexts come from, or None.
-    Returns their number; the steps in coding order (spec 6.3), each an array of cells, or
-    of symbols (cell * channels + channel) where the scan separates the channels of a cell;
-    and the row of each cell in the padded store, int32.
+    mask: bool, which cells are coded; None: all.
     """
-    cells = np.arange(math.prod(shape[1:]), dtype=np.int32) if mask is None else np.flatnonzero(mask).astype(np.int32)
-    count, key = len(cells), np.zeros(len(cells), np.uint16)
-    rows = None if padded is None else np.zeros(count, np.int32)
-    for axis in (3, 2, 1):
-        cells, at = np.divmod(cells, np.int32(shape[axis]))
-        key += (scan[axis] * at).astype(np.uint16)
-        if padded is not None:
-            rows += (at + PAD) * np.int32(math.prod(padded[axis:]))
-    del cells, at
+    done = 0
+    for start in range(0, size, _BLOCK):
+        stop = min(start + _BLOCK, size)
+        if mask is None:
+            cells, count = slice(start, stop), stop - start
+        else:
+            cells = start + np.flatnonzero(mask.reshape(-1)[start:stop])
+            count = len(cells)
+        yield cells, slice(done, done + count)
+        done += count
+
+
+def _walk(mask: np.ndarray | None, shape, scan, padded) -> tuple[list[np.ndarray], np.ndarray]:
+    """The steps in coding order (spec 6.3), and the row of each coded cell in a padded store.
+
+    A step is an array of cells, or of symbols (cell * channels + channel) where the scan
+    separates the channels of a cell. padded: (z, y, x) of the store that contexts come from.
+    """
+    _, depth, height, width = shape
+    size = depth * height * width
+    count = size if mask is None else int(np.count_nonzero(mask))
+    key, rows = np.empty(count, np.uint16), np.empty(count, np.int32)
+    for cells, part in coded_blocks(mask, size):
+        cells = np.arange(cells.start, cells.stop) if mask is None else cells
+        z, y, x = cells // (height * width), cells // width % height, cells % width
+        key[part] = scan[1] * z + scan[2] * y + scan[3] * x
+        rows[part] = ((z + PAD) * padded[1] + y + PAD) * padded[2] + x + PAD
     if scan[0]:
         key = (key[:, None] + scan[0] * np.arange(shape[0], dtype=np.uint16)).reshape(-1)
     order = np.argsort(key, kind="stable").astype(np.int32)
-    return count, np.split(order, np.flatnonzero(np.diff(key[order])) + 1), rows
+    return np.split(order, np.flatnonzero(np.diff(key[order])) + 1), rows
 
 
 class _Neighbourhood:
@@ -281,9 +298,9 @@ def _code(model: EntropyModel, shape, mask: np.ndarray | None, previous: np.ndar
     channels, context = shape[0], isinstance(model, ContextModel)
     scan = model.scan if context else (0, 0, 0, 0)
     around = _Neighbourhood(model, shape, previous) if context and model.template else None
-    count, steps, rows = _walk(mask, shape, scan, around and around.padded)
-    values = np.zeros((count, channels), np.int32)
-    if not count:
+    steps, rows = _walk(mask, shape, scan, shape[1:] if around is None else around.padded)
+    values = np.zeros((len(rows), channels), np.int32)
+    if not len(rows):
         return values
     tables = model.tables
     low = np.array([t.low for t in tables], np.int32)

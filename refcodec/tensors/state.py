@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..entropy.coder import coded_blocks
 from ..entropy.models import INPUT_LIMIT, EntropyModel
 from ..entropy.occupancy import pack
 from ..syntax.coding import Prediction, Tools, Transform, coefficient_shape
@@ -16,30 +17,12 @@ from . import transforms
 from .reconstruction import dequantise, digest, saturate
 from .significance import coded_mask
 
-_BLOCK = 1 << 14  # cells
-
-
 @dataclass(frozen=True, slots=True)
 class _Contexts:
     """Clamped quantised values int8 (z, y, x, C), and the coefficients that they are."""
 
     kind: tuple[int, int]
     values: np.ndarray
-
-
-def _blocks(mask: np.ndarray | None, size: int) -> Iterator[tuple[np.ndarray | slice, slice]]:
-    """Blocks of the coded cells of an array: their flat positions, and where they lie among the
-    coded cells. A few at a time, for 64-bit intermediates are large."""
-    done = 0
-    for start in range(0, size, _BLOCK):
-        stop = min(start + _BLOCK, size)
-        if mask is None:
-            cells, count = slice(start, stop), stop - start
-        else:
-            cells = start + np.flatnonzero(mask.reshape(-1)[start:stop])
-            count = len(cells)
-        yield cells, slice(done, done + count)
-        done += count
 
 
 class FrameState:
@@ -108,22 +91,22 @@ class FrameState:
         shape = coefficient_shape(tools.transform, tools.levels, spatial)
         mask, bands = self.mask(tensor_id, tools), self.bands(tensor_id, tools)
         context, tensor = np.zeros((*shape, channels), np.int8), np.empty((channels, *spatial), np.int32)
-        for cells, part in _blocks(mask, math.prod(shape)):
+        for cells, part in coded_blocks(mask, math.prod(shape)):
             context.reshape(-1, channels)[cells] = np.clip(values[part], -INPUT_LIMIT, INPUT_LIMIT)
         for c, plane in enumerate(tensor.reshape(channels, -1)):
             if tools.transform == Transform.NONE:
-                for cells, _ in _blocks(None, len(plane)):
+                for cells, _ in coded_blocks(None, len(plane)):
                     plane[cells] = saturate(self._prediction(tensor_id, tools, c, cells))
-                for cells, part in _blocks(mask, len(plane)):
+                for cells, part in coded_blocks(mask, len(plane)):
                     residual = dequantise(values[part, c], *tools.steps[0])
                     plane[cells] = saturate(residual + self._prediction(tensor_id, tools, c, cells))
             else:
                 coefficients = np.zeros(shape, np.int64)
-                for cells, part in _blocks(mask, coefficients.size):
+                for cells, part in coded_blocks(mask, coefficients.size):
                     mantissa, exponent = np.array(tools.steps)[bands[part]].T
                     coefficients.reshape(-1)[cells] = saturate(dequantise(values[part, c], mantissa, exponent))
                 residual = transforms.inverse(tools.transform, tools.levels, coefficients, tuple(spatial)).reshape(-1)
-                for cells, _ in _blocks(None, len(plane)):
+                for cells, _ in coded_blocks(None, len(plane)):
                     plane[cells] = saturate(residual[cells] + self._prediction(tensor_id, tools, c, cells))
         self.tensors[tensor_id] = tensor
         self._contexts[tensor_id] = _Contexts((tools.transform, tools.levels), context)
