@@ -33,11 +33,12 @@ class PictureSize(click.ParamType):
 @click.argument("file")
 @click.argument("out", default="render", required=False)
 @click.option("--frames", type=FrameRange(), help="Frame numbers: 7, 20:40 (40 excluded), :10, 20:.")
+@click.option("--scene", type=click.IntRange(0, 255), default=0, show_default=True, help="Which scene of a file with several.")
 @click.option("--camera", "cameras", multiple=True, metavar="N|NAME|all",
-              help="A camera of the stream, by number or name. Repeatable. Default: 0.")
+              help="A camera of the scene, by number or name. Repeatable. Default: 0.")
 @click.option("--dataset", type=click.Path(), help="Render this dataset's held-out views; PSNR and SSIM against them.")
 @click.option("--dataset-frames", type=FrameRange(),
-              help="The dataset's frames that were encoded, when not all. The first one is the stream's frame 0.")
+              help="The dataset's frames that were encoded, when not all. The first one is the scene's first frame.")
 @click.option("--compare", is_flag=True, help="With --dataset: ground truth, render and error side by side.")
 @click.option("--path", type=click.Choice(["orbit", "cameras"]),
               help="An MP4 along a circle around the box, or through the stream's cameras.")
@@ -52,7 +53,7 @@ class PictureSize(click.ParamType):
               help="What evaluates the field; auto takes torch when it is installed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the list of pictures and metrics as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress.")
-def command(file, out, frames, cameras, dataset, dataset_frames, compare, path, seconds, fps, elevation, depth, size, scale,
+def command(file, out, frames, scene, cameras, dataset, dataset_frames, compare, path, seconds, fps, elevation, depth, size, scale,
             backend, as_json, quiet):
     """Render FILE (- for a pipe) into the folder OUT.
 
@@ -72,7 +73,7 @@ def command(file, out, frames, cameras, dataset, dataset_frames, compare, path, 
     if dataset and scale > 1:
         raise UsageError("the views of a dataset can only be made smaller (--scale up to 1)")
 
-    job = _Job(seekable_input(file), frames, backend, scale, size, depth, quiet)
+    job = _Job(seekable_input(file), frames, scene, backend, scale, size, depth, quiet)
     folder = make_folder(out)
     if path:
         result = job.video(folder, path, seconds, fps, elevation)
@@ -89,14 +90,22 @@ def command(file, out, frames, cameras, dataset, dataset_frames, compare, path, 
 class _Job:
     """One stream and how it is to be rendered."""
 
-    def __init__(self, file, wanted, backend, scale, size, depth, quiet):
+    def __init__(self, file, wanted, scene, backend, scale, size, depth, quiet):
         from ..decoder import open_stream
         from ..inspection import inspect
 
-        numbers = [(f.number, f.seconds) for f in inspect(file).frames]
+        report = inspect(file)
         file.seek(0)
         self.stream = open_stream(file)
-        self.wanted, self.scale, self.size, self.depth, self.quiet = wanted, scale, size, depth, quiet
+        if scene >= self.stream.header.scene_count:
+            raise UsageError(f"there is no scene {scene}; the file has {self.stream.header.scene_count}, from 0")
+        self.header = self.stream.header.of_scene(scene)
+        self.cameras = [c for c in self.stream.cameras if c.scene == scene]
+        groups = [range(g["first_frame"], g["first_frame"] + g["frame_count"])
+                  for g in report.groups if g["scene"] == scene]
+        numbers = [(f.number, f.seconds) for f in report.frames if any(f.number in g for g in groups)]
+        self.first = numbers[0][0] if numbers else 0
+        self.scale, self.size, self.depth, self.quiet = scale, size, depth, quiet
         self.numbers = [(n, t) for n, t in numbers if wanted is None or n in wanted]
         if not self.numbers:
             raise no_frames(wanted)
@@ -116,7 +125,7 @@ class _Job:
 
     def select(self, names: tuple[str, ...], elevation: float):
         """(label, camera) of every camera asked for."""
-        cameras = self.stream.cameras
+        cameras = self.cameras
         if not names and not cameras:
             return [("orbit", self.orbit(1, elevation)[0])]
         labels = [_label(i, c) for i, c in enumerate(cameras)]
@@ -127,7 +136,7 @@ class _Job:
         return [(labels[i], self.camera(cameras[i])) for i in dict.fromkeys(chosen)]
 
     def find(self, name: str) -> int:
-        cameras = self.stream.cameras
+        cameras = self.cameras
         for i, camera in enumerate(cameras):
             if camera.name == name:
                 return i
@@ -140,9 +149,9 @@ class _Job:
         """The direction that is up in the stream's pictures; z where it has no cameras."""
         import numpy as np
 
-        if not self.stream.cameras:
+        if not self.cameras:
             return 0.0, 0.0, 1.0
-        mean = np.mean([np.asarray(c.camera_to_world)[:3, 1] for c in self.stream.cameras], axis=0)
+        mean = np.mean([np.asarray(c.camera_to_world)[:3, 1] for c in self.cameras], axis=0)
         axis = np.eye(3)[np.argmax(np.abs(mean))] * np.sign(mean[np.argmax(np.abs(mean))])
         # Cameras look up or down a little; scenes stand along an axis more often than not.
         return axis if mean @ axis > 0.8 * np.linalg.norm(mean) else mean
@@ -150,16 +159,17 @@ class _Job:
     def orbit(self, count: int, elevation: float):
         from ..rendering.paths import orbit
 
-        cameras = self.stream.cameras
+        cameras = self.cameras
         width, height = self.size or ((cameras[0].width, cameras[0].height) if cameras else (512, 512))
-        low, high = self.stream.header.box
+        low, high = self.header.box
         width, height = (max(1, round(v * self.scale)) for v in (width, height))
         return orbit(low, high, count, width=width, height=height, up=self.up(), elevation=elevation)
 
     # Rendering
 
     def frames(self):
-        yield from self.stream.frames(self.wanted)
+        numbers = {n for n, _ in self.numbers}
+        yield from (f for f in self.stream.frames(range(min(numbers), max(numbers) + 1)) if f.number in numbers)
 
     def field(self, frame):
         from ..fields import build
@@ -184,7 +194,7 @@ class _Job:
         if self.depth_unit is None:  # one unit for all pictures: the far side of the box bounds every depth
             import numpy as np
 
-            low, high = map(np.asarray, self.stream.header.box)
+            low, high = map(np.asarray, self.header.box)
             eye = np.asarray(camera.camera_to_world)[:3, 3]
             self.depth_unit = depth_unit(float(np.linalg.norm(np.maximum(abs(low - eye), abs(high - eye)))) * 2)
         write_depth_png(path, picture.depth, picture.opacity, self.depth_unit)
@@ -213,15 +223,15 @@ class _Job:
         from ..rendering.pictures import comparison, composite, write_png
 
         dataset = load_frames(dataset_path, dataset_frames)
-        # The encoder numbers frames from 0, in the order of those it was given.
-        views = {n: frame.split("test") for n, frame in enumerate(dataset.frames)}
+        # The encoder numbers the frames of a scene in the order of those it was given.
+        views = {n: frame.split("test") for n, frame in enumerate(dataset.frames, self.first)}
         last = self.numbers[-1][0]
         if last not in views:
             raise UsageError(f"the stream's frame {last} has no counterpart: the dataset has {len(views)} frames")
         total = sum(len(views[n]) for n, _ in self.numbers)
         if not total:
             raise UsageError("the dataset has no held-out views for these frames")
-        background = [c / 255 for c in self.stream.header.background]
+        background = [c / 255 for c in self.header.background]
         pictures = []
         with progress_bar("rendering", total, self.quiet) as advance:
             for frame in self.frames():
@@ -262,10 +272,10 @@ class _Job:
         if path == "orbit":
             cameras = self.orbit(count, elevation)
         else:
-            if len(self.stream.cameras) < 2:
+            if len(self.cameras) < 2:
                 raise UsageError("--path cameras needs a stream with at least two cameras")
             count = max(2, count)
-            cameras = [self.camera(c) for c in interpolate(self.stream.cameras, count, closed=True)]
+            cameras = [self.camera(c) for c in interpolate(self.cameras, count, closed=True)]
         shown = [self.numbers[i * len(self.numbers) // count][0] for i in range(count)]
 
         with contextlib.ExitStack() as stack:
