@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_fields import SIZES, random_tensors
 
 from refcodec.errors import UsageError
 from refcodec.evaluation import metrics
 from refcodec.evaluation.metrics import render_difference
-from refcodec.fields import DifSizes, NumpyOps, TorchOps, build, dif_header
+from refcodec.fields import DifSizes, NumpyOps, TorchOps, build, dif_header, field_header
 from refcodec.rendering import march
+from refcodec.rendering.arrays import arrays_of
 from refcodec.rendering.cameras import Camera
 from refcodec.rendering.march import render_camera, render_rays
 from refcodec.rendering.paths import look_at
@@ -28,6 +30,8 @@ BACKGROUND = np.array([0.2, 0.7, 1.0])
 
 class Ball:
     """A soft ball, coloured by position and direction: the interface of refcodec.fields."""
+
+    coarse_samples = fine_samples = 0
 
     def __init__(self, ops=None, *, peak=40.0, low=LOW, high=HIGH):
         self.ops = ops or NumpyOps()
@@ -276,6 +280,163 @@ def test_misuse_is_explained(change, message):
         render_rays(Ball(), values.pop("occupancy"), **values)
 
 
+class PlacedBall(Ball):
+    """A ball whose samples a coarse network places, which sees a larger and fainter one."""
+
+    coarse_samples, fine_samples = 12, 17
+
+    def coarse_density(self, x):
+        offset = x - self.centre + 0.1
+        return 0.2 * self.peak * self.ops.sigmoid((0.7 - (offset * offset).sum(1) ** 0.5) * 9)
+
+
+def render_placed_by_the_text(field, occupancy, origins, directions):
+    """Chapter 9.6, one ray and one sample at a time, in double precision.
+
+    Returns colour, depth, opacity, and how close each ray's samples came to voxel faces (in voxels).
+    """
+    results = []
+    for o, d in zip(origins.astype(np.float64), directions.astype(np.float64)):
+        d = d / math.sqrt(sum(d * d))
+        near, far, margin = 0.0, math.inf, math.inf
+        for axis in range(3):
+            c = d[axis] if abs(d[axis]) >= 1e-12 else 1e-12
+            a, b = sorted(((LOW[axis] - o[axis]) / c, (HIGH[axis] - o[axis]) / c))
+            near, far = max(near, a), min(far, b)
+
+        def takes_part(t):
+            nonlocal margin
+            place = (o + t * d - LOW) / (HIGH - LOW) * occupancy.shape[::-1]
+            margin = min(margin, *abs(place - np.round(place)))
+            x, y, z = (min(max(math.floor(p), 0), n - 1) for p, n in zip(place, occupancy.shape[::-1]))
+            return occupancy[z, y, x]
+
+        light, rgb, total, moment = 1.0, np.zeros(3), 0.0, 0.0
+        if far > near:
+            n, m = field.coarse_samples, field.fine_samples
+            part, passing, reached = (far - near) / n, 1.0, [0.0]
+            times = [near + (i + 0.5) * part for i in range(n)]
+            for t in list(times):
+                s = float(field.coarse_density((o + t * d)[None])[0]) if takes_part(t) else 0.0
+                alpha = 1 - math.exp(-s * part)
+                reached.append(reached[-1] + passing * alpha + 1e-5)
+                passing *= 1 - alpha
+            for j in range(m):
+                q = reached[-1] * (j + 0.5) / m
+                i = next(i for i in range(n) if reached[i] <= q < reached[i + 1])
+                times.append(near + (i + (q - reached[i]) / (reached[i + 1] - reached[i])) * part)
+            times.sort()
+            for t, following in zip(times, [*times[1:], far]):
+                if takes_part(t):
+                    sigma, features = field.density((o + t * d)[None])
+                    alpha = 1 - math.exp(-float(sigma[0]) * (following - t))
+                    rgb = rgb + light * alpha * field.radiance(features, d[None])[0]
+                    total, moment = total + light * alpha, moment + light * alpha * t
+                    light *= 1 - alpha
+        results.append((*(rgb + light * BACKGROUND), moment / total if total else 0, 1 - light, margin))
+    results = np.array(results)
+    return results[:, :3], *results[:, 3:].T
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**32), st.booleans())
+def test_samples_lie_where_the_coarse_network_puts_them(seed, full):
+    occupancy = occupied(seed, share=1.0 if full else 0.7)
+    args = PlacedBall(peak=15.0), occupancy, *rays(seed)
+    rgb, depth, opacity = render(*args, early_stop=0)
+    *wanted, margin = render_placed_by_the_text(*args)
+    clear = (margin > 1e-3) | full
+    assert clear.sum() > 20 and opacity[clear].max() > 0.9
+    np.testing.assert_allclose(rgb[clear], wanted[0][clear], atol=2e-3)
+    np.testing.assert_allclose(opacity[clear], wanted[2][clear], atol=2e-3)
+    solid = clear & (wanted[2] > 0.5)
+    np.testing.assert_allclose(depth[solid], wanted[1][solid], atol=5e-3)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 70), st.integers(1, 50))
+def test_chunks_do_not_matter_for_placed_samples(seed, chunk, piece):
+    args = PlacedBall(), occupied(seed), *rays(seed)
+    whole, march_piece = render(*args), march._COARSE
+    try:
+        march._COARSE = piece
+        pieces = render(*args, chunk=chunk)
+    finally:
+        march._COARSE = march_piece
+    for a, b in zip(whole, pieces):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 60), st.integers(1, 60), st.floats(0.1, 100))
+def test_fine_samples_follow_the_coarse_weights(seed, parts, count, contrast):
+    pytest.importorskip("torch")
+    rng = np.random.default_rng(seed)
+    weight = (rng.random((30, parts)) ** contrast).astype(np.float32) * (rng.random((30, parts)) < 0.5)
+    weight /= np.maximum(weight.sum(1, keepdims=True), 1)
+    near, part = rng.uniform(0, 5, 30).astype(np.float32), rng.uniform(0.01, 1, 30).astype(np.float32)
+    both = []
+    for ops in (NumpyOps(), TorchOps("cpu")):
+        xp = arrays_of(Ball(ops))
+        both.append(xp.to_numpy(march.quantiles(xp, *map(xp.array, (near, part, weight)), count)))
+    for times in both:
+        assert times.shape == (30, count) and times.dtype == np.float32
+        place = (times - near[:, None]) / part[:, None]
+        assert (np.diff(times) >= -1e-5).all() and place.min() >= -1e-3 and place.max() <= parts + 1e-3
+        share = (weight + 1e-5) / (weight + 1e-5).sum(1, keepdims=True)
+        for k in range(parts):
+            inside = ((place >= k - 1e-3) & (place < k + 1 + 1e-3)).sum(1)
+            assert (inside >= np.floor(share[:, k] * count) - 1).all()
+
+
+def test_search_counts_the_entries_that_are_not_above():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    rows = np.cumsum(rng.integers(0, 3, (40, 9)), 1).astype(np.float32)
+    values = rng.integers(0, 20, (40, 13)).astype(np.float32)
+    expected = (rows[:, None] <= values[:, :, None]).sum(2)
+    for ops in (NumpyOps(), TorchOps("cpu")):
+        xp = arrays_of(Ball(ops))
+        np.testing.assert_array_equal(xp.to_numpy(xp.search(xp.array(rows), xp.array(values))), expected)
+    assert torch.is_tensor(xp.search(xp.array(rows), xp.array(values)))
+
+
+class PlacedFog(Fog):
+    coarse_samples, fine_samples = 5, 11
+
+    def coarse_density(self, x):
+        return x[:, 0] * 0 + self.peak
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(0.01, 5), st.integers(1, 30), st.integers(1, 30))
+def test_placed_samples_fill_the_ray_from_the_first_one(density, coarse, fine):
+    field = PlacedFog(peak=density)
+    field.coarse_samples, field.fine_samples = coarse, fine
+    opacity = render(field, None, np.array([[-5, 0.5, 0.5]]), np.array([[1, 0, 0]]), early_stop=0)[2]
+    part = 2 / coarse
+    weight = np.exp(-density * part * np.arange(coarse)) * -np.expm1(-density * part) + 1e-5
+    reached = np.concatenate([[0], weight.cumsum()]) / weight.sum()
+    first = min(0.5 * part, np.interp(0.5 / fine, reached, np.arange(coarse + 1) * part))
+    assert opacity[0] == pytest.approx(-math.expm1(-density * (2 - first)), abs=1e-4)
+
+
+def test_coarse_network_saves_samples_in_empty_space():
+    """Most samples lie where the coarse density is, though the grid of coarse samples is even."""
+    points = []
+
+    class Recording(PlacedBall):
+        coarse_samples, fine_samples = 20, 60
+
+        def density(self, x):
+            points.append(x.copy())
+            return super().density(x)
+
+    render(Recording(), None, np.array([[-5, 0.5, 0.5]]), np.array([[1, 0, 0]]), early_stop=0)
+    x = np.concatenate(points)
+    assert len(x) == 80 and (np.abs(x[:, 0] + 0.5) < 0.4).sum() > 40  # the side of the ball that faces the camera
+
+
 def camera(width=40, height=30, position=(3.0, 2.0, 2.5)):
     return Camera(
         width, height, 50.0, 52.0, width / 2 + 1.5, height / 2 - 0.5,
@@ -339,6 +500,23 @@ def test_backends_agree_on_a_dictionary_field():
     assert difference.conforms and difference.psnr > 90
 
 
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("coded", [False, True])
+def test_backends_agree_on_every_representation(name, coded):
+    pytest.importorskip("torch")
+    sizes = replace(SIZES[name], density_shift=0.0, density_scale=5.0)
+    header = field_header(sizes, [LOW, HIGH], samples_per_diagonal=SAMPLES, occupancy_side=8)
+    tensors = random_tensors(header, 1)
+    occupancy = occupied(5, header.occupancy_shape) if coded else None
+    a, b = (render_camera(build(header, tensors, ops), occupancy, camera(), header)
+            for ops in (NumpyOps(), TorchOps("cpu")))
+    assert 0.1 < a.opacity.mean() < 0.95 and a.rgb.std() > 0.02
+    difference = render_difference(b.rgb, a.rgb)
+    assert difference.conforms
+    solid = (a.opacity >= 0.5) & (b.opacity >= 0.5)
+    assert np.abs(a.depth - b.depth)[solid].max(initial=0) <= DIAGONAL / SAMPLES / 2  # R-RND-18
+
+
 class LinearLight(Ball):
     def radiance(self, features, directions, rays=None):
         return super().radiance(features, directions, rays) ** 2.2
@@ -374,6 +552,7 @@ def test_text_and_code_name_the_same_limits():
     assert "`T < 1e−4`" in rules["12"] and march.EARLY_STOP == 1e-4
     assert "60 dB" in rules["16"] and metrics.RENDER_MIN_PSNR == 60
     assert "exceed 1/64" in rules["17"] and metrics.RENDER_MAX_ERROR == 1 / 64
+    assert "`u_i + 1e−5`" in rules["22"] and march._EVEN_SHARE == 1e-5
 
 
 def test_numpy_rendering_does_not_import_torch():

@@ -57,7 +57,8 @@ class Field:
 
     def _sigma(self, feature):
         """Density of a density feature (R-FLD-04)."""
-        return self.ops.softplus(feature + self.parameters.density_shift) * self.parameters.density_scale
+        ops, p = self.ops, self.parameters
+        return ops.softplus(ops.bounded(feature) + p.density_shift) * p.density_scale
 
     def radiance(self, features, directions, rays=None):
         """Colour in [0, 1] (spec 8.5).
@@ -68,7 +69,7 @@ class Field:
         computed once a ray. Returns (N, 3).
         """
         ops, p = self.ops, self.parameters
-        features = self._features(features)
+        features = ops.bounded(self._features(features))
         f, d = features.shape[1], directions.shape[1]
         (weight, bias), *rest = self._render
         e = f + d + 2 * p.feature_frequencies * f  # inputs: f, d, encoded f, encoded d

@@ -1,6 +1,7 @@
 """From sizes to a sequence header: what the representations' builders share."""
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def layers(widths: Sequence[int], weight_role: Role, bias_role: Role, frac_bits:
     skip: the layer that takes the network's inputs besides its own; 0: none.
     """
     tensors = []
-    for i, (inputs, outputs) in enumerate(zip(widths, widths[1:])):
+    for i, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
         if i and i == skip:
             inputs += widths[0]
         tensors.append(TensorInfo(weight_role, i, (1, 1, outputs, inputs), frac_bits))

@@ -21,6 +21,7 @@ _SMALLEST_WEIGHT = 1e-30
 _CANDIDATES = 1 << 20  # samples tested for occupancy at once: bounds the memory
 _ROUND = 8  # occupied samples of a ray evaluated before asking whether it is opaque
 _EVEN_SHARE = 1e-5  # weight that every part of a ray has for the placing of samples (R-RND-22)
+_OPAQUE = 1e4  # optical depth that lets nothing through; more could overflow
 _COARSE = 1 << 16  # samples of a coarse network evaluated at once: bounds the memory
 
 
@@ -200,7 +201,7 @@ class _March:
         for start in range(0, len(ray), _COARSE):
             r, i = ray[start:start + _COARSE], index[start:start + _COARSE]
             points = origins[r] + coarse[r, i][:, None] * directions[r]
-            thickness[r, i] = self.field.coarse_density(points) * part[r]
+            thickness[r, i] = (self.field.coarse_density(points) * part[r]).clip(None, _OPAQUE)
         weight = xp.exp(thickness - thickness.cumsum(1)) * -xp.expm1(-thickness)
         fine = quantiles(xp, near, part, weight, self.field.fine_samples)
         time = xp.sort(xp.concatenate([coarse, fine]))
