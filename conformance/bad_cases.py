@@ -9,15 +9,15 @@ import numpy as np
 
 from cases import Collection
 from crafting import (
-    CAMERAS, END, FIXED, FRAME, GROUP_HEADER, INDEX, METADATA, SEQUENCE_HEADER, Dice, Draft, Piece, WordWriter,
-    context_model, grid, header, network, static_model, unchecked, unit_offset, with_header, words_of,
+    CAMERAS, END, FIXED, FRAME, GROUP_HEADER, INDEX, METADATA, SEQUENCE_HEADER, SHARED, Dice, Draft, Piece, WordWriter,
+    context_model, grid, header, network, static_model, unit_offset, with_header, words_of,
 )
 from refcodec.entropy.occupancy import compress
 from refcodec.rendering.cameras import Camera
 from refcodec.syntax.headers import Mapping, Role
 from refcodec.syntax.registry import LEVELS, UnitType
 from refcodec.syntax.units import build_file_header
-from refcodec.writer import build_cameras, build_metadata
+from refcodec.writer import build_metadata
 from valid_cases import CAMERA, POSE, ordinary, work_at_bound
 
 ALL_UNITS = tuple(UnitType)
@@ -44,7 +44,8 @@ def complete(seed: int = 300) -> Draft:
     """A file with units of all types."""
     draft = ordinary(seed)
     draft.add(METADATA, build_metadata({"title": "a"}), at=1)
-    draft.add(CAMERAS, build_cameras([CAMERA]), at=1)
+    draft.add_cameras([CAMERA])
+    draft.shared(Dice(seed), (1, 2), at=1)
     return draft
 
 
@@ -62,7 +63,7 @@ def _file(cases: Collection) -> None:
     add("short-and-wrong", "R-FILE-01", "Three bytes that no signature begins with.", b"\x89RG")
     add("file-header-crc", "R-FILE-02", "A wrong checksum of the file header.", good[:12] + b"\0\0\0\0" + good[16:])
     add("file-header-damaged", "R-FILE-02", "The level changed, the checksum not.", good[:11] + b"\2" + good[12:])
-    for major, minor in ((1, 1), (0, 0), (0, 2)):
+    for major, minor in ((1, 2), (0, 1), (0, 3)):
         add(f"version-{major}-{minor}", "R-FILE-03", f"Version {major}.{minor}.", with_header(good, b8=major, b9=minor))
     for profile in (0, 2, 255):
         add(f"profile-{profile}", "R-FILE-04", f"Profile {profile}.", with_header(good, b10=profile))
@@ -119,7 +120,7 @@ def _units(cases: Collection) -> None:
     data = bytearray(skipped.bytes())
     data[data.find(b"private")] ^= 1
     add("crc-skipped-unit", "R-UNIT-03", "A damaged unit of unknown type: its checksum is checked before it is skipped.", data)
-    for kind in (0, 8, 127, 128, 255):
+    for kind in (0, 9, 127, 128, 255):
         draft = complete()
         draft.add(kind, b"content", 0, at=4)
         add(f"critical-type-{kind}", "R-UNIT-04", f"A unit of unknown type {kind} that is not ancillary.", draft.bytes())
@@ -189,16 +190,21 @@ def _order_of_units(cases: Collection) -> None:
     add("first-unit-end", "An end unit before the sequence header.", moved(END, 0, 0))
     add("cameras-twice", "Two cameras units.", inserted(CAMERAS, 2))
     add("metadata-twice", "Two metadata units.", inserted(METADATA, 2))
+    add("shared-twice", "Two shared units.", inserted(SHARED, 2), features="shared")
+    add("shared-late", "A shared unit after a group.", moved(SHARED, 0, group_2 - 1), features="shared")
+    add("shared-after-frames", "A shared unit after the last group.", moved(SHARED, 0, index - 1), features="shared")
+    add("first-unit-shared", "A shared unit before the sequence header.", moved(SHARED, 0, 0), features="shared")
+    add("shared-after-index", "A shared unit after the index.", inserted(SHARED, -1), features="shared")
     add("cameras-late", "Cameras after a group.", moved(CAMERAS, 0, group_2 - 1))
     add("metadata-late", "Metadata after the last group.", moved(METADATA, 0, index - 1))
     add("frame-first", "A frame before any group header.", moved(FRAME, 0, 1))
-    add("index-first", "An index before any group.", inserted(INDEX, 3))
-    add("end-first", "An end unit before any group.", inserted(END, 3))
+    add("index-first", "An index before any group.", inserted(INDEX, 4))
+    add("end-first", "An end unit before any group.", inserted(END, 4))
     add("index-twice", "Two indices.", inserted(INDEX, -1))
     add("group-after-index", "A group header after the index.", inserted(GROUP_HEADER, -1))
     add("frame-after-index", "A frame after the index.", inserted(FRAME, -1))
     add("sequence-header-after-index", "A sequence header after the index.", inserted(SEQUENCE_HEADER, -1))
-    for kind in (GROUP_HEADER, SEQUENCE_HEADER, INDEX, END, CAMERAS, METADATA):
+    for kind in (GROUP_HEADER, SEQUENCE_HEADER, INDEX, END, CAMERAS, METADATA, SHARED):
         name = kind.name.lower().replace("_", "-")
         add(f"group-cut-by-{name}", f"A {name} unit inside a group whose frames are not complete.",
             inserted(kind, base.position(FRAME, 1)), "R-GRP-05", "groups")
@@ -220,10 +226,9 @@ def _sequence_header(cases: Collection) -> None:
         features = "sequence levels" if requirement == "R-SEQ-17" else "sequence"
         cases.add(name, features, description, draft.bytes(), requirement)
 
-    for value in (0, 2, 5, 255):
+    for value in (0, 6, 255):
         add(f"representation-{value}", "R-SEQ-01", f"representation {value}.", poke={"representation": bytes([value])})
-    for value in (0, 2):
-        add(f"scene-count-{value}", "R-SEQ-02", f"scene_count {value}.", {"scene_count": value})
+    add("scene-count-0", "R-SEQ-02", "scene_count 0.", poke={"scene_count": b"\0"})
     for value in (2, 255):
         add(f"digest-type-{value}", "R-SEQ-03", f"digest_type {value}.", {"digest_type": value})
     add("ticks-0", "R-SEQ-04", "ticks_per_second 0.", {"ticks_per_second": 0})
@@ -240,7 +245,7 @@ def _sequence_header(cases: Collection) -> None:
     add("samples-0", "R-SEQ-08", "samples_per_diagonal 0.", {"samples_per_diagonal": 0})
     for value in (0, 65, 255):
         add(f"tensor-count-{value}", "R-SEQ-09", f"tensor_count {value}.", poke={"tensor_count": bytes([value])})
-    for value in (0, 3, 15, 20):
+    for value in (0, 9, 15, 22, 255):
         add(f"role-{value}", "R-SEQ-10", f"tensor_role {value}.", {"tensor[1].tensor_role": value})
     for value in (25, 255):
         add(f"frac-bits-{value}", "R-SEQ-11", f"frac_bits {value}.", {"tensor[0].frac_bits": value})
@@ -406,7 +411,7 @@ def _groups_and_frames(cases: Collection) -> None:
             ordinary(308).set(FRAME, n, {"frame_digest": wrong}), "digests")
     draft = ordinary(308).set(GROUP_HEADER, 1, {"first_frame_number": 9}).set(FRAME, 2, {"frame_number": 9})
     add("digest-of-other-number", "R-DIG-01", "A group renumbered without its digests.", draft, "digests")
-    draft = ordinary(308).set(FRAME, 1, {"tensor[1].step_mantissa": 4})
+    draft = ordinary(308).set(FRAME, 1, {"tensor[1].step[0].step_mantissa": 4})
     add("digest-of-other-step", "R-DIG-01", "A step changed without the digest.", draft, "digests")
 
 
@@ -540,14 +545,17 @@ def _tensors(cases: Collection) -> None:
     def add(name, requirement, description, n, changes, draft=None, features="frames"):
         cases.add(name, features, description, (draft or ordinary(312)).set(FRAME, n, changes).bytes(), requirement)
 
-    for value in (2, 255):
-        add(f"prediction-{value}", "R-TEN-01", f"prediction {value}.", 1, {"tensor[0].prediction": value})
-        add(f"significance-{value}", "R-TEN-02", f"significance {value}.", 1, {"tensor[0].significance": value}, features="significance")
-    for value in (1, 255):
-        add(f"transform-{value}", "R-TEN-03", f"transform {value}.", 1, {"tensor[0].transform": value})
+    for value in (4, 255):
+        for element, requirement, features in (("prediction", "R-TEN-01", "reconstruction"),
+                                               ("significance", "R-TEN-02", "significance")):
+            draft = ordinary(312).poke(FRAME, 1, f"tensor[0].{element}", bytes([value]))
+            cases.add(f"{element}-{value}", features, f"{element} {value}.", draft.bytes(), requirement)
+    for value in (3, 255):
+        draft = ordinary(312).poke(FRAME, 1, "tensor[0].transform", bytes([value]))
+        cases.add(f"transform-{value}", "transforms", f"transform {value}.", draft.bytes(), "R-TEN-03")
     add("prediction-in-i", "R-TEN-04", "A predicted tensor in an I-frame.", 0, {"tensor[2].prediction": 1})
     add("prediction-in-second-i", "R-TEN-04", "A predicted tensor in the I-frame of the second group.", 2, {"tensor[0].prediction": 1})
-    add("significance-of-weights", "R-TEN-05", "Significance by occupancy of a weight tensor.", 0, {"tensor[2].significance": 1},
+    add("significance-of-weights", "R-TEN-11", "Significance by occupancy of a weight tensor.", 0, {"tensor[2].significance": 1},
         features="significance")
     add("significance-without-occupancy", "R-TEN-05", "Significance by occupancy in a sequence without occupancy.", 0,
         {"tensor[1].significance": 1}, ordinary(312, (0, 0, 0)), "significance")
@@ -572,9 +580,9 @@ def _tensors(cases: Collection) -> None:
     mismatch("tables-2-for-3", "Two tables for three channels.", static_model((0, (1, 1)), (0, (1, 1))))
     mismatch("tables-4-for-3", "Four tables for three channels.", static_model(*[(0, (1, 1))] * 4))
     mismatch("tables-2-for-1", "Two tables for one channel.", static_model((0, (1, 1)), (0, (1, 1))), 1)
-    add("step-mantissa-0", "R-TEN-08", "step_mantissa 0.", 1, {"tensor[0].step_mantissa": 0}, features="reconstruction")
+    add("step-mantissa-0", "R-TEN-08", "step_mantissa 0.", 1, {"tensor[0].step[0].step_mantissa": 0}, features="reconstruction")
     for value, word in ((-17, "minus-17"), (16, "16"), (-128, "minus-128"), (127, "127")):
-        add(f"step-exponent-{word}", "R-TEN-08", f"step_exponent {value}.", 1, {"tensor[1].step_exponent": value}, features="reconstruction")
+        add(f"step-exponent-{word}", "R-TEN-08", f"step_exponent {value}.", 1, {"tensor[1].step[0].step_exponent": value}, features="reconstruction")
 
 
 def _work(cases: Collection) -> None:
@@ -679,8 +687,7 @@ def _index_and_end(cases: Collection) -> None:
 def _cameras_and_metadata(cases: Collection) -> None:
     def camera(name, requirement, description, changes=None, poke=None, pose=POSE):
         draft = ordinary(315)
-        with unchecked():
-            draft.add(CAMERAS, build_cameras([CAMERA, Camera(40, 30, 50, 51, 20, 15, pose, "second")]), at=1)
+        draft.add_cameras([CAMERA, Camera(40, 30, 50, 51, 20, 15, pose, "second")])
         if changes:
             draft.set(CAMERAS, 0, {f"camera[1].{k}": v for k, v in changes.items()})
         for path, raw in (poke or {}).items():
@@ -738,7 +745,7 @@ def _order_of_checks(cases: Collection) -> None:
 
     good = ordinary(316).bytes()
     add("crc-before-version", "R-FILE-02", "Another version and a wrong checksum of the file header.", with_header(good, b8=9)[:12] + good[12:])
-    add("version-before-profile", "R-FILE-03", "Another version, profile and level.", with_header(good, b9=2, b10=9, b11=9))
+    add("version-before-profile", "R-FILE-03", "Another version, profile and level.", with_header(good, b9=3, b10=9, b11=9))
     add("profile-before-level", "R-FILE-04", "Another profile and level.", with_header(good, b10=9, b11=9))
     at = unit_offset(good, FRAME, 1)
     add("size-before-end-of-data", "R-UNIT-02", "A unit that is too large and cut.", good[:at] + struct.pack("<BBI", 3, 0, 1 << 30))
@@ -760,8 +767,8 @@ def _order_of_checks(cases: Collection) -> None:
     draft = ordinary(316).set(GROUP_HEADER, 1, {"first_frame_number": 0}).resize(GROUP_HEADER, 1, lambda p: p + b"\0")
     add("excess-before-number", "R-UNIT-06", "A group header with an old number and a byte too many.", draft.bytes())
     draft = ordinary(316).set(GROUP_HEADER, 1, {"scene_id": 1, "frame_count": 0})
-    add("scene-before-count", "R-GRP-03", "A group header with a reserved scene_id and no frames.", draft.bytes())
-    draft = ordinary(316).set(FRAME, 1, {"frame_number": 9, "tensor[1].step_mantissa": 0})
+    add("scene-before-count", "R-GRP-03", "A group header with a scene that there is not, and no frames.", draft.bytes())
+    draft = ordinary(316).set(FRAME, 1, {"frame_number": 9, "tensor[1].step[0].step_mantissa": 0})
     add("payload-before-frame-number", "R-TEN-08", "A frame with a wrong number and, far behind, a step of 0.", draft.bytes())
     draft = ordinary(316).set(FRAME, 1, {"frame_number": 9, "frame_type": 1, "time_stamp": 0})
     add("number-before-type", "R-FRM-01", "A frame with wrong number, type and time.", draft.bytes())
@@ -769,7 +776,7 @@ def _order_of_checks(cases: Collection) -> None:
     add("type-before-time", "R-FRM-02", "A frame with wrong type and time.", draft.bytes())
     draft = ordinary(316).set(FRAME, 0, {"tensor[1].tensor_id": 0, "tensor[0].prediction": 1})
     add("tensor-by-tensor", "R-TEN-04", "A fault of tensor 0 and one of tensor 1's identifier.", draft.bytes())
-    draft = ordinary(316).set(FRAME, 0, {"tensor[0].prediction": 1, "tensor[0].significance": 2})
+    draft = ordinary(316).set(FRAME, 0, {"tensor[0].prediction": 1}).poke(FRAME, 0, "tensor[0].significance", b"\4")
     add("range-before-context", "R-TEN-02", "A tensor with a reserved significance, predicted in an I-frame.", draft.bytes())
     payload = ordinary(316).parse(FRAME, ordinary(316).pieces[2].payload)[0]
     draft = ordinary(316).set(FRAME, 0, {"coded_count": 3, "tensor": payload.tensor[:3], "tensor[2].model_ref": 9})

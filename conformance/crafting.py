@@ -20,24 +20,27 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from refcodec.decoder import INTER, INTRA
-from refcodec.entropy.models import ContextModel, EntropyModel, StaticModel
+from refcodec.entropy.models import BERNOULLI, BY_CHANNEL, ONE_TABLE, ContextModel, EntropyModel, StaticModel
 from refcodec.syntax import structures as syn
 from refcodec.syntax.declare import Field, Structure
+from refcodec.syntax.coding import Tools, band_count
 from refcodec.syntax.headers import (
-    Alignment, FieldParameters, Mapping, Representation, Role, SequenceHeader, TensorInfo,
+    Alignment, FieldParameters, Mapping, Representation, Role, Scene, SequenceHeader, TensorInfo,
 )
 from refcodec.syntax.registry import LEVELS, TEMPLATES, UnitType
 from refcodec.syntax.units import UNIT_OVERHEAD, build_file_header, build_unit
-from refcodec.tensors.significance import coded_mask
-from refcodec.writer import FrameCoding, StreamWriter, TensorCoding
+from refcodec.tensors.state import FrameState
+from refcodec.writer import FrameCoding, StreamWriter, TensorCoding, build_cameras
 
 SEQUENCE_HEADER, GROUP_HEADER, FRAME = UnitType.SEQUENCE_HEADER, UnitType.GROUP_HEADER, UnitType.FRAME
 INDEX, END, CAMERAS, METADATA = UnitType.INDEX, UnitType.END, UnitType.CAMERAS, UnitType.METADATA
+SHARED = UnitType.SHARED
 STRUCTURES: dict[UnitType, Structure] = {
     SEQUENCE_HEADER: syn.SEQUENCE_HEADER, GROUP_HEADER: syn.GROUP_HEADER, FRAME: syn.FRAME, INDEX: syn.INDEX,
-    END: syn.END, CAMERAS: syn.CAMERAS, METADATA: syn.METADATA,
+    END: syn.END, CAMERAS: syn.CAMERAS, METADATA: syn.METADATA, SHARED: syn.SHARED,
 }
 FIXED = ContextModel.fixed([0], [22])
+BITS = ContextModel.fixed([0], [32], BERNOULLI)
 
 
 class Dice:
@@ -63,10 +66,12 @@ class Dice:
         return self.integers(0, one_in - 1, *shape) == 0
 
 
-def network(fusion: list[tuple[int, int, bool]], render: list[tuple[int, int, bool]]) -> list[TensorInfo]:
+def network(fusion: list[tuple[int, int, bool]], render: list[tuple[int, int, bool]],
+            coarse: list[tuple[int, int, bool]] = []) -> list[TensorInfo]:
     """Weights and biases; a layer is (outputs, inputs, has a bias)."""
     tensors = []
-    for weight, bias, layers in ((Role.FUSION_WEIGHT, Role.FUSION_BIAS, fusion),
+    for weight, bias, layers in ((Role.COARSE_WEIGHT, Role.COARSE_BIAS, coarse),
+                                 (Role.FUSION_WEIGHT, Role.FUSION_BIAS, fusion),
                                  (Role.RENDER_WEIGHT, Role.RENDER_BIAS, render)):
         for i, (outputs, inputs, has_bias) in enumerate(layers):
             tensors.append(TensorInfo(weight, i, (1, 1, outputs, inputs), 16))
@@ -80,6 +85,64 @@ def grid(role: Role, index: int, shape, mapping=Mapping.SAWTOOTH, alignment=Alig
     """A coefficient or basis grid; frequency in periods."""
     stored = round(frequency * 65536) if mapping == Mapping.SAWTOOTH else 0
     return TensorInfo(role, index, tuple(shape), frac_bits, mapping, alignment, stored)
+
+
+def planes(role: Role, channels, size, **changes) -> list[TensorInfo]:
+    """Three planes: plane k lacks axis k (0 = x). size: (z, y, x). Linear, aligned to corners by default."""
+    return [grid(role, k, (c, *(1 if axis == 2 - k else n for axis, n in enumerate(size))), **(LINEAR | changes))
+            for k, c in enumerate(channels)]
+
+
+def lines(role: Role, channels, size, **changes) -> list[TensorInfo]:
+    """Three lines: line k has axis k alone."""
+    return [grid(role, k, (c, *(n if axis == 2 - k else 1 for axis, n in enumerate(size))), **(LINEAR | changes))
+            for k, c in enumerate(channels)]
+
+
+LINEAR: dict = dict(mapping=Mapping.LINEAR)
+
+
+def vm_tensors(size=(3, 4, 5), density=(1, 1, 1), features=(1, 1, 1), fusion=(), **changes) -> list[TensorInfo]:
+    """Vector-matrix factors; fusion: layers as for `network`, or none."""
+    inputs = fusion[-1][0] if fusion else sum(features)
+    return [*planes(Role.DENSITY_PLANE, density, size, **changes), *lines(Role.DENSITY_LINE, density, size, **changes),
+            *planes(Role.FEATURE_PLANE, features, size, **changes), *lines(Role.FEATURE_LINE, features, size, **changes),
+            *network(list(fusion), [(3, inputs + 3, False)])]
+
+
+def triplane_tensors(size=(3, 4, 5), density=(3, 3, 3), features=(1, 1, 1), fusion=(), **changes) -> list[TensorInfo]:
+    """A density grid of one channel and three planes of features."""
+    inputs = fusion[-1][0] if fusion else sum(features)
+    return [grid(Role.DENSITY_GRID, 0, (1, *density), **(LINEAR | changes)),
+            *planes(Role.FEATURE_PLANE, features, size, **changes), *network(list(fusion), [(3, inputs + 3, False)])]
+
+
+def grid_tensors(size=(3, 4, 5), density=(3, 3, 3), features=2, fusion=(), **changes) -> list[TensorInfo]:
+    """A density grid of one channel and a grid of features."""
+    inputs = fusion[-1][0] if fusion else features
+    return [grid(Role.DENSITY_GRID, 0, (1, *density), **(LINEAR | changes)),
+            grid(Role.FEATURE_GRID, 0, (features, *size), **(LINEAR | changes)),
+            *network(list(fusion), [(3, inputs + 3, False)])]
+
+
+def mlp_tensors(frequencies=1, widths=(4, 3), skip=0, coarse=None, bias=False) -> list[TensorInfo]:
+    """Networks of a position; the last of `widths` counts the density. coarse: widths, the last of them 1."""
+    inputs = 3 + 6 * frequencies
+
+    def layers(widths):
+        before = (inputs, *widths)
+        return [(outputs, before[i] + (inputs if i and i == skip else 0), bias) for i, outputs in enumerate(widths)]
+
+    return network(layers(widths), [(3, widths[-1] - 1 + 3, bias)], layers(coarse) if coarse else [])
+
+
+def field_header(representation: Representation, tensors: list[TensorInfo], **changes) -> SequenceHeader:
+    """A header of any representation; otherwise as `header`."""
+    return header(tensors=tensors, representation=representation, **changes)
+
+
+def scene(low=(-64, -48, -32), high=(64, 48, 64), exponent=-5, samples=64, background=(255, 255, 255)) -> Scene:
+    return Scene(low, high, exponent, samples, background)
 
 
 def header(coefficient=(2, 2, 2, 2), bases=((2, 3, 3, 3),), occupancy=(0, 0, 0), tensors=None,
@@ -124,9 +187,9 @@ def context_model(dice: Dice, template=3, *, joint=0, scan=(0, 1, 1, 1), hidden=
     return ContextModel(**values)
 
 
-def static_model(*tables: tuple[int, tuple[int, ...]]) -> StaticModel:
-    """tables: (first_value, counts) each."""
-    return StaticModel(tuple(tables))
+def static_model(*tables: tuple[int, tuple[int, ...]], assignment: int | None = None) -> StaticModel:
+    """tables: (first_value, counts) each; by channel when there are several."""
+    return StaticModel(tuple(tables), (BY_CHANNEL if len(tables) > 1 else ONE_TABLE) if assignment is None else assignment)
 
 
 @contextlib.contextmanager
@@ -162,6 +225,7 @@ class Draft:
     _number: int = 0
     _intra: bool = True
     _time: int = 0
+    _scene: int = 0
 
     def __post_init__(self):
         self.writer = StreamWriter(io.BytesIO(), self.header, self.level)
@@ -175,46 +239,88 @@ class Draft:
         with unchecked():
             return STRUCTURES[kind].build(value, **self._params, **params)
 
+    def add_cameras(self, cameras, at: int = 1) -> None:
+        with unchecked():
+            self.add(CAMERAS, build_cameras(cameras, **self._params), at=at)
+
     def add(self, kind: int, payload: bytes | None, flags: int | None = None, at: int | None = None) -> None:
         """Appends a unit, or puts it at position `at`."""
         self.pieces.insert(len(self.pieces) if at is None else at, Piece(kind, payload, flags))
 
-    def group(self, first_frame: int, frame_count: int) -> None:
+    def shared(self, dice: Dice, carry, models: dict[int, EntropyModel] | None = None, at: int | None = None,
+               **coding) -> None:
+        """Codes the shared unit. carry: tensors in it; models and coding as for `frame`."""
+        writer, models = StreamWriter(io.BytesIO(), self.header, self.level), {0: FIXED} if models is None else models
+        tensors = [self._coding(writer.state, dice, i, self.header.tensors[i], intra=True, **coding) for i in carry]
+        with unchecked():
+            writer.write_shared(models, tensors)
+        self.writer.state.shared = writer.state.shared
+        self.add(SHARED, writer.out.getvalue()[6:-4], at=at)
+
+    def group(self, first_frame: int, frame_count: int, scene_id: int = 0) -> None:
+        """Time stamps start anew when the scene changes."""
         self.add(GROUP_HEADER, self._build(GROUP_HEADER, dict(
-            group_sync=syn.GROUP_SYNC, scene_id=0, first_frame_number=first_frame, frame_count=frame_count)))
+            group_sync=syn.GROUP_SYNC, scene_id=scene_id, first_frame_number=first_frame, frame_count=frame_count)))
+        self.writer.state.start_group(self.header.of_scene(scene_id))
+        if scene_id != self._scene:
+            self._scene, self._time = scene_id, 0
         self._number, self._intra = first_frame, True
 
-    def frame(self, dice: Dice, models: dict[int, EntropyModel] | None = None, *, use: dict[int, int] = {},
-              values: dict[int, np.ndarray] = {}, steps: dict[int, tuple[int, int]] = {},
-              predict: dict[int, int] = {}, significance: dict[int, int] = {}, carry=None,
-              occupancy=None, time: int | None = None) -> None:
+    def frame(self, dice: Dice, models: dict[int, EntropyModel] | None = None, *, carry=None, occupancy=None,
+              time: int | None = None, **coding) -> None:
         """Codes the next frame of the group.
 
         models: those that the frame defines (by default model 0, fixed, in I-frames).
-        The dictionaries are by tensor_id: model used (0), quantised values (random),
-        step (3 * 2^-2), prediction (1 for grids of P-frames), significance (1 for
-        grids when there is occupancy). carry: tensors coded (all, in P-frames grids).
+        carry: tensors coded (all, in P-frames grids). coding: see `_coding`.
         """
         state, intra = self.writer.state, self._intra
         if models is None:
             models = {0: FIXED} if intra else {}
+        before = state.occupancy  # which the writer compares the frame's with
+        state.set_occupancy(occupancy)
         coded = []
         for i, info in enumerate(self.header.tensors):
             is_grid = info.mapping != Mapping.NONE
-            if i not in carry if carry is not None else not (intra or is_grid):
-                continue
-            by_occupancy = significance.get(i, int(is_grid and self.header.has_occupancy))
-            cells = int(coded_mask(self.header, info, occupancy).sum()) if by_occupancy else info.size // info.shape[0]
-            chosen = values[i] if i in values else dice.sparse(cells, info.shape[0])
-            chosen = np.asarray(chosen, np.int32).reshape(cells, info.shape[0])
-            coded.append(TensorCoding(i, chosen, use.get(i, 0), *steps.get(i, (3, -2)),
-                                      predict.get(i, int(is_grid and not intra)), by_occupancy))
+            if i in carry if carry is not None else intra or is_grid:
+                coded.append(self._coding(state, dice, i, info, intra, **coding))
         time = self._time if time is None else time
         frame = FrameCoding(self._number, INTRA if intra else INTER, time, occupancy, models, coded)
+        state.set_occupancy(before)
         with unchecked():
             payload, _ = self.writer.encode_frame(frame)
         self.add(FRAME, payload)
         self._number, self._intra, self._time = self._number + 1, False, time + 3
+
+    def _coding(self, state: FrameState, dice: Dice, i: int, info: TensorInfo, intra: bool, *, use: dict[int, int] = {},
+                values: dict[int, np.ndarray] = {}, steps: dict[int, tuple] = {}, predict: dict[int, int] = {},
+                significance: dict[int, int] = {}, transform: dict[int, tuple[int, int]] = {},
+                masks: dict[int, np.ndarray] = {}, mask_use: dict[int, int] = {}, base: dict[int, tuple[int, int]] = {},
+                offset: dict[int, int] = {}) -> TensorCoding:
+        """How tensor i is coded. The dictionaries are by tensor_id: model used (0), quantised values
+        (random), steps (3 * 2^-2; one pair for all bands, or a pair for each), prediction (1 for grids of
+        P-frames), significance (1 for grids when there is occupancy), transform and levels (none), masks
+        (half of the elements) and their model (1), factor of the shared tensor (1) and offset (0).
+        """
+        is_grid = info.mapping != Mapping.NONE
+        kind, levels = transform.get(i, (0, 0))
+        step = steps.get(i, (3, -2))
+        step = (step,) * band_count(kind, levels) if isinstance(step[0], int) else tuple(step)
+        predicted = predict.get(i, int(is_grid and not intra))
+        by_occupancy = int(is_grid and self.header.has_occupancy and state.occupancy is not None)
+        tools = Tools(step, predicted, significance.get(i, by_occupancy), kind, levels,
+                      base.get(i, (1, 0) if predicted == 2 else (0, 0)), offset.get(i, 0))
+        coded = state.mask(i, tools)
+        channels, *size = tools.coefficient_shape(info.shape)
+        cells = int(coded.sum()) if coded is not None else int(np.prod(size))
+        chosen = values[i] if i in values else dice.sparse(cells, channels)
+        chosen = np.asarray(chosen, np.int32).reshape(cells, channels)
+        mask = None
+        if tools.masked:
+            mask = masks[i] if i in masks else dice.integers(0, 1, cells, channels)
+            mask = np.asarray(mask, bool).reshape(cells, channels)
+            chosen = np.where(mask, chosen, 0)
+        return TensorCoding(i, chosen, use.get(i, 0), tools.steps, tools.prediction, tools.significance, kind, levels,
+                            mask, mask_use.get(i, 1) if tools.masked else 0, tools.base, tools.offset)
 
     def finish(self, index: bool = True) -> Draft:
         """Adds index and end unit, whose content is made from what is before them."""
@@ -248,11 +354,16 @@ class Draft:
 
     def poke(self, kind: UnitType, n: int, path: str, raw: bytes) -> Draft:
         """Replaces the bytes of one syntax element; nothing else moves with it."""
+        return self.pokes(kind, n, {path: raw})
+
+    def pokes(self, kind: UnitType, n: int, changes: dict[str, bytes]) -> Draft:
+        """The same for several elements."""
         piece = self.piece(kind, n)
         _, trace = self.parse(kind, piece.payload)
-        full = f"{STRUCTURES[kind].name}.{path}"
-        (span,) = [s for s in trace.spans if s.path == full]
-        piece.payload = piece.payload[: span.offset] + raw + piece.payload[span.offset + span.length :]
+        spans = {s.path.split(".", 1)[1]: s for s in trace.spans}
+        for path, raw in sorted(changes.items(), key=lambda item: -spans[item[0]].offset):
+            at = spans[path]
+            piece.payload = piece.payload[: at.offset] + raw + piece.payload[at.offset + at.length :]
         return self
 
     def resize(self, kind: UnitType, n: int, change: Callable[[bytes], bytes]) -> Draft:

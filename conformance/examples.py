@@ -94,9 +94,9 @@ def _traced(data: bytes) -> list[list[dict]]:
         rows.append((quantile, index, self.low, self.range, self.point))
         return index
 
-    def symbols(model, info, cells, previous, words):
+    def symbols(model, info, cells, selected, previous, words):
         rows.clear()
-        values = decode_symbols(model, info, cells, previous, words)
+        values = decode_symbols(model, info, cells, selected, previous, words)
         current.append(dict(cells=cells, values=values, words=words, rows=list(rows)))
         return values
 

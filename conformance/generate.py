@@ -22,9 +22,12 @@ ROOT = HERE.parent
 sys.path[:0] = [str(HERE), str(ROOT), str(ROOT / "tests")]
 
 import bad_cases  # noqa: E402
+import bad_tool_cases  # noqa: E402
 import examples  # noqa: E402
+import field_cases  # noqa: E402
 import spec_decoder  # noqa: E402
 import stress_cases  # noqa: E402
+import tool_cases  # noqa: E402
 import valid_cases  # noqa: E402
 from cases import FEATURES, Case, Collection  # noqa: E402
 from refcodec.decoder import open_stream  # noqa: E402
@@ -34,7 +37,7 @@ from refcodec.files import replacing  # noqa: E402
 from refcodec.inspection import inspect  # noqa: E402
 from refcodec.requirements import ERROR_CODES, REQUIREMENTS  # noqa: E402
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 LICENCE = "CC0-1.0"
 # Vectors that come with the report of `refcodec inspect --json`.
 INSPECTED = ("minimal", "two-frames", "ordinary", "cameras-and-metadata", "unknown-ancillary-units")
@@ -44,8 +47,8 @@ EXAMPLES = ROOT / "spec" / "annex-b-examples.md"
 def collect() -> list[Case]:
     """All cases, conforming ones first."""
     collection = Collection()
-    valid_cases.add_all(collection)
-    bad_cases.add_all(collection)
+    for module in (valid_cases, field_cases, tool_cases, bad_cases, bad_tool_cases):
+        module.add_all(collection)
     return collection.cases
 
 
@@ -117,7 +120,7 @@ def render(cases: list[Case], expected: dict[str, list[str]]) -> dict[str, bytes
             files[f"{folder}/inspect.json"] = to_json(inspection(case.data))
         vectors.append(dict(path=folder, **description, expected_sha256=sha256(digests)))
     files["manifest.json"] = to_json(dict(
-        suite="RFV conformance suite", version=VERSION, specification="0.1", licence=LICENCE,
+        suite="RFV conformance suite", version=VERSION, specification="0.2", licence=LICENCE,
         features=FEATURES, vectors=vectors))
     return files
 

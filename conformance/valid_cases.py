@@ -2,20 +2,21 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from cases import Collection
 from crafting import (
-    CAMERAS, END, FIXED, FRAME, GROUP_HEADER, INDEX, METADATA, SEQUENCE_HEADER, Dice, Draft, WordWriter,
+    END, FIXED, FRAME, GROUP_HEADER, INDEX, METADATA, SEQUENCE_HEADER, Dice, Draft, WordWriter,
     context_model, grid, header, network, static_model, words_of,
 )
-from refcodec.entropy.models import ContextModel
+from refcodec.entropy.models import BERNOULLI, ContextModel
 from refcodec.entropy.tables import laplace_tables
 from refcodec.rendering.cameras import Camera
 from refcodec.syntax.headers import Alignment, FieldParameters, Mapping, Role
-from refcodec.writer import build_cameras, build_metadata
+from refcodec.writer import build_metadata
 
 POSE = np.array([[1, 0, 0, 0.5], [0, 0, -1, 2], [0, 1, 0, 0.25]], float)
 CAMERA = Camera(40, 30, 50, 51, 20, 15, POSE, "front")
@@ -107,10 +108,10 @@ def _structure(cases: Collection) -> None:
     add("no-index", "index", "A file without an index.", ordinary(index=False).bytes())
 
     draft = ordinary(3)
-    for at, (kind, size) in enumerate([(8, 0), (0, 3), (127, 40), (128, 16), (255, 1)], 1):
+    for at, (kind, size) in enumerate([(9, 0), (0, 3), (127, 40), (128, 16), (255, 1)], 1):
         draft.add(kind, bytes(range(size)), 1, at=2 * at if 2 * at < len(draft.pieces) else None)
     draft.pieces.append(draft.pieces.pop(draft.position(END)))
-    add("unknown-ancillary-units", "container", "Ancillary units of unknown types 0, 8, 127, 128 and 255 before "
+    add("unknown-ancillary-units", "container", "Ancillary units of unknown types 0, 9, 127, 128 and 255 before "
         "and inside groups, after the index, with and without payload.", draft.bytes())
 
     draft = ordinary(4)
@@ -597,34 +598,43 @@ def _reconstruction(cases: Collection) -> None:
 def _side_units(cases: Collection) -> None:
     def with_units(name, features, description, *units):
         draft = ordinary(240)
-        for kind, payload in reversed(units):
-            draft.add(kind, payload, at=1)
+        for content in reversed(units):
+            if isinstance(content, dict):
+                draft.add(METADATA, build_metadata(content), at=1)
+            else:
+                draft.add_cameras(content)
         cases.add(name, features, description, draft.bytes())
 
     far = Camera(65535, 1, 1e-30, 3e38, -1e10, 0.0, np.array([[0, 1, 0, 1e30], [-1, 0, 0, 0], [0, 0, 1, -1e30]], float), "")
     turned = Camera(1, 65535, 1, 1, 0, 0, np.array([[0.6, 0.8, 0, 0], [-0.8, 0.6, 0, 0], [0, 0, 1.0004, 0]]), "ü" * 127)
-    with_units("cameras-and-metadata", "cameras metadata", "Cameras, then metadata.", (CAMERAS, build_cameras([CAMERA])),
-               (METADATA, build_metadata({"title": "Füchse", "comment": ""})))
+    with_units("cameras-and-metadata", "cameras metadata", "Cameras, then metadata.", [CAMERA],
+               {"title": "Füchse", "comment": ""})
     with_units("metadata-and-cameras", "cameras metadata", "Metadata, then cameras with extreme numbers, without a name "
-               "and with a long one.", (METADATA, build_metadata({"x-" + "a" * 62: "z" * 300, "licence": "CC0-1.0", "0._-": "\0"})),
-               (CAMERAS, build_cameras([far, turned, CAMERA])))
+               "and with a long one.", {"x-" + "a" * 62: "z" * 300, "licence": "CC0-1.0", "0._-": "\0"},
+               [far, turned, CAMERA])
     with_units("cameras-none", "cameras metadata", "A cameras unit without cameras, a metadata unit without entries.",
-               (CAMERAS, build_cameras([])), (METADATA, build_metadata({})))
+               [], {})
 
 
-def work_at_bound(level: int, excess: bool = False) -> Draft:
+def work_at_bound(level: int, excess: bool = False, masked: bool = False) -> Draft:
     """A frame whose models need as many multiplications as the level allows, or three more.
 
     62 inputs, 64 hidden units and two outputs make 4096 for each cell of the basis
-    grid, none of which is coded: no voxel is occupied.
+    grid, none of which is coded: no voxel is occupied. masked: the model of a mask
+    needs half of them.
     """
     dice = Dice(270)
     shape = {1: (1, 64, 64, 64), 2: (1, 128, 128, 256)}[level]
+    if masked:
+        shape = (*shape[:3], shape[3] // 2)
     draft = Draft(header((1, 1, 1, 1), (shape,), occupancy=(2, 2, 2), digest_type=0), level)
     models = {0: FIXED, 1: context_model(dice, [(0, 0, 0, 0, -1)] * 62, hidden=64),
               2: context_model(dice, [(0, 0, 0, 0, -1)], hidden=1)}
+    if masked:
+        models[3] = replace(models[1], family=BERNOULLI)
     draft.group(0, 1)
-    draft.frame(dice, models, use={0: 2 if excess else 0, 1: 1}, occupancy=np.zeros((2, 2, 2), bool))
+    draft.frame(dice, models, use={0: 2 if excess else 0, 1: 1}, occupancy=np.zeros((2, 2, 2), bool),
+                significance={1: 3 if masked else 1}, mask_use={1: 3})
     return draft.finish(index=False)
 
 

@@ -21,16 +21,18 @@ from pathlib import Path
 import numpy as np
 
 from refcodec.decoder import INTRA, SequenceDecoder
-from refcodec.entropy.models import ContextModel, model_from_syntax
+from refcodec.entropy.models import BERNOULLI, ContextModel, codes, fits, model_from_syntax
 from refcodec.errors import BitstreamError
 from refcodec.inspection import STRUCTURES, partial_trace
 from refcodec.syntax.declare import Nested, Span
-from refcodec.syntax.headers import SequenceHeader
+from refcodec.syntax.coding import Tools, band_count
+from refcodec.syntax.headers import Mapping, SequenceHeader
 from refcodec.syntax.registry import ANCILLARY_UNITS, LEVELS, UnitType
 from refcodec.syntax.structures import FILE_SIGNATURE, GROUP_SYNC, PROFILE_MAIN, VERSION
 from refcodec.syntax.units import (
     FILE_HEADER_SIZE, UNIT_HEADER_SIZE, UNIT_OVERHEAD, FileHeader, Unit, UnitReader, build_unit,
 )
+from refcodec.tensors.state import FrameState
 from refcodec.writer import FrameCoding, StreamWriter, TensorCoding
 
 VECTORS = Path(__file__).parent.parent / "conformance/vectors"
@@ -141,7 +143,7 @@ def seeds() -> tuple[bytes, ...]:
 
 def pick_seed(rng: random.Random) -> bytes:
     """One of the seeds, a small one more often than a large one, for speed."""
-    return seeds()[min(rng.randrange(len(seeds())), rng.randrange(len(seeds())))]
+    return seeds()[min(rng.randrange(len(seeds())) for _ in range(3))]
 
 
 def without_digests(data: bytes) -> bytes:
@@ -152,7 +154,7 @@ def without_digests(data: bytes) -> bytes:
             if piece.payload[2] == 0:
                 return data
             piece.payload = piece.payload[:2] + b"\0" + piece.payload[3:]
-        elif piece.type == UnitType.FRAME:
+        elif piece.type in (UnitType.FRAME, UnitType.SHARED):
             piece.payload = piece.payload[:-8]
     settle(file)
     return file.join()
@@ -171,7 +173,7 @@ def _donors() -> dict[int, list[Piece]]:
 # What the syntax says of a payload
 
 
-@functools.lru_cache(2048)
+@functools.lru_cache(8192)
 def sequence_header(payload: bytes, level: int) -> SequenceHeader | None:
     """The content of a sequence header unit, None when it can't be parsed."""
     params = dict(level=LEVELS[level], header=None, payload_size=len(payload))
@@ -181,7 +183,7 @@ def sequence_header(payload: bytes, level: int) -> SequenceHeader | None:
         return None
 
 
-@functools.lru_cache(2048)
+@functools.lru_cache(8192)
 def _spans(kind: int, payload: bytes, level: int, header: SequenceHeader) -> tuple[Span, ...]:
     """The syntax elements of a payload up to the first that breaks it; offsets count from the payload's start."""
     unit = Unit(UnitType(kind), -UNIT_HEADER_SIZE, payload, 0)
@@ -201,7 +203,7 @@ def _nested(structure, found: dict[str, set[str]]) -> dict[str, set[str]]:
 COUNTS: dict[str, set[str]] = {}
 for _structure in STRUCTURES.values():
     _nested(_structure, COUNTS)
-SIZES = {"occupancy_data": "occupancy_size", "words": "word_count", "camera_name": "name_size",
+SIZES = {"occupancy_data": "occupancy_size", "words": "word_count", "mask_words": "mask_word_count", "camera_name": "name_size",
          "key": "key_size", "value": "value_size"}
 
 
@@ -274,8 +276,8 @@ def _some(rng: random.Random, file: File) -> tuple[Piece, tuple[Span, ...]] | No
     header = file.sequence_header()
     if not known or header is None and rng.randrange(2):
         return None
-    # Most of what can go wrong is in frames.
-    frames = [p for p in known if p.type == UnitType.FRAME]
+    # Most of what can go wrong is in what is coded.
+    frames = [p for p in known if p.type in (UnitType.FRAME, UnitType.SHARED)]
     piece = rng.choice(frames if frames and rng.randrange(3) else known)
     if header is None and piece.type != UnitType.SEQUENCE_HEADER:
         return None
@@ -329,9 +331,9 @@ def edit_sized(rng: random.Random, file: File) -> bool:
         new = havoc(rng, old)
     if size is None:
         return False
-    if name == "words":
+    if name in ("words", "mask_words"):
         new = new[: len(new) // 4 * 4]
-    count = len(new) // 4 if name == "words" else len(new)
+    count = len(new) // 4 if name in ("words", "mask_words") else len(new)
     if size.descriptor != "uv":
         count = min(count, 255 if size.descriptor == "u8" else count)
         new = new[:count]
@@ -445,12 +447,12 @@ def edit_units(rng: random.Random, file: File) -> bool:
             donor = rng.choice(_donors().get(copy.type, [copy]))
             pieces[at] = Piece(donor.type, donor.flags, donor.payload)
         case 5:
-            copy.type, copy.flags = rng.choice((0, 8, 127, 128, 200, 255)), rng.choice((0, 1, 1, 2, 255))
+            copy.type, copy.flags = rng.choice((0, 9, 127, 128, 200, 255)), rng.choice((0, 1, 1, 2, 255))
             pieces.insert(to, copy)
         case 6:
             pieces[at].flags = rng.choice((0, 1, 2, 128, 255))
         case 7:
-            pieces[at].type = rng.choice((0, 1, 2, 3, 4, 5, 6, 7, 8, 255))
+            pieces[at].type = rng.choice((0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 255))
         case 8:
             del pieces[at:]
     return True
@@ -465,17 +467,17 @@ def edit_head(rng: random.Random, file: File) -> bool:
 
 
 def edit_recode(rng: random.Random, file: File) -> bool:
-    """A frame is coded anew with other values, steps, predictions and model weights.
+    """A frame or the shared unit is coded anew with other values, tools, steps and model weights.
 
-    What comes out is a frame as an encoder would write it, so that what follows in
+    What comes out is a unit as an encoder would write it, so that what follows in
     the file is decoded on an unusual state.
     """
-    frames = [i for i, p in enumerate(file.pieces) if p.type == UnitType.FRAME]
+    coded = [i for i, p in enumerate(file.pieces) if p.type in (UnitType.FRAME, UnitType.SHARED)]
     header = file.sequence_header()
     # Files that take long would slow everything down.
-    if not frames or header is None or header.tensor_elements > 4096 or header.occupancy_voxels > 4096:
+    if not coded or header is None or header.tensor_elements > 4096 or header.occupancy_voxels > 4096:
         return False
-    at = rng.choice(frames)
+    at = rng.choice(coded)
     decoder = SequenceDecoder(file.file_header)
     reader = UnitReader(io.BytesIO(file.join()))
     try:
@@ -483,10 +485,14 @@ def edit_recode(rng: random.Random, file: File) -> bool:
         for _ in range(at):
             decoder.feed(reader.read_unit())
         params = dict(level=LEVELS[file.level], header=header)
-        value, _ = STRUCTURES[UnitType.FRAME].parse(
-            file.pieces[at].payload, 0, payload_size=len(file.pieces[at].payload), **params)
-        intra = value.frame_type == INTRA
-        if decoder.header != header or header.has_occupancy and not intra and decoder.state.occupancy is None:
+        kind, payload = file.pieces[at].type, file.pieces[at].payload
+        value, _ = STRUCTURES[kind].parse(payload, 0, payload_size=len(payload), **params)
+        if decoder.header != header:
+            return False
+        if kind == UnitType.SHARED:
+            file.pieces[at].payload = _shared(rng, value, header, file.level)
+            return True
+        if header.has_occupancy and value.frame_type != INTRA and decoder.state.occupancy is None:
             return False
         writer = StreamWriter(io.BytesIO(), header, file.level)
         writer.state = decoder.state.copy()
@@ -494,6 +500,26 @@ def edit_recode(rng: random.Random, file: File) -> bool:
     except Exception:  # the file's own faults, or the decoder's: the target meets those as well
         return False
     return True
+
+
+def _shared(rng: random.Random, v, header: SequenceHeader, level: int) -> bytes:
+    """The payload of a shared unit with other values."""
+    numbers, state = np.random.default_rng(rng.getrandbits(32)), FrameState(header)
+    models = _models(rng, numbers, v)
+    scale = rng.choice((0.3, 1.5, 40, 3000))
+    tensors = [_tensor(rng, numbers, t, models, state, True, scale) for t in v.tensor]
+    writer = StreamWriter(io.BytesIO(), header, level)
+    writer.write_shared(models, tensors)
+    return writer.out.getvalue()[UNIT_HEADER_SIZE:-4]
+
+
+def _models(rng: random.Random, numbers: np.random.Generator, v) -> dict:
+    """The models that a unit defines, some with other weights."""
+    models = {m.model_id: model_from_syntax(m) for m in v.model}
+    for model in models.values():
+        if isinstance(model, ContextModel) and rng.randrange(2):
+            _reweight(rng, numbers, model)
+    return models
 
 
 def _frame(rng: random.Random, v, state) -> FrameCoding:
@@ -504,25 +530,52 @@ def _frame(rng: random.Random, v, state) -> FrameCoding:
         flips = numbers.random(header.occupancy_shape) < rng.choice((0, 0.02, 0.3))
         empty = state.occupancy is None or intra and rng.randrange(2)
         occupancy = flips if empty else state.occupancy ^ flips
-    models = {m.model_id: model_from_syntax(m) for m in v.model}
-    for model in models.values():
-        if isinstance(model, ContextModel) and rng.randrange(2):
-            _reweight(rng, numbers, model)
+    models = _models(rng, numbers, v)
     state = state.copy()
     state.set_occupancy(occupancy)
-    scale, tensors = rng.choice((0.3, 1.5, 40, 3000)), []
-    for t in v.tensor:
-        info = header.tensors[t.tensor_id]
-        significance = t.significance if occupancy is not None and info.mapping else 0
-        mask = state.mask(t.tensor_id, significance)
-        cells = info.size // info.shape[0] if mask is None else int(mask.sum())
-        values = np.clip(np.round(numbers.laplace(0, scale, (cells, info.shape[0]))), -(1 << 20) + 1, (1 << 20) - 1)
-        tensors.append(TensorCoding(
-            t.tensor_id, values.astype(np.int32), t.model_ref,
-            rng.choice((t.step_mantissa, 1, 65535, rng.randrange(1, 65536))),
-            rng.choice((t.step_exponent, -16, 15, rng.randrange(-16, 16))),
-            t.prediction if intra else rng.randrange(2), significance))
+    scale = rng.choice((0.3, 1.5, 40, 3000))
+    tensors = [_tensor(rng, numbers, t, models, state, intra, scale) for t in v.tensor]
     return FrameCoding(v.frame_number, v.frame_type, v.time_stamp, occupancy, models, tensors)
+
+
+def _tensor(rng: random.Random, numbers: np.random.Generator, t, models: dict, state, intra: bool,
+            scale: float) -> TensorCoding:
+    """A tensor coded with other tools, where its models and what it refers to allow them, and other values."""
+    info = state.header.tensors[t.tensor_id]
+    tools = Tools.from_syntax(t)
+    known = {**state.models, **models}
+    transform, levels = tools.transform, tools.levels
+    spatial = info.mapping != Mapping.NONE and sum(n > 1 for n in info.shape[1:]) > 1
+    if spatial and rng.randrange(3) == 0:
+        transform, levels = rng.choice(((0, 0), (1, 0), (2, rng.randrange(1, 7))))
+    if not fits(known[t.model_ref], info.shape[0], band_count(transform, levels)):
+        transform, levels = tools.transform, tools.levels
+    significance, mask_model = 0, t.mask_model_ref
+    if info.mapping:
+        masking = [i for i, m in known.items()
+                   if codes(m, BERNOULLI) and fits(m, info.shape[0], band_count(transform, levels))]
+        if mask_model not in masking and masking:
+            mask_model = rng.choice(masking)
+        masked = bool(masking) and (tools.masked if rng.randrange(3) else rng.randrange(2) == 0)
+        significance = 2 * masked + (state.occupancy is not None and (tools.by_occupancy or rng.randrange(4) == 0))
+    predictions = [0, 3] + [1] * (not intra) + [2] * (t.tensor_id in state.shared)
+    prediction = tools.prediction if tools.prediction in predictions and rng.randrange(2) else rng.choice(predictions)
+    limit = 1 << 31
+    tools = Tools(
+        tuple((rng.choice((old[0], 1, 65535, rng.randrange(1, 65536))), rng.choice((old[1], -16, 15, rng.randrange(-16, 16))))
+              for old in (tools.steps * 7)[: band_count(transform, levels)]),
+        prediction, significance, transform, levels,
+        (rng.randrange(-(1 << 15), 1 << 15), rng.randrange(-16, 16)) if prediction == 2 else (0, 0),
+        rng.choice((0, 1, -1, limit - 1, -limit, rng.randrange(-limit, limit))) if prediction >= 2 else 0)
+    coded = state.mask(t.tensor_id, tools)
+    channels, *size = tools.coefficient_shape(info.shape)
+    cells = size[0] * size[1] * size[2] if coded is None else int(coded.sum())
+    values = np.clip(np.round(numbers.laplace(0, scale, (cells, channels))), -(1 << 20) + 1, (1 << 20) - 1).astype(np.int32)
+    mask = numbers.random((cells, channels)) < rng.choice((0, 0.1, 0.5, 1)) if tools.masked else None
+    if mask is not None:
+        values[~mask] = 0
+    return TensorCoding(t.tensor_id, values, t.model_ref, tools.steps, prediction, significance, transform, levels, mask,
+                        mask_model if tools.masked else 0, tools.base, tools.offset)
 
 
 def _reweight(rng: random.Random, numbers: np.random.Generator, model: ContextModel) -> None:
@@ -539,7 +592,7 @@ def _reweight(rng: random.Random, numbers: np.random.Generator, model: ContextMo
 
 # The whole mutation
 
-EDITS = (edit_element,) * 16 + (edit_sized,) * 8 + (edit_list,) * 6 + (edit_recode,) * 6 + (edit_bytes,) * 5 + (
+EDITS = (edit_element,) * 16 + (edit_sized,) * 8 + (edit_list,) * 6 + (edit_recode,) * 4 + (edit_bytes,) * 5 + (
     edit_units,) * 5 + (edit_head,)
 
 

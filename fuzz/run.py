@@ -124,7 +124,7 @@ def work(args: argparse.Namespace) -> None:
         import targets
     import mutate
 
-    targets.remember_parsed()
+    targets.remember()
     recorder = Recorder(args)
 
     def custom(data: bytes, max_size: int, seed: int) -> bytes:
@@ -153,7 +153,7 @@ def work(args: argparse.Namespace) -> None:
 def _without_guidance(args: argparse.Namespace) -> None:
     import targets
 
-    targets.remember_parsed()
+    targets.remember()
     recorder = Recorder(args)
 
     def overtime(*_):

@@ -9,6 +9,7 @@ disagree, or a difference from the decoder that the specification's text contain
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import signal
 import sys
@@ -21,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from mutate import Choices, mutate, pick_seed, sealed, sequence_header, split
+from refcodec import decoder
 from refcodec.decoder import Limits, Salvage, open_stream, salvage
 from refcodec.entropy.coder import MAX_SYMBOL, EntropyError, decode_symbols, encode_symbols
 from refcodec.entropy.models import ContextModel, StaticModel
@@ -31,6 +33,7 @@ from refcodec.requirements import REQUIREMENTS
 from refcodec.syntax.declare import Structure
 from refcodec.syntax.registry import TEMPLATES, UnitType
 from refcodec.syntax.structures import input_count
+from refcodec.tensors.state import FrameState
 from refcodec.validation import validate as validate_file
 
 LIMITS = Limits(tensor_elements=1 << 14, unit_size=1 << 16, frames=64)
@@ -318,10 +321,12 @@ def _text_decoder() -> Callable[[bytes], list[str]]:
     return spec_decoder.digest_lines
 
 
-def remember_parsed(size: int = 1024) -> None:
-    """Lets `Structure.parse` remember results, for speed: a mutation leaves most units as they were.
+def remember(size: int = 8192) -> None:
+    """Lets refcodec remember what it made of the same data before, for speed: a mutation leaves most units as they were.
 
-    Parsing depends on nothing but its arguments, and nobody changes its result.
+    Parsed structures, models and the symbols of a tensor depend on nothing but the
+    arguments that they are made from; nobody changes them, and nobody can change the
+    symbols. A decoder's state depends on nothing but the units that it was fed.
     """
     original = Structure.parse
 
@@ -333,6 +338,96 @@ def remember_parsed(size: int = 1024) -> None:
         return remembered(self, bytes(data), base, path, tuple(params.items()))
 
     Structure.parse = parse
+    models = _Memory(decoder.model_from_syntax, size, _key_of_structure)
+    decoder.model_from_syntax = models
+    decoder.decode_symbols = _Memory(decoder.decode_symbols, 2 * size, _key_of_symbols)
+    decoder.decode_mask = _Memory(decoder.decode_mask, size, _key_of_symbols)
+    _remember_states(decoder.SequenceDecoder, size)
+
+
+def _remember_states(kind: type, size: int) -> None:
+    """Lets `SequenceDecoder.feed` go on from what the same units led to before, in any file that begins with them."""
+    feed, jump = kind.feed, kind.jump
+    known: dict[tuple, tuple] = {}
+
+    def begin(self) -> tuple:
+        return (self.file_header, self.limits)
+
+    def remembered(self, unit):
+        past = self.__dict__.pop("past", None) or begin(self)
+        # The hash of what came before stands for it; 128 bits are enough to tell units apart.
+        key = (past, self.wanted, unit.offset, unit.type, unit.flags, len(unit.payload), _hash(unit.payload))
+        key = _hash(repr(key).encode())
+        found = known.get(key)
+        if found is None:
+            frame = error = None
+            try:
+                frame = feed(self, unit)
+            except BitstreamError as e:
+                error = e
+            if len(known) >= size:
+                del known[next(iter(known))]
+            known[key] = frame, error, _copied(self.__dict__)
+        else:
+            frame, error, state = found
+            self.__dict__.update(_copied(state))
+        self.past = key
+        if error is not None:
+            raise error.with_traceback(None)
+        return frame
+
+    def jumped(self):
+        self.past = _hash(repr(("jump", self.__dict__.pop("past", None) or begin(self))).encode())
+        jump(self)
+
+    kind.feed, kind.jump = remembered, jumped
+
+
+def _hash(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def _copied(state: dict) -> dict:
+    """What a decoder knows, for another one that goes on from there: what it changes in place is copied."""
+    return {name: value.copy() if isinstance(value, (list, dict, set, FrameState)) else value
+            for name, value in state.items()}
+
+
+class _Memory:
+    """A function that remembers its results, exceptions among them; the oldest are forgotten.
+
+    key: of the arguments. Arguments are kept as long as their result, so that keys may
+    hold the identity of an argument.
+    """
+
+    def __init__(self, function: Callable, size: int, key: Callable):
+        self.function, self.size, self.key = function, size, key
+        self.known: dict[object, tuple] = {}
+
+    def __call__(self, *arguments):
+        key = self.key(*arguments)
+        found = self.known.get(key)
+        if found is None:
+            try:
+                result, error = self.function(*arguments), None
+            except EntropyError as e:
+                result, error = None, (e.requirement, str(e))
+            if isinstance(result, np.ndarray):
+                result.flags.writeable = False
+            if len(self.known) >= self.size:
+                del self.known[next(iter(self.known))]
+            found = self.known[key] = (result, error, arguments[0])
+        if found[1] is not None:
+            raise EntropyError(*found[1])
+        return found[0]
+
+
+def _key_of_structure(value) -> int:
+    return id(value)
+
+
+def _key_of_symbols(model, shape, *arrays) -> tuple:
+    return (id(model), tuple(shape), *(None if a is None else (a.shape, a.tobytes()) for a in arrays))
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {

@@ -34,18 +34,21 @@ STRUCTURES = {
     UnitType.METADATA: syn.METADATA,
     UnitType.SHARED: syn.SHARED,
 }
-_NETWORK_ROLES = {Role.FUSION_WEIGHT, Role.FUSION_BIAS, Role.RENDER_WEIGHT, Role.RENDER_BIAS}
+_NETWORK_ROLES = {Role.COARSE_WEIGHT, Role.COARSE_BIAS, Role.FUSION_WEIGHT, Role.FUSION_BIAS, Role.RENDER_WEIGHT,
+                  Role.RENDER_BIAS}
 
 
 @dataclass(slots=True)
 class CodedTensor:
     """One tensor of a unit. steps: of each band, in the field's values. bytes: entropy-coded
-    words, those of the mask included. symbols: of values, None unless counted."""
+    words, those of the mask included. symbols: of values, None unless counted. levels: of
+    the wavelet, else 0."""
 
     id: int
     label: str
     prediction: int
     transform: int
+    levels: int
     significance: int
     model: int
     steps: list[float]
@@ -64,7 +67,7 @@ class CodedTensor:
 
     def to_dict(self) -> dict:
         return dict(id=self.id, label=self.label, prediction=self.prediction, transform=self.transform,
-                    significance=self.significance, model=self.model, steps=self.steps, bytes=self.bytes,
+                    levels=self.levels, significance=self.significance, model=self.model, steps=self.steps, bytes=self.bytes,
                     mask_bytes=self.mask_bytes, elements=self.elements,
                     symbols=self.symbols, bits_per_element=self.bits_per_element,
                     bits_per_symbol=self.bits_per_symbol)
@@ -107,6 +110,50 @@ class FrameEntry:
                     components=dict(occupancy=self.occupancy, models=self.models, steps=self.steps,
                                     tensors=sum(t.bytes for t in self.tensors), framing=self.framing),
                     digest=self.digest, tensors=[t.to_dict() for t in self.tensors])
+
+
+class Demand:
+    """What units ask of a decoder (spec 10.2), from their syntax: the most of any unit so far.
+
+    Identifiers of tensors and models that a unit has no right to are passed over.
+    """
+
+    def __init__(self, header: SequenceHeader):
+        self.header = header
+        self.coefficients = self.work = 0
+        self._models: dict[int, tuple[bool, int]] = {}
+
+    def frame(self, value) -> None:
+        """Takes in a parsed frame."""
+        if value.frame_type == 1:
+            self._models = {}
+        self._unit(value, self._models)
+
+    def shared(self, value) -> None:
+        """Takes in a parsed shared unit."""
+        self._unit(value, {})
+
+    def level(self, unit_size: int, group_frames: int) -> int | None:
+        """The lowest level that holds the stream; None when none does."""
+        return lowest_level(self.header, unit_size, group_frames, self.work, self.coefficients)
+
+    def _unit(self, value, models: dict[int, tuple[bool, int]]) -> None:
+        """models: of each whether it is joint, and the multiplications of one use."""
+        for m in value.model:
+            c = m.context
+            models[m.model_id] = (False, 0) if c is None else (
+                c.channel_mode == 1, c.hidden_count * (syn.input_count(c) + 2 * c.model_channels))
+        coefficients = work = 0
+        for t in value.tensor:
+            if t.tensor_id >= len(self.header.tensors):
+                continue
+            channels, *size = Tools.from_syntax(t).coefficient_shape(self.header.tensors[t.tensor_id].shape)
+            cells = math.prod(size)
+            coefficients += cells * channels
+            for model in (t.mask_model_ref, t.model_ref):
+                joint, cost = models.get(model, (False, 0))
+                work += cells * (1 if joint else channels) * cost
+        self.coefficients, self.work = max(self.coefficients, coefficients), max(self.work, work)
 
 
 @dataclass(slots=True)
@@ -269,8 +316,8 @@ class _Inspector:
         if report.size is None:
             report.size = self.reader.offset if report.error is None else None
         if report.header:
-            report.needed_level = lowest_level(
-                report.header, max(u["bytes"] for u in report.units) - UNIT_OVERHEAD,
+            report.needed_level = self.demand.level(
+                max(u["bytes"] for u in report.units) - UNIT_OVERHEAD,
                 max((g["frame_count"] for g in report.groups), default=0))
         return report
 
@@ -295,6 +342,7 @@ class _Inspector:
     def _sequence_header(self, value, trace, unit, number) -> None:
         if self.report.header is None:
             self.report.header = SequenceHeader.from_syntax(value)
+            self.demand = Demand(self.report.header)
             if self.symbols:
                 self.symbols = self._safe_state()
 
@@ -308,14 +356,15 @@ class _Inspector:
     def _cameras(self, value, trace, unit, number) -> None:
         self.report.cameras = [
             camera_dict(c.camera_name.decode(), c.camera_width, c.camera_height, c.focal, c.centre,
-                        c.camera_to_world) for c in value.camera]
+                        c.camera_to_world) | dict(scene=c.camera_scene) for c in value.camera]
 
     def _metadata(self, value, trace, unit, number) -> None:
         self.report.metadata.update((e.key.decode(), e.value.decode()) for e in value.entry)
 
     def _group_header(self, value, trace, unit, number) -> None:
-        self.report.groups.append(dict(unit=number, offset=unit.offset, scene=value.scene_id, first_frame=value.first_frame_number,
-                                       frame_count=value.frame_count))
+        self.report.groups.append(dict(
+            unit=number, offset=unit.offset, scene=value.scene_id, first_frame=value.first_frame_number,
+            frame_count=value.frame_count))
 
     def _index(self, value, trace, unit, number) -> None:
         self.report.index = dict(unit=number, offset=unit.offset, entries=[
@@ -326,9 +375,10 @@ class _Inspector:
         pass
 
     def _frame(self, value, trace, unit, number) -> None:
-        header, infos = self.report.header, self.report.header.tensors
+        header = self.report.header
         occupied = bool(self.symbols) and self._occupancy(value)
         tensors = self._tensors(value, trace, "frame", occupied)
+        self.demand.frame(value)
         models = sum(s.length for s in trace.spans if s.path.startswith("frame.model["))
         steps = sum(s.length for s in trace.spans if ".step[" in s.path)
         self.report.frames.append(FrameEntry(
@@ -350,15 +400,17 @@ class _Inspector:
                 count = int(self.symbols.mask(t.tensor_id, tools).sum()) * info.shape[0]
             steps = [math.ldexp(m, e - info.frac_bits) for m, e in tools.steps]
             masks = len(t.mask_words or b"")
-            found.append(CodedTensor(t.tensor_id, tensor_label(info), t.prediction, t.transform, t.significance,
-                                     t.model_ref, steps, len(t.words) + masks, masks, info.size, count))
+            found.append(CodedTensor(t.tensor_id, tensor_label(info), t.prediction, t.transform, tools.levels,
+                                     t.significance, t.model_ref, steps, len(t.words) + masks, masks, info.size, count))
         return found
 
     def _shared(self, value, trace, unit, number) -> None:
+        tensors = self._tensors(value, trace, "shared", False)
+        self.demand.shared(value)
         self.report.shared = dict(
             unit=number, offset=unit.offset, bytes=unit.size,
             models=sum(s.length for s in trace.spans if s.path.startswith("shared.model[")),
-            tensors=[t.to_dict() for t in self._tensors(value, trace, "shared", False)],
+            tensors=[t.to_dict() for t in tensors],
             digest=value.shared_digest and value.shared_digest.hex())
 
     def _occupancy(self, value) -> bool:
@@ -379,6 +431,34 @@ class _Inspector:
                 bits = bits ^ state.occupancy
             state.set_occupancy(bits)
         return state.occupancy is not None
+
+
+def scene_frames(source: BinaryIO, scene: int) -> range | None:
+    """Numbers of the frames of one scene, from the group headers of a file; None when it is damaged.
+
+    Leaves the file where it was. Raises UsageError for a scene that the file does not have.
+    """
+    here, found = source.tell(), range(0)
+    try:
+        reader, header = UnitReader(source), None
+        file_header = reader.read_file_header()
+        for unit in reader.units():
+            if unit.type == UnitType.SEQUENCE_HEADER and header is None:
+                header = SequenceHeader.from_syntax(parse_unit(unit, file_header, None)[0])
+                if scene >= header.scene_count:
+                    raise UsageError(f"the file has {header.scene_count} scenes, numbered from 0; there is no scene {scene}")
+            elif unit.type == UnitType.GROUP_HEADER and header is not None:
+                group, _ = parse_unit(unit, file_header, header)
+                if group.scene_id == scene:
+                    first = found.start if found else group.first_frame_number
+                    found = range(first, group.first_frame_number + group.frame_count)
+            if unit.type == UnitType.END:
+                return found
+        return None
+    except BitstreamError:
+        return None
+    finally:
+        source.seek(here)
 
 
 def frame_type(value: int) -> str:

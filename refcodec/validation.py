@@ -17,10 +17,10 @@ from pathlib import Path
 
 from .decoder import SequenceDecoder
 from .errors import BitstreamError, UsageError
-from .inspection import parse_unit, tool_dict
+from .inspection import Demand, parse_unit, tool_dict
 from .requirements import ERROR_CODES, REQUIREMENTS
 from .syntax import structures as syn
-from .syntax.headers import SequenceHeader, lowest_level
+from .syntax.headers import SequenceHeader
 from .syntax.registry import LEVELS, UnitType
 from .syntax.units import (
     END_UNIT_SIZE, FILE_HEADER_SIZE, UNIT_HEADER_SIZE, UNIT_OVERHEAD, FileHeader, Unit, UnitReader, resynchronise,
@@ -140,7 +140,8 @@ class _Validator:
     """Drives a decoder over a stream and past its violations.
 
     broken: the rest of the current group can't be decoded. lost: some unit could not
-    be read, so that index and totals can't be judged. The decoder's own bookkeeping
+    be read, so that index and totals can't be judged. base_lost: nor what is predicted
+    from shared tensors. The decoder's own bookkeeping
     stops at its first error; `entries`, `groups` and `index_offset` replace it.
     """
 
@@ -149,15 +150,17 @@ class _Validator:
         self.report = Report(path, len(data))
         self.reader = UnitReader(io.BytesIO(data))
         self.decoder: SequenceDecoder | None = None
-        self.broken = self.lost = False
+        self.broken = self.lost = self.base_lost = False
+        self.demand: Demand | None = None
         self.entries: list[tuple[int, int, int]] = []
         self.group: Unit | None = None
         self.group_numbers = range(0)
         self.group_frames = self.longest_group = self.largest_unit = 0
         self.group_decoded = 0
         self.last_number = -1
+        self.last_scene = 0
         self.index_offset = 0
-        self.unused: dict[int, tuple[int, int]] = {}
+        self.unused: dict[int, tuple[int, int | None]] = {}
 
     # Findings
 
@@ -232,6 +235,7 @@ class _Validator:
                     unit = self._as_known(start)
                 else:
                     unit, self.broken, self.lost = None, True, True
+                    self.base_lost |= not self.report.groups
                     if (following := self._following(start)) is None:
                         return
                     self._seek(following)
@@ -286,6 +290,8 @@ class _Validator:
         if self.decoder.header is None:
             if unit.type == UnitType.SEQUENCE_HEADER or not self.report.findings:
                 self._feed(unit)
+            if self.decoder.header is not None:
+                self.demand = Demand(self.decoder.header)
             if unit.type == UnitType.END:  # nothing in it can be checked, but it is there
                 self.decoder.ended = True
             return
@@ -302,7 +308,9 @@ class _Validator:
                               "unit_header.unit_type")
                 elif self.broken and self.decoder.frames_left:
                     self.decoder.jump()
-                self._feed(unit)
+                error = self._feed(unit)
+                if unit.type == UnitType.SHARED:
+                    self._shared(unit, error)
 
     def _feed(self, unit: Unit) -> BitstreamError | None:
         try:
@@ -338,13 +346,13 @@ class _Validator:
                     "R-GRP-05", self.group.offset, "group_header.frame_count",
                     f"It is {len(self.group_numbers)}; {self.group_frames} frames follow."))
         else:
-            self._report_unused()
+            self._report_unused(self.unused, "frame")
         self.unused.clear()
         self.group = None
 
-    def _report_unused(self) -> None:
-        for model, (offset, frame) in self.unused.items():
-            self.note("W002", f"Model {model} is not used.", offset, "frame.model.model_id", frame)
+    def _report_unused(self, unused: dict[int, tuple[int, int | None]], unit: str) -> None:
+        for model, (offset, frame) in unused.items():
+            self.note("W002", f"Model {model} is not used.", offset, f"{unit}.model.model_id", frame)
 
     def _group_header(self, unit: Unit) -> None:
         was_broken = self.broken
@@ -354,7 +362,7 @@ class _Validator:
         self.report.groups += 1
         self.broken = False
         error = self._feed(unit)
-        if error is not None and error.requirement in ("R-GRP-04", "R-GRP-05"):
+        if error is not None and error.requirement in ("R-GRP-04", "R-GRP-05", "R-GRP-06"):
             reported, error = error, self._again(unit, error)
         else:
             reported = error
@@ -366,6 +374,11 @@ class _Validator:
             self.add(BitstreamError(
                 "R-GRP-04", unit.payload_offset + 9, "group_header.first_frame_number",
                 f"It is {group.first_frame}; frame {self.last_number} came before."))
+        if self.decoder.mid_stream and group.scene < self.last_scene and reported is None:
+            self.add(BitstreamError(
+                "R-GRP-06", unit.payload_offset + 8, "group_header.scene_id",
+                f"It is {group.scene}; a group of scene {self.last_scene} came before."))
+        self.last_scene = max(self.last_scene, group.scene)
         self.group, self.group_frames, self.group_decoded = unit, 0, 0
         self.group_numbers = range(group.first_frame, group.first_frame + group.frame_count)
         self.longest_group = max(self.longest_group, group.frame_count)
@@ -380,14 +393,15 @@ class _Validator:
                 value, trace = frame.syntax, frame.trace
                 self.report.checked += 1
                 self.group_decoded += 1
-                self._models(value, trace)
+                self._models(value, trace, self.unused, "frame", value.frame_number)
             except BitstreamError as e:
                 self.broken = True
                 try:
                     value, _ = parse_unit(unit, self.report.file_header, self.decoder.header)
                 except BitstreamError:
                     pass
-                self.add(e, value and value.frame_number)
+                if e.requirement != "R-TEN-12" or not self.base_lost:  # else the group's note says enough
+                    self.add(e, value and value.frame_number)
         else:
             try:
                 value, _ = parse_unit(unit, self.report.file_header, self.decoder.header)
@@ -396,20 +410,35 @@ class _Validator:
         if value is None:
             self.lost = True
             return
+        self.demand.frame(value)
         self.last_number = max(self.last_number, value.frame_number)
         first = value.frame_type == 1 and self.group is not None
         self.entries.append((value.frame_number, value.frame_type, self.group.offset if first else unit.offset))
 
-    def _models(self, value, trace) -> None:
-        """Notes models that are replaced before any tensor used them."""
+    def _shared(self, unit: Unit, error: BitstreamError | None) -> None:
+        """Models of the shared unit, and what its loss means for frames."""
+        self.base_lost |= error is not None
+        try:
+            value, trace = parse_unit(unit, self.report.file_header, self.decoder.header)
+        except BitstreamError:
+            return
+        self.demand.shared(value)
+        if error is None:
+            unused: dict[int, tuple[int, int | None]] = {}
+            self._models(value, trace, unused, "shared", None)
+            self._report_unused(unused, "shared")
+
+    def _models(self, value, trace, unused: dict[int, tuple[int, int | None]], unit: str, frame: int | None) -> None:
+        """Keeps account of the models that no tensor has used; notes those that are replaced before."""
+        element = f"{unit}.model.model_id"
         for i, model in enumerate(value.model):
-            if model.model_id in self.unused:
-                offset, frame = self.unused[model.model_id]
-                self.note("W002", f"Model {model.model_id} is replaced before it is used.", offset,
-                          "frame.model.model_id", frame)
-            self.unused[model.model_id] = (trace.offset(f"frame.model[{i}].model_id"), value.frame_number)
+            if model.model_id in unused:
+                offset, defined = unused[model.model_id]
+                self.note("W002", f"Model {model.model_id} is replaced before it is used.", offset, element, defined)
+            unused[model.model_id] = (trace.offset(f"{unit}.model[{i}].model_id"), frame)
         for tensor in value.tensor:
-            self.unused.pop(tensor.model_ref, None)
+            unused.pop(tensor.model_ref, None)
+            unused.pop(tensor.mask_model_ref, None)
 
     def _closing(self, unit: Unit) -> None:
         """Index and end unit, whose contents the decoder does not judge once something was wrong."""
@@ -449,7 +478,7 @@ class _Validator:
 
     def _remarks(self) -> None:
         report, declared = self.report, self.report.file_header.level
-        report.needed_level = lowest_level(report.header, self.largest_unit, self.longest_group)
+        report.needed_level = self.demand.level(self.largest_unit, self.longest_group)
         if report.needed_level is not None and report.needed_level < declared and not self.lost:
             self.note("W001", f"The file declares level {declared}; level {report.needed_level} would do.", 11,
                       "file_header.level")

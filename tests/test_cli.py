@@ -147,6 +147,45 @@ def test_digests_without_occupancy_and_digests_only(tmp_path):
     assert run("decode", path, "-", "--digests-only").stdout == target.read_text()
 
 
+def scenes(tmp_path) -> Path:
+    path = tmp_path / "scenes.rfv"
+    path.write_bytes((ROOT / "conformance/vectors/valid/scenes-of-groups/stream.rfv").read_bytes())
+    return path
+
+
+@pytest.mark.parametrize("scene, numbers", [(0, [0, 1, 2]), (1, [5, 6, 7]), (3, [20, 21])])
+def test_decode_one_scene(tmp_path, scene, numbers):
+    path = scenes(tmp_path)
+    whole = frames_of(run("decode", path, "-", "--digests-only").stdout)
+    assert run("decode", path, tmp_path / "out", "--scene", scene).exit_code == 0
+    found = frames_of((tmp_path / "out" / "digests.txt").read_text())
+    assert found == {n: whole[n] for n in numbers}
+    sequence = json.loads((tmp_path / "out" / "sequence.json").read_text())
+    assert {f["scene"] for f in sequence["frames"]} == {scene} and len(sequence["sequence"]["further_scenes"]) == 3
+    piped = run("decode", "-", "-", "--digests-only", "--scene", scene, data=path.read_bytes())
+    assert frames_of(piped.stdout) == found
+
+
+def test_decode_one_scene_refuses_what_is_not_there(tmp_path):
+    path = scenes(tmp_path)
+    for arguments, text in ((("--scene", 4), "there is no scene 4"), (("--scene", 2), "no such frame in scene 2"),
+                            (("--scene", 1, "--frames", ":5"), "no such frame in scene 1")):
+        result = run("decode", path, tmp_path / "out", *arguments)
+        assert result.exit_code == 1 and text in result.output, result.output
+    assert list(frames_of(run("decode", path, "-", "--digests-only", "--scene", 1, "--frames", "6:").stdout)) == [6, 7]
+
+
+def test_decode_one_scene_of_a_damaged_file(tmp_path):
+    path = scenes(tmp_path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    whole = frames_of(run("decode", path, "-", "--digests-only", "--salvage").stdout)
+    result = run("decode", path, "-", "--digests-only", "--salvage", "--scene", 3)
+    assert result.exit_code == 2 and frames_of(result.stdout) == {n: whole[n] for n in (20, 21)}
+    assert run("decode", path, "-", "--digests-only", "--scene", 3).exit_code == 2
+
+
 @pytest.mark.parametrize("text, numbers", [("3", [3]), ("1:4", [1, 2, 3]), (":2", [0, 1]), ("3:", [3, 4]),
                                            ("4:99", [4])])
 @pytest.mark.parametrize("index", [True, False])

@@ -50,15 +50,32 @@ def test_every_option_arrives(calls):
                  "--group-size", "5", "--device", "cpu", "--seed", "7", "--intra-iterations", "11",
                  "--inter-iterations", "12", "--cameras", "all", "--holdout", "0,7", "--box", "-1", "-2", "-3", "1",
                  "2", "3", "--downscale", "2", "--metadata", "title=A=B", "--no-rate-loss", "--fixed-steps",
-                 "--no-resume", "--no-evaluate")
+                 "--no-resume", "--no-evaluate", "--system", "ecrf", "--representation", "grid", "--transform", "dwt",
+                 "--levels", "3", "--masks", "--model", "static", "--rdo")
     assert result.exit_code == 0, result.output
     assert calls[0][2] == EncodeOptions(
+        system="ecrf", representation="grid", transform="dwt", levels=3, masks=True, model="static", rdo=True,
         preset="small", lagrangian=1e-3, target_kb=40.0, frames=range(2, 9), group_size=5, device="cpu", seed=7,
         intra_iterations=11, inter_iterations=12, cameras="all", holdout=(0, 7),
         aabb=((-1.0, -2.0, -3.0), (1.0, 2.0, 3.0)), downscale=2.0, metadata={"title": "A=B"}, rate_loss=False,
         learn_steps=False, resume=False, evaluate=False)
     assert run("data", "out.rfv", "--quality", "3", "--holdout", "none").exit_code == 0
     assert calls[1][2].quality == 3 and calls[1][2].holdout == ()
+
+
+@pytest.mark.parametrize("args, message", [
+    (("--system", "nothing"), "no system 'nothing'"),
+    (("--system", "dynamic-dif", "--representation", "vm"), "dynamic-dif does not code vm"),
+    (("--representation", "voxels"), "no representation 'voxels'"),
+    (("--levels", "3"), "levels are those of a wavelet"),
+    (("--transform", "dct", "--levels", "3"), "levels are those of a wavelet"),
+    (("--system", "cnerf", "--masks"), "can't have a mask"),
+    (("--system", "cnerf", "--transform", "dct"), "can't have a transform"),
+])
+def test_what_does_not_go_together_is_refused(tmp_path, args, message):
+    result = run(FOX, tmp_path / "out.rfv", *args)
+    assert result.exit_code == 1 and message in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_open_range_ends_with_the_dataset(calls):

@@ -73,20 +73,29 @@ def test_network_predicts_what_its_integer_model_predicts(seed, template, spread
         np.testing.assert_array_equal(index.detach().numpy(), table[0])
 
 
-@settings(max_examples=10, deadline=None)
-@given(st.integers(0, 2**31), st.sampled_from([2, 3, 4, 5]))
-def test_contexts_are_those_of_the_coder(seed, template):
+# Registered templates on a grid; listed neighbours, with other channels too, and with planes the scans that they need.
+ACROSS = ((0, -1, 0, 0, -1), (0, 2, 0, -1, 0), (1, 1, 0, 0, 0), (2, 0, -1, 0, 0))
+NEIGHBOURHOODS = [(t, rate.SCAN, (4, 5, 6)) for t in (2, 3, 4, 5)] + [(ACROSS, (0, 1, 3, 1), (4, 5, 6))] + [
+    (*rate.plane_template(axis, temporal), tuple(1 if a == 2 - axis else n for a, n in enumerate((7, 8, 9))))
+    for axis in range(3) for temporal in (False, True)]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from(NEIGHBOURHOODS))
+def test_contexts_are_those_of_the_coder(seed, neighbourhood):
     """Bits predicted from our contexts are the bits that the coder spends with its own."""
     rng = np.random.default_rng(seed)
-    grid = (4, 5, 6, 3)
+    template, scan, spatial = neighbourhood
+    cells = int(np.prod(spatial))
+    grid = (*spatial, 3)
     current = rng.integers(-6, 7, grid) * rng.integers(0, 2, grid)
     previous = rng.integers(-40, 41, grid).astype(np.int8)
-    net = rate.ContextNetwork(template, 8, torch.Generator().manual_seed(seed))
+    net = rate.ContextNetwork(template, 8, torch.Generator().manual_seed(seed), scan)
     with torch.no_grad():
         net.output_bias[1] = rate.table_index(8.0) / 8
         net.output_weight *= 2
     around = rate.Neighbourhood(template, torch.from_numpy(current), torch.from_numpy(previous))
-    inputs = around.inputs(torch.arange(4 * 5 * 6))
+    inputs = around.inputs(torch.arange(cells))
     location, index = net(inputs)
     assert len(set(index.tolist())) > 1  # contexts matter
     bits = 0.0
@@ -97,10 +106,19 @@ def test_contexts_are_those_of_the_coder(seed, template):
             bits += table.bits[-1] + 2 * int(excess).bit_length()
         else:
             bits += table.bits[value - table.low]
-    _, ideal = encode_symbols(net.export(), (3, 4, 5, 6), None, previous, current.reshape(-1, 3))
+    _, ideal = encode_symbols(net.export(), (3, *spatial), None, previous, current.reshape(-1, 3))
     assert bits == pytest.approx(ideal, rel=1e-9)
     quiet = inputs.reshape(-1, 3, inputs.shape[1]).abs().sum((1, 2)) == 0
     assert (quiet | around.active).all()  # what is not active sees zeros only
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_neighbours_on_a_plane_come_before_and_stay_on_it(axis):
+    template, scan = rate.plane_template(axis, True)
+    assert len(set(template)) == len(template)
+    for source, dc, *offset in template:
+        assert dc == 0 and offset[2 - axis] == 0
+        assert source in (rate.PREVIOUS, rate.PREVIOUS_ENERGY) or np.dot(scan[1:], offset) < 0
 
 
 @given(st.floats(0.01, 50), st.integers(8, 16))

@@ -28,6 +28,14 @@ def of(data: bytes, **options):
     return inspect(io.BytesIO(data), **options)
 
 
+def vector(name: str) -> bytes:
+    """A conforming vector of the suite."""
+    return (Path(__file__).parent.parent / f"conformance/vectors/valid/{name}/stream.rfv").read_bytes()
+
+
+SCENES, SHARED = vector("scenes-with-shared-tensors"), vector("shared-all-tools")
+
+
 def run(data: bytes | str, *args):
     return CliRunner().invoke(cli, ["inspect", "-" if isinstance(data, bytes) else data, *map(str, args)],
                               input=data if isinstance(data, bytes) else None)
@@ -51,14 +59,15 @@ def test_the_report_agrees_with_the_decoder():
         assert entry.digest == frame.syntax.frame_digest.hex()
         infos = frame.header.tensors
         for t, coded in zip(entry.tensors, frame.syntax.tensor):
-            step = coded.step_mantissa * 2.0**coded.step_exponent / 2.0**infos[t.id].frac_bits
-            assert t.step == step and t.elements == infos[t.id].size
+            scale = 2.0**-infos[t.id].frac_bits
+            assert t.steps == [s.step_mantissa * 2.0**s.step_exponent * scale for s in coded.step]
+            assert t.elements == infos[t.id].size
     assert [e["offset"] for e in report.index["entries"]] == [o for _, _, o in open_stream(io.BytesIO(STREAM)).index()]
     assert report.cameras[0]["camera_to_world"][0] == [1, 0, 0, 0.5]
 
 
 @pytest.mark.parametrize("data", [STREAM, with_unknown_unit(), small_stream(cameras=False, metadata=False),
-                                  small_stream(header=small_header(occupancy=(0, 0, 0)))])
+                                  small_stream(header=small_header(occupancy=(0, 0, 0))), SCENES, SHARED])
 def test_components_add_up_to_the_file(data):
     report = of(data)
     assert sum(report.components().values()) == len(data)
@@ -133,7 +142,7 @@ def test_filters():
 
 def test_summary_names_everything():
     text = run(with_unknown_unit()).stdout
-    for part in ("RFV 0.1, profile 1, level 1", "dif_basis[1]", "Bytes by component", "unknown, ancillary",
+    for part in ("RFV 0.2, profile 1, level 1", "dif_basis[1]", "Bytes by component", "unknown, ancillary",
                  "unit_type_200", "Index: none", "front: 40x30", "title: synthetic", "█"):
         assert part in text, part
     assert "Index: 5 entries" in run(STREAM).stdout
@@ -141,13 +150,14 @@ def test_summary_names_everything():
 
 @pytest.mark.parametrize("arguments", [(), ("--symbols",), ("--tree",), ("--hex", "--frame", 1)])
 @pytest.mark.parametrize("data", [STREAM, with_unknown_unit(), STREAM[:2000], STREAM[:14], b"nothing",
-                                  small_stream(header=small_header(occupancy=(0, 0, 0), digest_type=0))])
+                                  small_stream(header=small_header(occupancy=(0, 0, 0), digest_type=0)), SCENES, SHARED,
+                                  vector("mlp-coarse"), vector("mask-wavelet-and-occupancy")])
 def test_json_keeps_to_its_schema(data, arguments):
     result = run(data, "--json", *arguments)
     report = json.loads(result.stdout)
     VALIDATOR.validate(report)
     assert report["tool"] == dict(name="refcodec", version=refcodec.__version__)
-    assert report["specification"]["version"] == "0.1"
+    assert report["specification"]["version"] == "0.2"
     assert result.exit_code == (2 if report["error"] else 0)
     assert ("elements" in report) == any(a in arguments for a in ("--tree", "--hex"))
 
@@ -207,6 +217,43 @@ def test_any_damage_gives_a_valid_report(cut, flips):
     assert sum(report.components().values()) <= len(data)
 
 
+def test_coding_tools_are_reported():
+    report = of(SHARED).to_dict()
+    shared, frame = report["shared"], report["frames"][0]["tensors"]
+    assert [t["transform"] for t in shared["tensors"]] == [0, 0, 1, 2, 0]
+    assert [t["levels"] for t in shared["tensors"]] == [0, 0, 0, 2, 0]
+    assert [len(t["steps"]) for t in shared["tensors"]] == [1, 1, 4, 3, 1]
+    assert [t["steps"][0] * 65536 for t in shared["tensors"]][2] == 9 * 4
+    assert [t["mask_bytes"] > 0 for t in shared["tensors"]] == [False, True, False, True, False]
+    assert all(t["bytes"] >= t["mask_bytes"] for t in shared["tensors"] + frame)
+    assert [t["prediction"] for t in frame] == [2] * 5 + [0] and shared["models"] > 0
+    text = run(SHARED).stdout
+    for part in ("Shared tensors (5)", "Coding tools", "shared previous", "wavelet-1", "dct", "occupied, mask"):
+        assert part in text, part
+
+
+def test_scenes_are_reported():
+    report = of(SCENES).to_dict()
+    assert [g["scene"] for g in report["groups"]] == [0, 1, 2]
+    assert [c["scene"] for c in report["cameras"]] == [2, 0, 1, 1]
+    (first, second) = report["sequence"]["further_scenes"]
+    assert first["samples_per_diagonal"] == 99 and second["box"]["max"] == [4000 / 4096, 9 / 4096, 300 / 4096]
+    text = run(SCENES).stdout
+    assert "Scenes (3)" in text and "scene 1: scene 1, 40x30" in text
+    assert f"6 in 3 groups, {3 * 3 / 30:.3f} s" in text  # three ticks in each of three scenes
+
+
+@pytest.mark.parametrize("name, level", [("model-work-level-1-full", 1), ("model-work-masks-full", 1), ("level-2-small", 1)])
+def test_needed_level_of_vectors(name, level):
+    assert of(vector(name)).needed_level == level
+
+
+@pytest.mark.parametrize("name", ["model-work-level-1", "model-work-masks", "coefficients-level-1", "shared-model-work"])
+def test_a_higher_level_is_needed_for_what_breaks_a_bound(name):
+    data = (Path(__file__).parent.parent / f"conformance/vectors/limit/{name}/stream.rfv").read_bytes()
+    assert of(data).needed_level == 2
+
+
 def test_needed_level_is_the_lowest_that_holds_the_sequence():
     report = of(STREAM)
     assert report.needed_level == 1
@@ -216,3 +263,5 @@ def test_needed_level_is_the_lowest_that_holds_the_sequence():
     assert lowest_level(report.header, LEVELS[1].unit_size + 1, 1) == 2
     assert lowest_level(report.header, 1, LEVELS[2].group_frames + 1) == 3
     assert lowest_level(report.header, LEVELS[3].unit_size + 1, 1) is None
+    assert lowest_level(report.header, 1, 1, LEVELS[1].model_work + 1) == 2
+    assert lowest_level(report.header, 1, 1, 1, LEVELS[2].tensor_elements + 1) == 3

@@ -78,7 +78,7 @@ def test_a_conforming_stream():
     report = validate(STREAM)
     assert report.conforming and report.findings == []
     assert (report.groups, report.frames, report.checked, report.needed_level) == (3, 7, 7, 1)
-    assert report.verdict() == ("conforms to RFV 0.1, profile 1 (Main), level 1; "
+    assert report.verdict() == ("conforms to RFV 0.2, profile 1 (Main), level 1; "
                                 "7 of 7 frames in 3 groups checked")
 
 
@@ -192,6 +192,70 @@ def test_warnings():
     assert notes(private) == ["W003", "W004"] and validate(private).conforming
 
 
+def vector(name: str, kind: str = "valid") -> bytes:
+    return (Path(__file__).parent.parent / f"conformance/vectors/{kind}/{name}/stream.rfv").read_bytes()
+
+
+def unit_of(data: bytes, kind: UnitType, n: int = 0) -> dict:
+    return [u for u in inspect(io.BytesIO(data)).units if u["type"] == kind][n]
+
+
+def test_models_of_masks_and_of_the_shared_unit_are_used():
+    assert notes(vector("mask-fixed")) == []
+    found = [f for f in validate(vector("shared-unused")).findings if f.code == "W002"]
+    assert found == []  # its model serves the shared tensor, which no frame needs
+    data = vector("shared-nothing")
+    (finding,) = [f for f in validate(data).findings if f.element == "shared.model.model_id"]
+    shared = unit_of(data, UnitType.SHARED)
+    assert finding.code == "W002" and finding.frame is None
+    assert shared["offset"] < finding.offset < shared["offset"] + shared["bytes"]
+
+
+def test_a_lost_shared_unit_is_blamed_once():
+    data = vector("scenes-with-shared-tensors")
+    shared = unit_of(data, UnitType.SHARED)
+    damaged = flip(data, shared["offset"] + 30)
+    assert errors(damaged) == ["R-UNIT-03"] and notes(damaged).count("I001") == 5  # of three groups, the index and the end
+    assert validate(damaged).checked == 0
+    assert errors(flip(data, shared["offset"] + 30, unit_of(data, UnitType.FRAME, 2)["offset"] + 9)) == ["R-UNIT-03"] * 2
+
+
+def test_scenes_are_checked_behind_violations():
+    data = vector("scenes-of-groups")
+    assert validate(data).conforming and validate(data).groups == 6
+    damaged = flip(data, unit_of(data, UnitType.FRAME, 0)["offset"] + 20)
+    report = validate(damaged)
+    assert [f.requirement for f in report.findings if f.severity == "error"] == ["R-UNIT-03"]
+    assert report.checked == report.frames - 1  # the two frames of the first group are lost, one of them unreadable
+    for name in ("scenes-backwards", "scenes-interleaved"):
+        report = validate(vector(name, "invalid"))
+        assert [f.requirement for f in report.findings if f.severity == "error"] == ["R-GRP-06"]
+        assert report.checked == report.frames
+
+
+def test_scene_order_is_checked_behind_damage():
+    data = vector("scenes-interleaved", "invalid")
+    report = validate(flip(data, _offset(data, UnitType.FRAME, 1) + 20))
+    assert [f.requirement for f in report.findings if f.severity == "error"] == ["R-UNIT-03", "R-GRP-06"]
+
+
+def _offset(data: bytes, kind: UnitType, n: int) -> int:
+    """Offset of the n-th unit of a type in a file that need not conform."""
+    at = 16
+    while data[at] != kind or n:
+        n -= data[at] == kind
+        at += 10 + int.from_bytes(data[at + 2 : at + 6], "little")
+    return at
+
+
+@pytest.mark.parametrize("name", ["model-work-level-1-full", "model-work-masks-full"])
+def test_needed_level_counts_the_models_work(name):
+    assert validate(vector(name)).needed_level == 1
+    raised = bytearray(vector(name.replace("-full", ""), "limit"))
+    raised[:16] = build_file_header(2)
+    assert validate(bytes(raised)).needed_level == 2 and notes(bytes(raised)).count("W001") == 0
+
+
 def test_unused_models_are_named_where_they_are_defined():
     data = small_stream()
     for finding in validate(data).findings:
@@ -286,7 +350,7 @@ def test_exit_codes(good, bad, tmp_path):
 def test_text_report(good, bad):
     result = run(good, bad)
     lines = result.stdout.splitlines()
-    assert lines[0].startswith(f"{good}: conforms to RFV 0.1")
+    assert lines[0].startswith(f"{good}: conforms to RFV 0.2")
     assert lines[-1].startswith(f"{bad}: does not conform") and "2 errors" in lines[-1]
     assert "likely cause: The unit was damaged, its size field included." in result.stdout
     assert "(R-UNIT-03, section 4.2)" in result.stdout

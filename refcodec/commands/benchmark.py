@@ -1,23 +1,54 @@
 """`refcodec benchmark`."""
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from .common import FrameRange, calm_threads
+from .common import LAST_FRAME, FrameRange, Throttle, calm_threads, load_frames, progress_bar, to_json
+
+_PLAIN_SECONDS = 30.0
 
 
-@click.command("benchmark")
-@click.argument("dataset")
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--preset", default="tiny", show_default=True)
-@click.option("--frames", type=FrameRange(), help="The dataset's frame numbers, as for encode.")
+class _Benchmarks(click.Group):
+    """`refcodec benchmark DATASET FOLDER` is short for `refcodec benchmark tools DATASET FOLDER`."""
+
+    def parse_args(self, ctx, args):
+        if args and args[0] not in self.commands and not set(args) & set(ctx.help_option_names):
+            args = ["tools", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("benchmark", cls=_Benchmarks)
+def command():
+    """Measure the gain of each coding tool (tools), or compare published systems (systems).
+
+    Without either word, tools: refcodec benchmark DATASET FOLDER.
+    """
+
+
+_dataset = click.argument("dataset")
+_folder = click.argument("folder", type=click.Path(path_type=Path))
+_preset = click.option("--preset", default="tiny", show_default=True)
+_frames = click.option("--frames", type=FrameRange(), help="The dataset's frame numbers, as for encode.")
+_device = click.option("--device", default="auto", show_default=True)
+_seed = click.option("--seed", type=int, default=0, show_default=True)
+
+
+@command.command("tools")
+@_dataset
+@_folder
+@_preset
+@_frames
 @click.option("--lambda", "lagrangians", type=float, multiple=True,
-              help="Operating points of the full codec, two at least; all else uses the first. [default: 1e-3 and 3e-3]")
-@click.option("--device", default="auto", show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
-def command(dataset, folder, frames, lagrangians, **options):
+              help="Operating points of the full codec, two at least; all else uses the first. "
+                   "[default: 1e-3 and 3e-3]")
+@_device
+@_seed
+def tools(dataset, folder, frames, lagrangians, **options):
     """Encode DATASET with each tool switched off in turn; print sizes, speeds and ratios.
 
     Encodes are kept in FOLDER, so that the command can be interrupted and repeated.
@@ -27,5 +58,71 @@ def command(dataset, folder, frames, lagrangians, **options):
     from ..evaluation import benchmark
 
     report = benchmark.run(dataset, folder, EncodeOptions(frames=frames, **options), lagrangians or (1e-3, 3e-3),
-                           tell=lambda text: click.echo(text, err=True))
+                           tell=_tell)
     click.echo(benchmark.markdown(report))
+
+
+@command.command("systems")
+@_dataset
+@_folder
+@_preset
+@_frames
+@click.option("--lambda", "lagrangians", type=float, multiple=True,
+              help="Operating points. Repeatable. [default: the preset's]")
+@click.option("--system", "names", multiple=True,
+              help="Of these systems only: rate-aware, rate-aware-vm, … Repeatable. [default: all]")
+@click.option("--group-size", type=click.IntRange(1), default=20, show_default=True)
+@click.option("--intra-iterations", type=click.IntRange(1), help="Training of an I-frame, in place of the preset's.")
+@click.option("--inter-iterations", type=click.IntRange(1), help="Training of a P-frame, in place of the preset's.")
+@_device
+@_seed
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--into", type=click.Path(path_type=Path), metavar="DOCUMENT",
+              help="Also put the tables between the markers of this document, such as docs/systems.md.")
+def systems(dataset, folder, frames, lagrangians, names, as_json, into, **options):
+    """Encode DATASET with every published system; print sizes, PSNR and comparisons.
+
+    FOLDER receives the files, systems.json, systems.csv, systems.md and the
+    rate-distortion plot systems.png. Points whose files are there and match are not
+    made again.
+    """
+    calm_threads()
+    from ..encoder import EncodeOptions
+    from ..evaluation import systems as comparison
+
+    if frames is not None and frames.stop > LAST_FRAME:
+        frames = range(frames.start, load_frames(dataset, frames).frames[-1].number + 1)
+    with _progress() as on_progress:
+        report = comparison.run(dataset, folder, EncodeOptions(frames=frames, **options), names, lagrangians, _tell,
+                                on_progress)
+    if into is not None:
+        comparison.insert(report, into)
+    click.echo(to_json(report) if as_json else comparison.markdown(report))
+    if report["failures"]:
+        raise click.exceptions.Exit(1)
+
+
+def _tell(text: str) -> None:
+    click.echo(text, err=True)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator:
+    """Where the encode at hand stands: a bar on a terminal, else a line now and then."""
+    due, plain = Throttle(_PLAIN_SECONDS), not sys.stderr.isatty()
+    with progress_bar("encoding", None) as advance:
+        at = 0.0
+
+        def on_progress(p) -> None:
+            nonlocal at
+            text = f"frame {p.frame + 1}/{p.frames} {p.frame_type} {p.phase}"
+            done = float(p.frame) if p.phase == "load" else max(at, p.frame + (p.phase in ("coded", "verify")))
+            if p.iterations:
+                text += f" {p.iteration}/{p.iterations}"
+                done = max(done, p.frame + p.iteration / p.iterations)
+            advance(done - at, text, total=p.frames)
+            at = done
+            if plain and due():
+                _tell(text)
+
+        yield on_progress

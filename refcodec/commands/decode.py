@@ -8,13 +8,16 @@ import sys
 import click
 
 from ..errors import EXIT_NOT_CONFORMING, BitstreamError, UsageError
-from .common import FrameRange, calm_threads, make_folder, no_frames, open_input, progress_bar, to_json
+from .common import (
+    FrameRange, calm_threads, make_folder, no_frames, open_input, progress_bar, seekable_input, to_json,
+)
 
 
 @click.command("decode")
 @click.argument("file")
 @click.argument("out")
 @click.option("--frames", type=FrameRange(), help="Frame numbers: 7, 20:40 (40 excluded), :10, 20:.")
+@click.option("--scene", type=click.IntRange(0, 254), help="Only the frames of this scene, counted from 0.")
 @click.option("--format", "kind", type=click.Choice(["npz", "safetensors"]), default="npz", show_default=True,
               help="How tensors are stored.")
 @click.option("--digests-only", is_flag=True, help="Write the digest list only; OUT is its name, - for standard output.")
@@ -22,7 +25,7 @@ from .common import FrameRange, calm_threads, make_folder, no_frames, open_input
               help="Decode every intact group of a damaged file and say what was lost.")
 @click.option("--limit-elements", type=click.IntRange(1), help="Refuse sequences of more tensor elements.")
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
-def command(file, out, frames, kind, digests_only, salvaging, limit_elements, quiet):
+def command(file, out, frames, scene, kind, digests_only, salvaging, limit_elements, quiet):
     """Decode FILE (- for a pipe) into the folder OUT.
 
     Writes frame_NNNNNN.npz (the reconstructed int32 tensors and the occupancy) for
@@ -34,13 +37,17 @@ def command(file, out, frames, kind, digests_only, salvaging, limit_elements, qu
     from ..export import (
         DigestList, camera_entry, frame_entry, frame_writer, salvage_dict, write_sequence, write_text,
     )
-    from ..inspection import inspect
+    from ..inspection import inspect, scene_frames
 
     if out == "-" and not digests_only:
         raise UsageError("tensors can't be written to standard output; use --digests-only or a folder")
     limits = d.Limits(tensor_elements=limit_elements)
     save = None if digests_only else frame_writer(kind)
-    source, lost = open_input(file), d.Salvage()
+    source, lost = open_input(file) if scene is None else seekable_input(file), d.Salvage()
+    if scene is not None and (of_scene := scene_frames(source, scene)) is not None:
+        frames = of_scene if frames is None else range(max(frames.start, of_scene.start), min(frames.stop, of_scene.stop))
+        if not frames:
+            raise UsageError(f"there is no such frame in scene {scene}")
     folder = None if digests_only else make_folder(out)
 
     with contextlib.ExitStack() as stack:
@@ -56,20 +63,19 @@ def command(file, out, frames, kind, digests_only, salvaging, limit_elements, qu
             if salvaging:
                 data = source.read()
                 found = inspect(io.BytesIO(data))  # what comes before the first damage
-                cameras, metadata = found.cameras, found.metadata
+                header, cameras, metadata = found.header, found.cameras, found.metadata
                 decoded = d.salvage(data, lost, limits)
             else:
                 stream = d.open_stream(source, limits)
                 header, metadata = stream.header, stream.metadata
-                cameras = [camera_entry(c) for c in stream.cameras]
+                cameras = [camera_entry(c) | dict(scene=c.scene) for c in stream.cameras]
                 decoded = stream.frames(frames)
             for frame in decoded:
-                if frames is not None and frame.number not in frames:
+                if frames is not None and frame.number not in frames or scene not in (None, frame.scene):
                     continue  # salvage hands out all that it finds
                 digests.add(frame)
-                header = frame.header
                 name = save(folder, frame).name if save else None
-                entries.append(frame_entry(frame, name))
+                entries.append(frame_entry(frame, name) | dict(scene=frame.scene))
                 advance(1, f"frame {frame.number}")
         except BitstreamError as e:
             error = e
@@ -77,7 +83,7 @@ def command(file, out, frames, kind, digests_only, salvaging, limit_elements, qu
         if not entries and first is None:
             raise no_frames(frames)
         digests.end(first)
-        if folder and header is not None:
+        if folder and header is not None and entries:
             write_sequence(folder / "sequence.json", header, cameras, metadata, entries)
         if folder and salvaging:
             write_text(folder / "salvage.json", to_json(salvage_dict(lost)) + "\n")

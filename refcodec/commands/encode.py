@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 import click
 
+from ..encoder.systems import DEFAULT_SYSTEM, TRANSFORMS
 from ..errors import UsageError
+from ..syntax.structures import MAX_WAVELET_LEVELS
 from .common import LAST_FRAME, FrameRange, Throttle, load_frames, progress_bar
 
 _PLAIN_SECONDS = 5.0
@@ -49,6 +51,15 @@ class KeyValue(click.ParamType):
 @click.command("encode")
 @click.argument("dataset")
 @click.argument("out")
+@click.option("--system", default=DEFAULT_SYSTEM, show_default=True,
+              help="Coding tools and loss: rate-aware, dynamic-dif, masked-wavelet, ecrf or cnerf (docs/systems.md).")
+@click.option("--representation", help="dif, vm, triplane, grid or mlp; by default the first that the system codes.")
+@click.option("--transform", type=click.Choice(list(TRANSFORMS)), help="Of grids and planes, in place of the system's.")
+@click.option("--levels", type=click.IntRange(1, MAX_WAVELET_LEVELS), help="Of the wavelet.")
+@click.option("--masks/--no-masks", default=None, help="Trained masks of grids and planes, in place of the system's.")
+@click.option("--model", type=click.Choice(["context", "static"]),
+              help="Probability model of grids and planes, in place of the system's.")
+@click.option("--rdo/--no-rdo", default=None, help="Try both probability models on each tensor, keep the smaller.")
 @click.option("--preset", default="tiny", show_default=True, help="Size of the field: tiny (CPU), small, paper (GPU).")
 @click.option("--lambda", "lagrangian", type=float, help="Weight of the rate against distortion.")
 @click.option("--quality", type=click.IntRange(1, 4), help="In place of --lambda: 1 (small) to 4 (good).")

@@ -86,7 +86,10 @@ def _summary(r: Report) -> list[str]:
         out.append(f"RFV {version}, profile {r.file_header.profile}, level {r.file_header.level}{needed}")
     if r.header:
         out += _sequence(r)
+    if r.shared:
+        out += ["", f"Shared tensors ({len(r.shared['tensors'])}): {r.shared['bytes']:,} bytes"]
     if r.frames:
+        out += _tools(r)
         out += _frames(r)
         out += _components(r)
     out += ["", f"Units ({len(r.units)})"]
@@ -102,7 +105,8 @@ def _summary(r: Report) -> list[str]:
             out += ["", f"Cameras ({len(r.cameras)})"]
         fx, fy = camera["focal"]
         at = ", ".join(f"{row[3]:.3f}" for row in camera["camera_to_world"])
-        out.append(f"  {printable(camera['name']) or '-'}: {camera['width']}x{camera['height']}, "
+        scene = f"scene {camera['scene']}, " if r.header.further_scenes else ""
+        out.append(f"  {printable(camera['name']) or '-'}: {scene}{camera['width']}x{camera['height']}, "
                    f"focal {fx:.1f} {fy:.1f}, at ({at})")
     if r.metadata:
         out += ["", "Metadata"] + [f"  {key}: {printable(value)}" for key, value in r.metadata.items()]
@@ -116,8 +120,10 @@ def _sequence(r: Report) -> list[str]:
     elements_total = sum(t.size for t in h.tensors)
     out = ["", f"Sequence: {h.representation.name.lower()}, box {box}",
            f"  occupancy {occupancy}, {h.samples_per_diagonal} samples per diagonal, background "
-           f"#{bytes(h.background).hex()}, {h.ticks_per_second} ticks/s, digests {'yes' if h.digest_type else 'no'}",
-           "", f"Tensors ({len(h.tensors)}; {elements_total:,} elements, "
+           f"#{bytes(h.background).hex()}, {h.ticks_per_second} ticks/s, digests {'yes' if h.digest_type else 'no'}"]
+    if h.further_scenes:
+        out += _scenes(r)
+    out += ["", f"Tensors ({len(h.tensors)}; {elements_total:,} elements, "
                f"{4 * elements_total / 1e6:.2f} MB reconstructed)"]
     from ..inspection import tensor_label
 
@@ -125,6 +131,43 @@ def _sequence(r: Report) -> list[str]:
         (i, tensor_label(t), "x".join(map(str, t.shape)), t.size, t.mapping.name.lower(),
          t.alignment.name.lower(), f"{t.frequency / 65536:.3f}" if t.frequency else "")
         for i, t in enumerate(h.tensors))])
+
+
+def _scenes(r: Report) -> list[str]:
+    rows: list[tuple] = [("scene", "box", "samples", "background", "groups", "frames")]
+    for i in range(r.header.scene_count):
+        h, groups = r.header.of_scene(i), [g for g in r.groups if g["scene"] == i]
+        box = " to ".join("({})".format(", ".join(f"{v:.4g}" for v in corner)) for corner in h.box)
+        rows.append((i, box, h.samples_per_diagonal, f"#{bytes(h.background).hex()}", len(groups),
+                     sum(g["frame_count"] for g in groups)))
+    return ["", f"Scenes ({r.header.scene_count})"] + _table(rows)
+
+
+_PREDICTIONS = ("none", "previous", "shared", "constant")
+_SIGNIFICANCES = ("all", "occupied", "mask", "occupied, mask")
+
+
+def _tools(r: Report) -> list[str]:
+    """The coding tools of each tensor, over all units that carry it."""
+    from ..inspection import tensor_label
+
+    coded = [t for f in r.frames for t in f.tensors]
+    rows: list[tuple] = [("id", "tensor", "prediction", "transform", "significance", "finest step", "coarsest step",
+                          "mask bytes")]
+    for i, info in enumerate(r.header.tensors):
+        found = [t for t in coded if t.id == i]
+        if not found:
+            continue
+        steps = [s for t in found for s in t.steps]
+        rows.append((i, tensor_label(info), " ".join(dict.fromkeys(_PREDICTIONS[t.prediction] for t in found)),
+                     " ".join(dict.fromkeys(_transform(t) for t in found)),
+                     " / ".join(dict.fromkeys(_SIGNIFICANCES[t.significance] for t in found)),
+                     f"{min(steps):.3g}", f"{max(steps):.3g}", sum(t.mask_bytes for t in found) or ""))
+    return ["", "Coding tools"] + _table(rows)
+
+
+def _transform(t) -> str:
+    return ("none", "dct", f"wavelet-{t.levels}")[t.transform]
 
 
 def _frames(r: Report) -> list[str]:
@@ -143,10 +186,18 @@ def _frames(r: Report) -> list[str]:
     for kind, t in r.by_type().items():
         mean = t["mean_components"]
         rows.append(("mean", kind, "", round(t["mean_bytes"]), *(round(mean[n]) if n in mean else "" for n in names), ""))
-    seconds = r.frames[-1].seconds - r.frames[0].seconds
-    title = f"Frames ({len(r.frames)} in {len(r.groups)} groups, {seconds:.3f} s)"
+    title = f"Frames ({len(r.frames)} in {len(r.groups)} groups, {_seconds(r):.3f} s)"
     hint = "" if exact else "; bits per element of the tensors, --symbols for coded symbols"
     return ["", title + ": bytes by component" + hint] + _table(rows)
+
+
+def _seconds(r: Report) -> float:
+    """From the first frame to the last of each scene, together; time stamps start anew with a scene."""
+    spans: dict[int, list[float]] = {}
+    for f in r.frames:
+        group = next(g for g in reversed(r.groups) if g["unit"] < f.unit)
+        spans.setdefault(group["scene"], []).append(f.seconds)
+    return sum(times[-1] - times[0] for times in spans.values())
 
 
 def _components(r: Report) -> list[str]:

@@ -27,6 +27,7 @@ from ..syntax.units import UnitReader
 from ..tensors.reconstruction import tensor_digest
 from ..tensors.state import FrameState
 from ..writer import FrameReport, StreamWriter
+from .systems import DEFAULT_SYSTEM, ToolChoice, plan
 
 # lambda of the four operating points of MM 2024, by quality.
 QUALITIES = {1: 5e-3, 2: 2e-3, 3: 1e-3, 4: 7e-4}
@@ -39,6 +40,10 @@ _TARGET_TRIALS = 5
 class EncodeOptions:
     """What an encode is asked for; None leaves the choice to the preset.
 
+    system: rate-aware, dynamic-dif, masked-wavelet, ecrf or cnerf: the coding tools and the
+    loss (`refcodec.encoder.systems`). representation: dif, vm, triplane, grid or mlp, by
+    default the first that the system codes. transform (none, dct, dwt), levels (of dwt),
+    masks, model (context, static), rdo (the smaller of both): in place of the system's.
     preset: tiny, small or paper. lagrangian: lambda, or by `quality` 1 (small) to 4.
     target_kb: kilobytes (1000 bytes) that each frame should come to; lambda is searched.
     frames: range of frame numbers or slice of positions. group_size: frames in a group;
@@ -51,6 +56,13 @@ class EncodeOptions:
     evaluate: measure PSNR on the held-out views after each frame.
     """
 
+    system: str = DEFAULT_SYSTEM
+    representation: str | None = None
+    transform: str | None = None
+    levels: int | None = None
+    masks: bool | None = None
+    model: str | None = None
+    rdo: bool | None = None
     preset: str = "tiny"
     lagrangian: float | None = None
     quality: int | None = None
@@ -154,6 +166,10 @@ class _Encode:
         self.started = time.monotonic()
         self.options, self.out, self.on_progress = options, out, on_progress
         self._check_options()
+        self.plan, self.representation = plan(options.system, options.representation, ToolChoice(
+            options.transform, options.levels, options.masks, options.model, options.rdo))
+        # Networks have no P-frames: their frames are a group each.
+        self.group_size = 1 if self.plan.dedicated else options.group_size
         self.device = _device(options.device)
         if not isinstance(dataset, Dataset):
             dataset = load_dataset(dataset, frames=options.frames, holdout=options.holdout, aabb=options.aabb)
@@ -189,7 +205,7 @@ class _Encode:
     def _settings(self):
         from .presets import preset
 
-        o, settings = self.options, preset(self.options.preset).training
+        o, settings = self.options, preset(self.options.preset).training_of(self.representation)
         changes = dict(rate_loss=o.rate_loss, learn_steps=o.learn_steps, seed=o.seed)
         if o.lagrangian is not None or o.quality is not None:
             changes["lagrangian"] = o.lagrangian if o.lagrangian is not None else QUALITIES[o.quality]
@@ -200,13 +216,13 @@ class _Encode:
         return dataclasses.replace(settings, **changes)
 
     def _header(self) -> SequenceHeader:
-        from ..fields import dif_header
+        from ..fields import field_header
         from .presets import preset
 
         p = preset(self.options.preset)
         rate = self.dataset.frame_rate
-        return dif_header(
-            p.sizes, self.dataset.aabb,
+        return field_header(
+            p.sizes[self.representation], self.dataset.aabb,
             ticks_per_second=90000 if rate else _DEFAULT_RATE,
             occupancy_side=p.occupancy_side, samples_per_diagonal=p.samples_per_diagonal,
             background=[round(255 * c) for c in self.dataset.background])
@@ -240,7 +256,7 @@ class _Encode:
         return sum(other) / len(other) * (ratio if kind == INTER else 1 / ratio) if other else 0.0
 
     def _type(self, position: int) -> int:
-        return INTRA if position % self.options.group_size == 0 else INTER
+        return INTRA if position % self.group_size == 0 else INTER
 
     # Resuming.
 
@@ -320,7 +336,7 @@ class _Encode:
             frames = self.dataset.frames
             for position in range(resumed, len(frames)):
                 if self._type(position) == INTRA and writer.frames_left == 0:
-                    writer.begin_group(position, min(self.options.group_size, len(frames) - position))
+                    writer.begin_group(position, min(self.group_size, len(frames) - position))
                 self._frame(writer, position)
                 file.flush()
                 self._save_journal(fingerprint)
@@ -380,9 +396,13 @@ class _Encode:
                                     loss=p.loss, psnr=p.psnr, kilobytes=p.kilobytes)
         common = dict(number=position, time_stamp=self._time_stamp(position), device=self.device,
                       on_progress=tell if self.on_progress else None)
+        if self.plan.dedicated:
+            from .cnerf import train_cnerf
+
+            return train_cnerf(self.header, pictures, settings, **common)
         if self._type(position) == INTRA:
-            return train_intra(self.header, pictures, settings, **common)
-        return train_inter(self.header, pictures, settings, previous, **common)
+            return train_intra(self.header, pictures, settings, plan=self.plan, **common)
+        return train_inter(self.header, pictures, settings, previous, plan=self.plan, **common)
 
     def _first_lagrangian(self, position: int) -> float:
         same = [r.lagrangian for r in self.results if r.type == "IP"[self._type(position) - 1]]
@@ -446,6 +466,6 @@ class EncodeDefect(RefcodecError):
 
 def _result_from_json(r: dict) -> FrameResult:
     report = dict(r["report"])
-    for name in ("tensors", "ideal_bits"):
+    for name in ("tensors", "ideal_bits", "masks"):
         report[name] = {int(k): v for k, v in report[name].items()}
     return FrameResult(**{**r, "report": FrameReport(**report)})

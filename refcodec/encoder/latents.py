@@ -1,7 +1,7 @@
 """The values that training changes: one flat vector for all tensors of a frame.
 
-Flat, because then noise, optimiser and rate act on everything with a few calls.
-Within a tensor channels lie side by side (z, y, x, C): what lookups want.
+Flat, because then noise, optimiser and rate act on everything with a few calls. A part
+holds one tensor's coefficients; channels lie side by side (z, y, x, C): what lookups want.
 """
 from __future__ import annotations
 
@@ -12,36 +12,130 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from refcodec.encoder import transforms
+from refcodec.encoder.systems import CodingPlan, TensorPlan
+from refcodec.syntax.coding import Tools, Transform, band_count, coefficient_shape
 from refcodec.syntax.headers import Mapping, SequenceHeader, TensorInfo
+from refcodec.tensors.transforms import band_map
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Slot:
-    """Where tensor `id` lies in the flat vectors."""
+    """Where tensor `id` lies in the flat vectors, and how it is coded.
+
+    part: its coefficients; bands: its steps, one a band; cells_part: the same tensor in
+    vectors of reconstructed values. shape: (z, y, x) of the coefficients. band: of each
+    cell of the coefficient array, int64; None when there is one band.
+    """
 
     id: int
     info: TensorInfo
+    plan: TensorPlan
+    levels: int
+    shape: tuple[int, int, int]
     part: slice
+    bands: slice
+    cells_part: slice
+    band: torch.Tensor | None
 
     @property
     def is_grid(self) -> bool:
         return self.info.mapping != Mapping.NONE
 
+    @property
+    def transformed(self) -> bool:
+        return self.plan.transform != Transform.NONE
+
+    @property
+    def channels(self) -> int:
+        return self.info.shape[0]
+
+    @property
+    def size(self) -> int:
+        return self.part.stop - self.part.start
+
+    @property
+    def band_count(self) -> int:
+        return self.bands.stop - self.bands.start
+
     def grid(self, flat: torch.Tensor) -> torch.Tensor:
         """(z, y, x, C) view of its part."""
-        channels, *spatial = self.info.shape
-        return flat[self.part].view(*spatial, channels)
+        return flat[self.part].view(*self.shape, self.channels)
 
     def cells(self, flat: torch.Tensor) -> torch.Tensor:
         """(cells, C) view of its part."""
-        return flat[self.part].view(-1, self.info.shape[0])
+        return flat[self.part].view(-1, self.channels)
+
+    def reconstructed(self, flat: torch.Tensor) -> torch.Tensor:
+        """(z, y, x, C) view of its part in a vector of reconstructed values."""
+        return flat[self.cells_part].view(*self.info.shape[1:], self.channels)
+
+    def synthesis(self, coefficients: torch.Tensor) -> torch.Tensor:
+        """Values (z, y, x, C) of coefficients (z, y, x, C)."""
+        if not self.transformed:
+            return coefficients
+        values = transforms.inverse(self.plan.transform, self.levels, coefficients.permute(3, 0, 1, 2),
+                                    self.info.shape[1:])
+        return values.permute(1, 2, 3, 0)
+
+    def analysis(self, values: torch.Tensor) -> torch.Tensor:
+        """Coefficients of values, both (z, y, x, C)."""
+        if not self.transformed:
+            return values
+        found = transforms.forward(self.plan.transform, self.levels, values.permute(3, 0, 1, 2))
+        return found.permute(1, 2, 3, 0)
+
+    def band_gains(self) -> tuple[float, ...]:
+        """Norm of what a unit coefficient of each band becomes."""
+        if not self.transformed:
+            return (1.0,)
+        return transforms.band_gains(self.plan.transform, self.levels, self.info.shape[1:])
+
+    def band_speeds(self) -> tuple[float, ...]:
+        """How far a coefficient of each band should move while a value moves by one.
+
+        As if every band had the same share of the tensor's energy, which falls with the
+        square of the frequency, as it does in pictures.
+        """
+        if not self.transformed:
+            return (1.0,)
+        count = torch.bincount(self.band, minlength=self.band_count).clamp(min=1).tolist()
+        cells = math.prod(self.info.shape[1:])
+        return tuple(math.sqrt(cells / (self.band_count * n)) / g for n, g in zip(count, self.band_gains()))
+
+    def per_cell(self, of_bands: torch.Tensor) -> torch.Tensor:
+        """A value for each band (of all slots) spread over the cells: (cells, 1), or (1, 1) for one band."""
+        own = of_bands[self.bands]
+        return (own if self.band is None else own[self.band])[:, None]
+
+    def by_band(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """Inner products of two parts over the coefficients of each band: (bands,)."""
+        if self.band is None:
+            return (a @ b)[None]
+        out = a.new_zeros(self.band_count)
+        return out.index_add_(0, self.band, (a * b).view(-1, self.channels).sum(1))
+
+    def tools(self, steps: Sequence[tuple[int, int]], prediction: int) -> Tools:
+        """Its tools as a stream states them."""
+        significance = (1 if self.is_grid else 0) + (2 if self.plan.masks else 0)
+        return Tools(tuple(steps), prediction, significance, self.plan.transform, self.levels)
 
 
-def slots(header: SequenceHeader) -> list[Slot]:
-    out, at = [], 0
+def slots(header: SequenceHeader, plan: CodingPlan, device="cpu") -> list[Slot]:
+    """A slot for each tensor of the header, in order."""
+    out, at, bands, cells = [], 0, 0, 0
     for i, info in enumerate(header.tensors):
-        out.append(Slot(i, info, slice(at, at + info.size)))
-        at += info.size
+        own = plan.of(info)
+        levels = own.levels_for(info)
+        shape = coefficient_shape(own.transform, levels, info.shape[1:])
+        size, count = info.shape[0] * math.prod(shape), band_count(own.transform, levels)
+        band = None
+        if own.transform != Transform.NONE:
+            of_cells = band_map(own.transform, levels, info.shape[1:]).reshape(-1).astype(np.int64)
+            band = torch.from_numpy(of_cells).to(device)
+        out.append(Slot(i, info, own, levels, shape, slice(at, at + size), slice(bands, bands + count),
+                        slice(cells, cells + info.size), band))
+        at, bands, cells = at + size, bands + count, cells + info.size
     return out
 
 

@@ -1,10 +1,18 @@
 """Presets: the size of the field and how long to train it."""
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from refcodec.errors import UsageError
 from refcodec.fields.dif import DifSizes
+from refcodec.fields.grid import GridSizes
+from refcodec.fields.mlp import MlpSizes
+from refcodec.fields.sizes import FieldSizes
+from refcodec.fields.triplane import TriplaneSizes
+from refcodec.fields.vm import VmSizes
+from refcodec.syntax.headers import Representation
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +28,12 @@ class TrainingSettings:
         networks of I-frames and for the grids of P-frames; all decay to a twentieth.
     rate_loss: False codes after training, with no rate term (the baseline of Table 4).
     learn_steps: False keeps the quantisation steps where they start.
-    initial_step: quantisation step of the grids at the start, in field values.
+    initial_step: quantisation step of the grids at the start, in field values; of the
+        bands of a transform, what makes an error of the same size.
+    spread: standard deviation of random grids, planes and lines at the start.
+    rate_start: share of the iterations after which the rate sets in.
+    mask_rate: Adam's learning rate for the logits of masks. first_logit: theirs at the start.
+    model_iterations: of Adam, when a context model is fitted to masks after training.
     """
 
     lagrangian: float = 1e-3
@@ -35,36 +48,71 @@ class TrainingSettings:
     rate_loss: bool = True
     learn_steps: bool = True
     initial_step: float = 0.1
+    spread: float = 0.1
+    rate_start: float = 0.02
+    mask_rate: float = 0.02
+    first_logit: float = 0.5
+    model_iterations: int = 200
     seed: int = 0
+
+
+# What training does otherwise where the field is not a dictionary field.
+_CHANGES: dict[Representation, dict] = {
+    Representation.VM: dict(initial_step=0.02, rate_start=0.2, grid_rate=0.04),
+    Representation.TRIPLANE: dict(initial_step=0.02, rate_start=0.2, grid_rate=0.04),
+    Representation.GRID: dict(initial_step=0.1, rate_start=0.2, grid_rate=0.06),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """sizes: of the field. samples_per_diagonal, occupancy_side: spec 9.2, 7.1."""
+    """sizes: of the field, for each representation. samples_per_diagonal, occupancy_side:
+    spec 9.2, 7.1. training: of a dictionary field."""
 
-    sizes: DifSizes
+    sizes: Mapping[Representation, FieldSizes]
     samples_per_diagonal: int = 128
     occupancy_side: int = 64
     training: TrainingSettings = field(default_factory=TrainingSettings)
+
+    def training_of(self, representation: Representation) -> TrainingSettings:
+        """How a field of that kind is trained."""
+        return dataclasses.replace(self.training, **_CHANGES.get(representation, {}))
+
+
+def _sizes(*sizes: FieldSizes) -> dict[Representation, FieldSizes]:
+    return dict(zip(Representation, sizes, strict=True))
 
 
 PRESETS = {
     # Recognisable, no more: for tests and for vectors that a slow decoder can take.
     "micro": Preset(
-        DifSizes(6, (8, 10, 12), (6, 6, 6), (1.6, 2.4, 3.6), fusion_hidden=16, features=7, render_hidden=16,
-                 feature_frequencies=1, direction_frequencies=2),
+        _sizes(DifSizes(6, (8, 10, 12), (6, 6, 6), (1.6, 2.4, 3.6), fusion_hidden=16, features=7, render_hidden=16,
+                        feature_frequencies=1, direction_frequencies=2),
+               VmSizes(4, 6, 32, features=6, render_hidden=16, feature_frequencies=1),
+               TriplaneSizes(6, 32, 16, features=6, render_hidden=16, feature_frequencies=1),
+               GridSizes(20, 16, 4, render_hidden=16, feature_frequencies=1),
+               MlpSizes(position_frequencies=4, hidden_layers=3, hidden=32, features=8, render_hidden=16)),
         occupancy_side=32, training=TrainingSettings(intra_iterations=300, inter_iterations=100, rays=512)),
     # A CPU's: minutes for a short sequence of 200x200 views.
-    "tiny": Preset(DifSizes()),
+    "tiny": Preset(_sizes(DifSizes(), VmSizes(), TriplaneSizes(), GridSizes(), MlpSizes())),
     # Between the two: a small GPU, or patience.
     "small": Preset(
-        DifSizes(24, (20, 30, 42, 54, 66, 78), frequencies=(2.0, 3.2, 4.4, 5.6, 6.8, 8.0)),
+        _sizes(DifSizes(24, (20, 30, 42, 54, 66, 78), frequencies=(2.0, 3.2, 4.4, 5.6, 6.8, 8.0)),
+               VmSizes(8, 24, 160, features=20),
+               TriplaneSizes(24, 160, 80, features=20),
+               GridSizes(112, 80, 12),
+               MlpSizes(position_frequencies=8, hidden_layers=6, hidden=128, skip_layer=3, features=64)),
         samples_per_diagonal=256, occupancy_side=96,
         training=TrainingSettings(intra_iterations=6000, inter_iterations=1500, rays=2048)),
-    # The published sizes (Factor Fields; MM 2024): a GPU's.
+    # The published sizes (Factor Fields and MM 2024; TensoRF; DVGO; NeRF): a GPU's.
     "paper": Preset(
-        DifSizes(32, (25, 39, 54, 69, 84, 99), frequencies=(1.94, 3.10, 4.27, 5.43, 6.59, 7.76),
-                 render_hidden=128),
+        _sizes(DifSizes(32, (25, 39, 54, 69, 84, 99), frequencies=(1.94, 3.10, 4.27, 5.43, 6.59, 7.76),
+                        render_hidden=128),
+               VmSizes(16, 48, 300, features=27, render_hidden=128),
+               TriplaneSizes(48, 300, 160, features=27, render_hidden=128),
+               GridSizes(160, 160, 12, render_hidden=128),
+               MlpSizes(position_frequencies=10, hidden_layers=8, hidden=256, skip_layer=5, features=256,
+                        render_hidden=128, coarse_samples=64, fine_samples=128)),
         samples_per_diagonal=512, occupancy_side=128,
         training=TrainingSettings(intra_iterations=30000, inter_iterations=6000, rays=4096,
                                   network_rate=1e-3)),

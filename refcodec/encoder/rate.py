@@ -8,16 +8,19 @@ integer arithmetic predicts.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from refcodec.entropy.coder import PAD
 from refcodec.entropy.models import HIDDEN_LIMIT, INPUT_LIMIT, LOCATION_LIMIT, ContextModel
-from refcodec.syntax.registry import ENERGY, PREVIOUS, PREVIOUS_ENERGY, TEMPLATES
+from refcodec.syntax.registry import ENERGY, PREVIOUS, PREVIOUS_ENERGY, TEMPLATES, VALUE
 
 SCALES = 44
 SCAN = (0, 1, 1, 1)  # wavefronts: all the spatial templates look at lower coordinates only
+EXPLICIT = 1  # `template_id` of neighbours that the stream lists
+Template = tuple[tuple[int, int, int, int, int], ...]
 # Fixed-point formats of the integer network, in bits after the binary point.
 _HIDDEN_BITS, _HIDDEN_SHIFT = 4, 3  # hidden units, and the shift that brings sums there
 _OUTPUT_SHIFT = 10
@@ -81,32 +84,66 @@ def _round(x: torch.Tensor) -> torch.Tensor:
     return x + (torch.floor(x + 0.5) - x).detach()
 
 
+def neighbours(template: int | Template) -> Template:
+    """Neighbours (source, dc, dz, dy, dx) of a registered template, or those given."""
+    return tuple(TEMPLATES[template] if isinstance(template, int) else template)
+
+
+def plane_template(axis: int, temporal: bool) -> tuple[Template, tuple[int, int, int, int]]:
+    """Neighbours on a plane that lacks an axis (0 = x), and the scan in which they come before.
+
+    Two rings of causal neighbours (W, N, NW, NE, WW, NN), the energies of the nearest three,
+    and with `temporal` a cross in the previous frame.
+    """
+    slow, fast = (a for a in (2, 1, 0) if a != axis)  # 2 = z
+
+    def place(source: int, along_slow: int, along_fast: int) -> tuple[int, int, int, int, int]:
+        offset = [0, 0, 0]
+        offset[2 - slow], offset[2 - fast] = along_slow, along_fast
+        return source, 0, *offset
+
+    causal = [(0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0)]
+    found = [place(VALUE, *o) for o in causal] + [place(ENERGY, *o) for o in causal[:2] + causal[3:4]]
+    if temporal:
+        cross = [(0, 0), (0, -1), (0, 1), (-1, 0), (1, 0)]
+        found += [place(PREVIOUS, *o) for o in cross] + [place(PREVIOUS_ENERGY, 0, 0)]
+    scan = [0, 0, 0, 0]
+    scan[3 - slow], scan[3 - fast] = 2, 1  # the neighbour NE is then decoded too
+    return tuple(found), tuple(scan)
+
+
 class Neighbourhood:
     """Gathers the inputs of a context model for the symbols of one tensor.
 
-    current, previous: quantised values (z, y, x, C); previous may be None (all zero).
+    template: a registered one's `template_id`, or its neighbours. current, previous:
+    quantised values (z, y, x, C); previous may be None (all zero).
     """
 
-    def __init__(self, template_id: int, current: torch.Tensor, previous: torch.Tensor | None):
-        template = TEMPLATES[template_id]
+    def __init__(self, template: int | Template, current: torch.Tensor, previous: torch.Tensor | None):
+        template = neighbours(template)
         self.shape, self.input_count = current.shape, len(template)
         planes = [_padded(current)]
         if any(source in (PREVIOUS, PREVIOUS_ENERGY) for source, *_ in template):
             planes.append(_padded(torch.zeros_like(current) if previous is None else previous))
         # Cells with anything but zeros around them: all others get one and the same prediction.
         energy = sum(p[PAD:-PAD, PAD:-PAD, PAD:-PAD, -1] for p in planes)
-        self.active = torch.nn.functional.max_pool3d(energy[None], 3, 1, 1).reshape(-1) > 0
+        reach = max((abs(o) for n in template for o in n[2:]), default=0)
+        self.active = torch.nn.functional.max_pool3d(energy[None], 2 * reach + 1, 1, reach).reshape(-1) > 0
         # One row a cell: its values, then their energy. The previous frame's rows follow.
         self._rows = torch.cat([p.reshape(-1, p.shape[-1]) for p in planes])
         _, height, width, channels = self.shape
+        if any(dc for _, dc, *_ in template):  # a column for channels that do not exist
+            self._rows = torch.nn.functional.pad(self._rows, (0, 1))
+        self._row_size = self._rows.shape[1]
         offsets = [(source in (PREVIOUS, PREVIOUS_ENERGY)) * planes[0][..., 0].numel()
                    + (dz * (height + 2 * PAD) + dy) * (width + 2 * PAD) + dx
                    for source, _, dz, dy, dx in template]
         self._offsets = torch.tensor(offsets, dtype=torch.long, device=current.device)
         # Which column of a row each input of each channel is.
-        columns = [[channels if source in (ENERGY, PREVIOUS_ENERGY) else c for source, *_ in template]
+        columns = [[channels if source in (ENERGY, PREVIOUS_ENERGY)
+                    else c + dc if 0 <= c + dc < channels else channels + 1 for source, dc, *_ in template]
                    for c in range(channels)]
-        first = torch.arange(len(template)) * (channels + 1)
+        first = torch.arange(len(template)) * self._row_size
         self._columns = (torch.tensor(columns).reshape(channels, -1) + first).reshape(-1).to(current.device)
 
     def inputs(self, cells: torch.Tensor) -> torch.Tensor:
@@ -115,7 +152,7 @@ class Neighbourhood:
         x, y, z = cells % width, cells // width % height, cells // (width * height)
         rows = ((z + PAD) * (height + 2 * PAD) + y + PAD) * (width + 2 * PAD) + x + PAD
         around = self._rows[(rows[:, None] + self._offsets).reshape(-1)]
-        around = around.reshape(len(cells), len(self._offsets) * (channels + 1))
+        around = around.reshape(len(cells), len(self._offsets) * self._row_size)
         return around.index_select(1, self._columns).reshape(len(cells) * channels, len(self._offsets))
 
 
@@ -127,16 +164,18 @@ def _padded(values: torch.Tensor) -> torch.Tensor:
 
 
 class ContextNetwork(torch.nn.Module):
-    """The trainable form of a per-channel `ContextModel`.
+    """The trainable form of a per-channel `ContextModel`; template: as in `Neighbourhood`.
 
     Parameters are real numbers in the units of the field's symbols; `forward` rounds
     them, and everything computed from them, as the integer model does (spec 6.4).
     """
 
-    def __init__(self, template_id: int, hidden: int, generator: torch.Generator | None = None):
+    def __init__(self, template: int | Template, hidden: int, generator: torch.Generator | None = None,
+                 scan: Sequence[int] = SCAN):
         super().__init__()
-        self.template_id = template_id
-        inputs = len(TEMPLATES[template_id])
+        self.template_id = template if isinstance(template, int) else EXPLICIT
+        self.template, self.scan = neighbours(template), tuple(scan)
+        inputs = len(self.template)
         self.hidden_weight = torch.nn.Parameter(
             0.5 * torch.randn((hidden, inputs), generator=generator) / math.sqrt(max(inputs, 1)))
         self.hidden_bias = torch.nn.Parameter(torch.zeros(hidden))
@@ -146,7 +185,8 @@ class ContextNetwork(torch.nn.Module):
     @classmethod
     def from_model(cls, model: ContextModel) -> ContextNetwork:
         """The network whose `export` is `model`, which must come from an `export`."""
-        net = cls(model.template_id, len(model.hidden_bias))
+        template = model.template if model.template_id == EXPLICIT else model.template_id
+        net = cls(template, len(model.hidden_bias), scan=model.scan)
         one = 2.0 ** -(_HIDDEN_BITS + _HIDDEN_SHIFT)
         gain = np.array([1, _SCALE_GAIN], np.float32)
         scales = (one, one, 2.0 ** (_HIDDEN_BITS - _OUTPUT_SHIFT) / gain[:, None], 2.0**-_OUTPUT_SHIFT / gain)
@@ -179,6 +219,6 @@ class ContextNetwork(torch.nn.Module):
         """The integer model of the stream."""
         w1, b1, w2, b2 = (p.detach().cpu().numpy() for p in self._integers())
         return ContextModel(
-            False, 1, SCAN, self.template_id, tuple(TEMPLATES[self.template_id]),
+            False, 1, self.scan, self.template_id, self.template,
             _HIDDEN_SHIFT, w1.astype(np.int8), b1.astype(np.int16), _OUTPUT_SHIFT, _OUTPUT_SHIFT,
             w2.astype(np.int8), b2.astype(np.int32))

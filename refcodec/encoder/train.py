@@ -1,16 +1,20 @@
-"""Training one frame with its rate (MM 2024; Factor Fields for the field itself).
+"""Training one frame with its rate (MM 2024; Factor Fields for the dictionary field).
 
-    loss = D + λ (R + α |residual|)
+    loss = D + λ (R + M + α |residual| + β |coefficients|)
 
 D  mean squared error over all pixels and channels of the training views, rendered on
    the sequence's background, in units of (full scale)².
-R  estimated bits of all tensors that the frame carries, and
-|residual|  the sum of the absolute residuals of the grids, in field values (P-frames
-   only), both divided by the number of training pixels.
+R  estimated bits of all tensors that the frame carries,
+M  for each element that a mask may drop the bits that keeping it is taken to cost, times
+   the sigmoid of its logit (masked wavelet), and
+|residual|, |coefficients|  the sums of the absolute values of what is coded on top of the
+   frame before and, in I-frames, of what else is coded, in field values. All four are
+   divided by the number of training pixels.
 
-Multiplied by the pixels this is the published Σ‖C − Ĉ‖² + λ (L_rate + α ‖R‖₁). Being
-per pixel, λ does not depend on the size of the field, and the published values (7e-4,
-1e-3, 2e-3, 5e-3, with α = 10) span the useful range.
+Multiplied by the pixels this is MM 2024's Σ‖C − Ĉ‖² + λ (L_rate + α ‖R‖₁). Being per
+pixel, λ does not depend on the size of the field, and the published values (7e-4, 1e-3,
+2e-3, 5e-3, with α = 10) span the useful range. Which terms apply to which tensor, and
+what tools code it, is said by a `CodingPlan` (`refcodec.encoder.systems`).
 """
 from __future__ import annotations
 
@@ -22,47 +26,35 @@ import numpy as np
 import torch
 
 from refcodec import fields
+from refcodec.encoder.contexts import RateModel
+from refcodec.encoder.finish import Finish, Symbols
 from refcodec.encoder.latents import Slot, flatten, integer_step, slots, step_value
 from refcodec.encoder.presets import TrainingSettings
-from refcodec.encoder.rate import (
-    ROW_LENGTH,
-    UNCODED_ROW,
-    ContextNetwork,
-    Neighbourhood,
-    laplace_bits,
-    slope_table,
-    table_index,
-    table_scale,
-    tabled_slope,
-)
 from refcodec.encoder.rays import Picture, RayBank, shade, visual_hull, voxel_centres
+from refcodec.encoder.systems import CodingPlan, Rate, Steps, plan as system_plan
 from refcodec.entropy.coder import MAX_SYMBOL
-from refcodec.entropy.models import ContextModel, model_to_syntax
-from refcodec.syntax.coding import Prediction, Tools
+from refcodec.syntax.coding import Prediction
 from refcodec.syntax.headers import Role, SequenceHeader
 from refcodec.tensors.significance import coded_mask
-from refcodec.syntax.structures import ENTROPY_MODEL
 from refcodec.tensors.state import FrameState
-from refcodec.writer import FrameCoding, TensorCoding
+from refcodec.tensors.transforms import support_mask
+from refcodec.writer import FrameCoding
 
 INTRA, INTER = 1, 2
-_INTRA_TEMPLATE, _INTER_TEMPLATE = 4, 5
 _ALPHA_WEIGHT = 0.1  # of the error of opacity, which the background colour alone can hide
 _PRUNE_ALPHA = 0.02
 _WEIGHTS = (Role.FUSION_WEIGHT, Role.RENDER_WEIGHT)
-_HIDDEN_UNITS = 8
-# Shares of the iterations: when empty voxels go, when the rate sets in, when noise
-# gives way to true rounding.
-_PRUNE_AT, _RATE_START, _RATE_RAMP, _ROUNDING_START = 0.25, 0.02, 0.1, 0.8
-_CONTEXT_START, _FIRST_SCALE = 0.35, 0.35
+# Shares of the iterations: when empty voxels go, how long the rate takes to set in, when
+# noise gives way to true rounding.
+_PRUNE_AT, _RATE_RAMP, _ROUNDING_START = 0.25, 0.1, 0.8
+_CONTEXT_START, _INTER_RATE_START = 0.35, 0.02
 _DEAD_ZONE = 0.1
 _LAST_RATE = 0.05  # what is left of the learning rates at the end
 _STEP_RATE = 0.01  # Adam's learning rate for the logarithm of a step
-# The entropy networks: iterations between refreshes, steps at the first, the others, the end.
-_REFRESH, _FIRST_STEPS, _REFRESH_STEPS, _FINAL_STEPS = 40, 60, 8, 80
-_FIT_SYMBOLS = 8192
+_REFRESH = 40  # iterations between refreshes of the distributions
+_RANGE_STEPS = 127  # steps from zero to the largest value, where steps follow the range
+_SMALLEST_STEP = 2.0**-14
 _OCCLUSION_EVERY = 50
-_CELLS = 1 << 17  # cells predicted at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,24 +78,27 @@ class TrainedFrame:
 
 
 def train_intra(header: SequenceHeader, pictures: Sequence[Picture], settings: TrainingSettings, *,
-                number: int = 0, time_stamp: int = 0, device="cpu",
+                plan: CodingPlan | None = None, number: int = 0, time_stamp: int = 0, device="cpu",
                 on_progress: Callable[[Progress], None] | None = None) -> TrainedFrame:
-    """Train an I-frame from nothing."""
-    return _Training(header, pictures, settings, None, device, on_progress).run(number, time_stamp)
+    """Train an I-frame from nothing. plan: of the tools, None: the rate-aware system's."""
+    return _Training(header, pictures, settings, plan, None, device, on_progress).run(number, time_stamp)
 
 
 def train_inter(header: SequenceHeader, pictures: Sequence[Picture], settings: TrainingSettings,
-                previous: FrameState, *, number: int, time_stamp: int, device="cpu",
+                previous: FrameState, *, plan: CodingPlan | None = None, number: int, time_stamp: int, device="cpu",
                 on_progress: Callable[[Progress], None] | None = None) -> TrainedFrame:
-    """Train a P-frame: residuals of the grids on the decoder's state after the frame before."""
-    return _Training(header, pictures, settings, previous, device, on_progress).run(number, time_stamp)
+    """Train a P-frame on the decoder's state after the frame before: residuals of the grids,
+    planes and lines, or those anew that the plan wants so; the networks stay."""
+    return _Training(header, pictures, settings, plan, previous, device, on_progress).run(number, time_stamp)
 
 
 class _Training:
     """State of one frame's training. Vectors are flat over all tensors (`latents.Slot`)."""
 
-    def __init__(self, header, pictures, settings, previous: FrameState | None, device, on_progress):
+    def __init__(self, header, pictures, settings, plan: CodingPlan | None, previous: FrameState | None, device,
+                 on_progress):
         self.header, self.settings, self.previous = header, settings, previous
+        self.plan = plan or system_plan(representation=header.representation.name.lower())[0]
         self.on_progress = on_progress
         self.device = torch.device(device)
         self.inter = previous is not None
@@ -115,90 +110,116 @@ class _Training:
         self.ops = fields.TorchOps(self.device)
         self.background = torch.tensor(header.background, device=self.device) / 255
 
-        self.slots = slots(header)
+        self.slots = slots(header, self.plan, self.device)
         self.grids = [s for s in self.slots if s.is_grid]
         self.trained = self.grids if self.inter else self.slots
         self.total = self.trained[-1].part.stop
-        everything = self.slots[-1].part.stop
-        if self.inter:
-            self.base = flatten(header, previous.tensors, self.device)
-            self.values = torch.zeros(self.total, device=self.device)
-        else:
-            self.base = torch.zeros(everything, device=self.device)
-            self.values = self._initial_values()
-        self.log_step = torch.tensor([math.log(self._initial_step(s)) for s in self.slots], device=self.device)
+        # What the trained values are added to, and the networks of a P-frame.
+        self.base = flatten(header, previous.tensors, self.device) if self.inter else None
+        self.predicted = {s.id for s in self.trained if self._prediction(s) == Prediction.PREVIOUS}
+        self.values = self._initial_values()
+        self.log_step = self._initial_steps()
         self.noise = torch.rand(self.total + (1 << 16), generator=self.generator, device=self.device) - 0.5
         self.work = torch.empty_like(self.values)
-        self.location = torch.zeros_like(self.values)
-        # Row of `slopes` for each value; the last row, all zero, for what is not coded.
-        self.slopes = slope_table(self.device)
-        self.table_row = torch.full(self.values.shape, round(table_index(_FIRST_SCALE)) * ROW_LENGTH,
-                                    dtype=torch.int32, device=self.device)
         self.rate_gradient = torch.zeros_like(self.values)
         self.step_rate = torch.zeros_like(self.log_step)
-        self.networks = [self._context_network(i) for i in range(len(self._model_groups()))]
-        self.bits = torch.zeros(len(self.slots))
+        self.rate = RateModel(self.trained, previous, self.device, self.generator, self.host_generator)
+        # A mask has a logit for each coefficient; `unmasked` keeps what it is applied to.
+        self.masked = [s for s in self.trained if s.plan.masks]
+        self.logits = {s.id: torch.full((s.size,), settings.first_logit, device=self.device) for s in self.masked}
+        self.unmasked: dict[int, torch.Tensor] = {}
+        # Of the optimiser's steps on coefficients, the parts that are taken: (cells, 1).
+        self.speeds = {s.id: torch.tensor(s.band_speeds(), device=self.device)[s.band][:, None]
+                       for s in self.trained if s.transformed}
 
         occupancy = visual_hull(pictures, header)
         self.rays = RayBank(pictures, header, occupancy, self.device, self.generator)
         self._mark_coded()
 
-    def _context_network(self, model_id: int) -> ContextNetwork:
-        """The group's latest network, as far as the stream knows it, or a new one."""
-        template = _INTER_TEMPLATE if self.inter else _INTRA_TEMPLATE
-        known = self.previous.models.get(model_id) if self.inter else None
-        if known is not None and known.template_id == template:
-            return ContextNetwork.from_model(known).to(self.device)
-        return ContextNetwork(template, _HIDDEN_UNITS, self.host_generator).to(self.device)
+    def _prediction(self, slot: Slot) -> Prediction:
+        return self.plan.inter_prediction(slot.info) if self.inter else Prediction.NONE
 
     def _initial_values(self) -> torch.Tensor:
+        """Zero residuals; the frame before, as new values; in an I-frame the usual random starts."""
         values = torch.zeros(self.total, device=self.device)
-        for slot in self.slots:
-            part = values[slot.part]
-            if slot.info.role == Role.DIF_COEFFICIENT:
-                part.fill_(1.0)
-            elif slot.info.role == Role.DIF_BASIS:
-                part.normal_(0, 0.1, generator=self.generator)
-            elif slot.info.role in _WEIGHTS:
-                bound = 1 / math.sqrt(slot.info.shape[3])
-                part.uniform_(-bound, bound, generator=self.generator)
+        for slot in self.trained:
+            if slot.id in self.predicted:
+                continue
+            if self.inter:
+                slot.grid(values).copy_(slot.analysis(slot.reconstructed(self.base)))
+                slot.reconstructed(self.base).zero_()
+                continue
+            part = torch.zeros((*slot.info.shape[1:], slot.channels), device=self.device)
+            match slot.info.role:
+                case Role.DIF_COEFFICIENT:
+                    part.fill_(1.0)
+                case (Role.DIF_BASIS | Role.DENSITY_PLANE | Role.DENSITY_LINE | Role.FEATURE_PLANE | Role.FEATURE_LINE
+                      | Role.FEATURE_GRID):
+                    part.normal_(0, self.settings.spread, generator=self.generator)
+                case Role.FUSION_WEIGHT | Role.RENDER_WEIGHT:
+                    bound = 1 / math.sqrt(slot.info.shape[3])
+                    part.uniform_(-bound, bound, generator=self.generator)
+            slot.grid(values).copy_(slot.analysis(part))
         return values
 
-    def _initial_step(self, slot: Slot) -> float:
-        if slot.is_grid:
-            return self.settings.initial_step
-        return 2.0**-6 if slot.info.role in _WEIGHTS else 2.0**-8
-
-    def _model_groups(self) -> list[list[Slot]]:
-        """Grids that share an entropy model: the coefficients, the coarse bases, the fine ones."""
-        bases = self.grids[1:]
-        half = (len(bases) + 1) // 2
-        return [g for g in (self.grids[:1], bases[:half], bases[half:]) if g]
+    def _initial_steps(self) -> torch.Tensor:
+        """Logarithms of the steps: of equal error in the reconstructed values for all bands of a grid."""
+        steps = []
+        for slot in self.slots:
+            if slot.is_grid:
+                steps += [self.settings.initial_step / gain for gain in slot.band_gains()]
+            else:
+                steps.append(2.0**-6 if slot.info.role in _WEIGHTS else 2.0**-8)
+        return torch.tensor([math.log(s) for s in steps], device=self.device)
 
     def _mark_coded(self) -> None:
-        """Finds the cells that the occupancy lets be coded."""
-        self.masks = {s.id: coded_mask(self.header, s.info, self.rays.occupancy) for s in self.grids}
-        self.cells = {i: torch.from_numpy(np.flatnonzero(m)).to(self.device) for i, m in self.masks.items()}
+        """Finds the coefficients that the occupancy lets be coded."""
+        self.masks = {s.id: support_mask(s.plan.transform, s.levels,
+                                         coded_mask(self.header, s.info, self.rays.occupancy)) for s in self.grids}
         self.coded = torch.ones_like(self.values)
-        for slot in self.grids:
-            slot.cells(self.coded)[:] = torch.from_numpy(
-                self.masks[slot.id].reshape(-1, 1).astype(np.float32)).to(self.device)
+        cells = {}
+        for slot in self.trained:
+            if slot.is_grid:
+                found = self.masks[slot.id].reshape(-1)
+                cells[slot.id] = torch.from_numpy(np.flatnonzero(found)).to(self.device)
+                slot.cells(self.coded)[:] = torch.from_numpy(found[:, None].astype(np.float32)).to(self.device)
+            else:
+                cells[slot.id] = torch.arange(slot.size // slot.channels, device=self.device)
+        self.rate.cells = cells
+        # Weight of the sign of each value in the gradient, as a share of λ / pixels.
+        self.magnitude = None
+        weights = [self._magnitude_weight(s) for s in self.trained]
+        if any(weights):
+            self.magnitude = self.coded.clone()
+            for slot, weight in zip(self.trained, weights):
+                self.magnitude[slot.part] *= weight
+
+    def _magnitude_weight(self, slot: Slot) -> float:
+        if slot.id in self.predicted:
+            return self.settings.residual_weight
+        return self.plan.sparsity if slot.transformed else 0.0
 
     # The loop.
 
     def run(self, number: int, time_stamp: int) -> TrainedFrame:
         s = self.settings
         network_start = self.grids[-1].part.stop
-        groups = [(slice(0, network_start), s.inter_rate if self.inter else s.grid_rate)]
+        groups = [(self.values[:network_start], s.inter_rate if self.inter else s.grid_rate)]
         if not self.inter:
-            groups.append((slice(network_start, self.total), s.network_rate))
-        parameters = [torch.nn.Parameter(self.values[part]) for part, _ in groups]
+            groups.append((self.values[network_start:], s.network_rate))
+        groups += [(logits, s.mask_rate) for logits in self.logits.values()]
+        parameters = [torch.nn.Parameter(part) for part, _ in groups]
         optimiser = torch.optim.Adam(
             [dict(params=[p], lr=lr, base=lr) for p, (_, lr) in zip(parameters, groups)],
             betas=(0.9, 0.99), eps=1e-15, fused=True)
         step_parameter = torch.nn.Parameter(self.log_step)
         step_optimiser = torch.optim.Adam([step_parameter], lr=_STEP_RATE, betas=(0.9, 0.99), eps=1e-15)
         gradient = torch.empty_like(self.values)
+        mask_gradients = {i: torch.zeros_like(logits) for i, logits in self.logits.items()}
+        gradients = [gradient[:network_start], *([] if self.inter else [gradient[network_start:]]),
+                     *mask_gradients.values()]
+        learned = [slot for slot in self.trained if slot.plan.steps == Steps.LEARNED]
+        start = _INTER_RATE_START if self.inter else s.rate_start
         mean_error = None
         for i in range(self.iterations):
             done = i / self.iterations
@@ -206,67 +227,119 @@ class _Training:
             for group in optimiser.param_groups:
                 group["lr"] = group["base"] * decay
             rounding = s.rate_loss and done >= _ROUNDING_START
-            weight = self.lagrangian * min(1.0, max(0.0, (done - _RATE_START) / _RATE_RAMP)) if s.rate_loss else 0.0
+            weight = self.lagrangian * min(1.0, max(0.0, (done - start) / _RATE_RAMP)) if s.rate_loss else 0.0
             if i == round(_PRUNE_AT * self.iterations):
                 self._prune()
-            if weight and done >= _CONTEXT_START and i % _REFRESH == 0:
-                self._refresh_contexts()
+            if s.rate_loss and i % _REFRESH == 0:
+                self._follow_ranges()
+                if weight and done >= _CONTEXT_START:
+                    self.rate.refresh(*self._symbols())
             noise = self._quantised_values(rounding)
             if i % _OCCLUSION_EVERY == _OCCLUSION_EVERY - 1:
                 self.rays.set_occluders(self._voxel_density(4).amin(0))
             error = self._backward(gradient)
+            self._mask_gradients(gradient, mask_gradients, weight / self.rays.pixels)
             if weight:
                 self._rate_slopes(i)
                 gradient.add_(self.rate_gradient, alpha=weight / self.rays.pixels)
-                if self.inter:
-                    gradient.add_(torch.sign(self.values) * self.coded,
-                                  alpha=weight * s.residual_weight / self.rays.pixels)
+                if self.magnitude is not None:
+                    gradient.add_(torch.sign(self.values) * self.magnitude, alpha=weight / self.rays.pixels)
                 if s.learn_steps and not rounding:
                     step_parameter.grad = self.step_rate * (weight / self.rays.pixels)
-                    for slot in self.trained:
-                        step_parameter.grad[slot.id] += (gradient[slot.part] @ noise[slot.part]) * self._step(slot)
+                    for slot in learned:
+                        change = slot.by_band(gradient[slot.part], noise[slot.part])
+                        step_parameter.grad[slot.bands] += change * torch.exp(self.log_step[slot.bands])
                     step_optimiser.step()
-            for parameter, (part, _) in zip(parameters, groups):
-                parameter.grad = gradient[part]
+            for parameter, part in zip(parameters, gradients):
+                parameter.grad = part
+            before = {slot.id: slot.cells(self.values).clone() for slot in self.trained if slot.transformed}
             optimiser.step()
+            for slot in self.trained:
+                if slot.transformed:
+                    values = slot.cells(self.values)
+                    torch.lerp(before[slot.id], values, self.speeds[slot.id], out=values)
             mean_error = error if mean_error is None else 0.95 * mean_error + 0.05 * error
             if self.on_progress and (i % 20 == 19 or i + 1 == self.iterations):
-                d = float(mean_error)
-                bits = float(self.bits.sum())
+                d, bits = float(mean_error), sum(self.rate.bits.values())
                 self.on_progress(Progress(i + 1, self.iterations, d + weight * bits / self.rays.pixels,
                                           -10 * math.log10(max(d, 1e-10)), bits / 8000))
         return self._finish(number, time_stamp)
 
-    def _step(self, slot: Slot) -> float:
-        return math.exp(float(self.log_step[slot.id]))
+    def _step(self, slot: Slot) -> torch.Tensor | float:
+        """Step of every cell of a tensor: (cells, 1), or the number where there is one band."""
+        if slot.band is None:
+            return math.exp(float(self.log_step[slot.bands.start]))
+        return slot.per_cell(torch.exp(self.log_step))
+
+    def _kept(self, slot: Slot) -> torch.Tensor:
+        """Whether the mask keeps each coefficient, bool (cells, C)."""
+        return (self.logits[slot.id] >= 0).view(-1, slot.channels)
 
     def _quantised_values(self, rounding: bool):
         """Fills `work` with what the field is to be evaluated with; returns the noise used."""
         start = int(torch.randint(1 << 16, (1,), generator=self.host_generator))
         noise = self.noise[start:start + self.total]
-        if not self.settings.rate_loss:
-            torch.add(self.values, self.base[:self.total], out=self.work)
-            return noise
         for slot in self.trained:
-            part, step = slot.part, self._step(slot)
-            if rounding:
-                torch.mul(self._rounded(slot), step, out=self.work[part])
-            else:
+            part, step, work = slot.part, self._step(slot), slot.cells(self.work)
+            if not self.settings.rate_loss:
+                self.work[part] = self.values[part]
+            elif rounding:
+                torch.mul(self._rounded(slot).view_as(work), step, out=work)
+            elif slot.band is None:
                 torch.add(self.values[part], noise[part], alpha=step, out=self.work[part])
-        self.work += self.base[:self.total]
+            else:
+                torch.addcmul(slot.cells(self.values), slot.cells(noise), step, out=work)
+            if slot.transformed:  # what is not coded reaches coded cells all the same
+                work *= slot.cells(self.coded)
+            if slot.id in self.logits:
+                self.unmasked[slot.id] = self.work[part].clone()
+                work *= self._kept(slot)
+            if slot.id in self.predicted and not slot.transformed:
+                self.work[part] += self.base[slot.cells_part]
         return noise
 
     def _rounded(self, slot: Slot) -> torch.Tensor:
-        """Quantised values, float: to the nearest, with a dead zone that favours zero."""
-        v = self.values[slot.part] / self._step(slot)
-        if not self.settings.rate_loss:
+        """Quantised values, float: to the nearest, with a dead zone that favours zero where zeros are cheap."""
+        v = (slot.cells(self.values) / self._step(slot)).view(-1)
+        if not self.settings.rate_loss or slot.plan.rate == Rate.NONE:
             return torch.floor(v + 0.5)
         return torch.sign(v) * torch.floor(v.abs() + (0.5 - _DEAD_ZONE))
 
+    def _symbols(self) -> tuple[dict[int, torch.Tensor], dict[int, torch.Tensor]]:
+        """Quantised values of all trained tensors, zero where a mask drops them, and the masks."""
+        symbols = {s.id: self._rounded(s).clamp(-MAX_SYMBOL, MAX_SYMBOL) for s in self.trained}
+        selected = {}
+        for slot in self.masked:
+            # What is zero anyway is told by the mask.
+            selected[slot.id] = self._kept(slot) & (symbols[slot.id] != 0).view(-1, slot.channels)
+            symbols[slot.id] *= selected[slot.id].view(-1)
+        return symbols, selected
+
+    def _follow_ranges(self) -> None:
+        """Steps that are a part of the range of their band's values."""
+        for slot in self.trained:
+            if slot.plan.steps != Steps.RANGE:
+                continue
+            size = slot.cells(self.values).abs() * slot.cells(self.coded)
+            if slot.id in self.logits:
+                size = size * self._kept(slot)
+            largest = size.new_zeros(slot.band_count)
+            size = size.amax(1)
+            if slot.band is None:
+                largest[0] = size.amax()
+            else:
+                largest.scatter_reduce_(0, slot.band, size, "amax")
+            self.log_step[slot.bands] = torch.log((largest / _RANGE_STEPS).clamp(min=_SMALLEST_STEP))
+
     def _field(self, leaves: Sequence[torch.Tensor] = ()):
         """The field of the values in `work`; leaves: (z, y, x, C), to differentiate instead."""
-        tensors = list(leaves) or [slot.grid(self.work) for slot in self.trained]
-        tensors += [slot.grid(self.base) for slot in self.slots[len(self.trained):]]
+        tensors = []
+        for slot, leaf in zip(self.trained, leaves or [slot.grid(self.work) for slot in self.trained]):
+            values = slot.synthesis(leaf)
+            if slot.transformed and slot.id in self.predicted:
+                values = values + slot.reconstructed(self.base)
+            tensors.append(values)
+        tensors += [slot.reconstructed(self.base) for slot in self.slots[len(self.trained):]]
         return fields.build(self.header, [t.permute(3, 0, 1, 2) for t in tensors], self.ops)
 
     def _backward(self, gradient: torch.Tensor) -> torch.Tensor:
@@ -283,100 +356,41 @@ class _Training:
         loss.backward()
         for slot, leaf in zip(self.trained, leaves):
             slot.grid(gradient).copy_(leaf.grad)
+            if slot.transformed:
+                gradient[slot.part] *= self.coded[slot.part]
         return distortion.detach()
+
+    def _mask_gradients(self, gradient: torch.Tensor, out: dict[int, torch.Tensor], weight: float) -> None:
+        """Gradients of the logits, as if the mask were their sigmoid; zeroes those of dropped coefficients."""
+        for slot in self.masked:
+            share = torch.sigmoid(self.logits[slot.id])
+            change = gradient[slot.part] * self.unmasked[slot.id]
+            change += self.coded[slot.part] * (weight * self.plan.mask_bits)
+            torch.mul(change, share * (1 - share), out=out[slot.id])
+            slot.cells(gradient).mul_(self._kept(slot))
 
     # Rate.
 
     def _rate_slopes(self, iteration: int) -> None:
         """Renews the derivative of the rate for a quarter of the tensors: it changes slowly."""
         for slot in self._quarters()[iteration % 4]:
+            if slot.plan.rate == Rate.NONE:
+                continue
             step = self._step(slot)
-            x = self.values[slot.part] / step
-            slope = tabled_slope(self.slopes, x - self.location[slot.part], self.table_row[slot.part])
-            self.step_rate[slot.id] = -(slope @ x)
-            torch.div(slope, step, out=self.rate_gradient[slot.part])
+            x = (slot.cells(self.values) / step).view(-1)
+            slope = self.rate.slope(slot, x)
+            if slot.id in self.logits:
+                slope *= self._kept(slot).view(-1)
+            self.step_rate[slot.bands] = -slot.by_band(slope, x)
+            torch.div(slope.view(-1, slot.channels), step, out=slot.cells(self.rate_gradient))
 
     def _quarters(self) -> list[list[Slot]]:
         parts, sizes = [[], [], [], []], [0] * 4
-        for slot in sorted(self.trained, key=lambda s: -s.info.size):
+        for slot in sorted(self.trained, key=lambda s: -s.size):
             k = sizes.index(min(sizes))
             parts[k].append(slot)
-            sizes[k] += slot.info.size
+            sizes[k] += slot.size
         return parts
-
-    @torch.no_grad()
-    def _neighbourhood(self, slot: Slot, template: int, values: torch.Tensor) -> Neighbourhood:
-        channels, *spatial = slot.info.shape
-        context = self.previous.contexts(slot.id, Tools(())) if self.inter else None
-        if context is not None:
-            context = torch.from_numpy(context).to(self.device)
-        coded = values.view(*spatial, channels) * slot.grid(self.coded)
-        return Neighbourhood(template, coded, context)
-
-    def _refresh_contexts(self) -> None:
-        """Trains the entropy networks a little, then predicts every symbol's distribution."""
-        steps = _REFRESH_STEPS if self.bits.any() else _FIRST_STEPS
-        for network, group in zip(self.networks, self._model_groups()):
-            symbols = {s.id: self._rounded(s) for s in group}
-            around = {s.id: self._neighbourhood(s, network.template_id, symbols[s.id]) for s in group}
-            self._fit(network, group, symbols, around, steps, 0.02)
-            for slot in group:
-                self._predict(network, slot, around[slot.id], symbols[slot.id])
-        for slot in self.trained:
-            if not slot.is_grid:
-                q = self._rounded(slot)
-                index = round(table_index(float(q.abs().mean())))
-                self.table_row[slot.part] = index * ROW_LENGTH
-                self.bits[slot.id] = float(laplace_bits(q, table_scale(torch.full_like(q, index))).sum())
-
-    @torch.no_grad()
-    def _predict(self, network, slot: Slot, around: Neighbourhood, symbols: torch.Tensor) -> None:
-        """Location and table row of every coded symbol; estimated bits of the tensor."""
-        cells, channels = self.cells[slot.id], slot.info.shape[0]
-        symbols = symbols.view(-1, channels)
-        active = around.active[cells]
-        slot.cells(self.table_row).fill_(UNCODED_ROW)
-        location, index = network(torch.zeros((1, around.input_count), device=self.device))
-        quiet = cells[~active]
-        slot.cells(self.location)[quiet] = location
-        slot.cells(self.table_row)[quiet] = int(index) * ROW_LENGTH
-        values, counts = torch.unique(symbols[quiet], return_counts=True)
-        total = float((laplace_bits(values - location, table_scale(index)) * counts).sum())
-        for part in cells[active].split(_CELLS):
-            location, index = network(around.inputs(part))
-            slot.cells(self.location)[part] = location.view(-1, channels)
-            slot.cells(self.table_row)[part] = index.int().view(-1, channels) * ROW_LENGTH
-            total += float(laplace_bits(symbols[part].reshape(-1) - location, table_scale(index)).sum())
-        self.bits[slot.id] = total
-
-    def _fit(self, network, group, symbols, around, steps: int, rate: float) -> None:
-        """Adam on random symbols of the group, each grid in proportion to its size."""
-        counts = [len(self.cells[s.id]) * s.info.shape[0] for s in group]
-        if not sum(counts):
-            return
-        inputs, values = [], []
-        wanted = min(sum(counts), _FIT_SYMBOLS * (steps if steps <= 4 else 4 + steps // 16))
-        for slot, count in zip(group, counts):
-            cells, channels = self.cells[slot.id], slot.info.shape[0]
-            n = math.ceil(wanted * count / sum(counts) / channels) if count else 0
-            chosen = cells[torch.randint(max(len(cells), 1), (n,), generator=self.generator, device=self.device)]
-            inputs.append(around[slot.id].inputs(chosen))
-            values.append(symbols[slot.id].view(-1, channels)[chosen].reshape(-1))
-        inputs, values = torch.cat(inputs), torch.cat(values)
-        optimiser = torch.optim.Adam(network.parameters(), lr=rate)
-        order = torch.randperm(len(values), generator=self.generator, device=self.device)
-        at = 0
-        for i in range(steps):
-            if at + _FIT_SYMBOLS > len(order):
-                at = 0
-            batch = order[at:at + _FIT_SYMBOLS]
-            at += _FIT_SYMBOLS
-            location, index = network(inputs[batch])
-            loss = laplace_bits(values[batch] - location, table_scale(index)).mean()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.param_groups[0]["lr"] = rate * (1 - 0.9 * i / steps)
-            optimiser.step()
 
     # Occupancy.
 
@@ -412,55 +426,24 @@ class _Training:
     # Coding.
 
     def _finish(self, number: int, time_stamp: int) -> TrainedFrame:
-        models: dict[int, ContextModel] = {}
-        codings: list[TensorCoding] = []
-        estimated: dict[int, float] = {}
+        self._follow_ranges()
         steps = {}
         for slot in self.trained:
-            steps[slot.id] = integer_step(self._step(slot), slot.info.frac_bits)
-            self.log_step[slot.id] = math.log(step_value(*steps[slot.id], slot.info.frac_bits))
-        symbols = {s.id: self._rounded(s).clamp(-MAX_SYMBOL, MAX_SYMBOL) for s in self.trained}
-        prediction = Prediction.PREVIOUS if self.inter else Prediction.NONE
-
-        for model_id, (network, group) in enumerate(zip(self.networks, self._model_groups())):
-            around = {s.id: self._neighbourhood(s, network.template_id, symbols[s.id]) for s in group}
-            self._fit(network, group, symbols, around, _FINAL_STEPS, 0.02)
-            for slot in group:
-                self._predict(network, slot, around[slot.id], symbols[slot.id])
-            models[model_id] = network.export()
-            bits = [float(self.bits[s.id]) for s in group]
-            known = self.previous.models.get(model_id) if self.inter else None
-            if known is not None and known.template_id == network.template_id:
-                # The model of the frame before costs nothing to send again.
-                for slot in group:
-                    self._predict(ContextNetwork.from_model(known).to(self.device), slot, around[slot.id],
-                                  symbols[slot.id])
-                if sum(float(self.bits[s.id]) for s in group) < sum(bits) + 8 * _model_bytes(network):
-                    del models[model_id]
-                else:
-                    for slot, b in zip(group, bits):
-                        self.bits[slot.id] = b
-        static: dict[int, int] = {}
-        for slot in self.trained:
-            values = symbols[slot.id].view(-1, slot.info.shape[0])
-            if slot.is_grid:
-                values = values[self.cells[slot.id]]
-            model_id = next((i for i, g in enumerate(self._model_groups()) if slot in g), None)
-            if model_id is None:
-                index = round(table_index(float(values.abs().mean())))
-                model_id = static.setdefault(index, len(self.networks) + len(static))
-                models[model_id] = ContextModel.fixed([0], [index])
-                scale = table_scale(torch.full(values.shape, float(index)))
-                self.bits[slot.id] = float(laplace_bits(values.cpu(), scale).sum())
-            estimated[slot.id] = float(self.bits[slot.id])
-            codings.append(TensorCoding(slot.id, values.to(torch.int32).cpu().numpy(), model_id, (steps[slot.id],),
-                                        prediction, int(slot.is_grid)))
+            steps[slot.id] = [integer_step(math.exp(v), slot.info.frac_bits) for v in self.log_step[slot.bands].tolist()]
+            self.log_step[slot.bands] = torch.tensor(
+                [math.log(step_value(*step, slot.info.frac_bits)) for step in steps[slot.id]], device=self.device)
+        flat, selected = self._symbols()
+        symbols = {s.id: self._of_tensor(s, steps[s.id], flat[s.id], selected.get(s.id)) for s in self.trained}
+        finish = Finish(self.rate, self.previous, symbols, self.settings.model_iterations)
+        codings = finish.run(flat, selected)
         coding = FrameCoding(number, INTER if self.inter else INTRA, time_stamp, self.rays.occupancy.copy(),
-                             models, codings)
-        return TrainedFrame(coding, estimated)
+                             finish.models, codings)
+        return TrainedFrame(coding, finish.estimated)
 
-
-def _model_bytes(network: ContextNetwork) -> int:
-    """Size of an entropy model in the stream."""
-    values = model_to_syntax(0, network.export())
-    return len(ENTROPY_MODEL.build(values))
+    def _of_tensor(self, slot: Slot, steps, flat: torch.Tensor, selected: torch.Tensor | None) -> Symbols:
+        tools, cells = slot.tools(steps, self._prediction(slot)), self.rate.cells[slot.id]
+        return Symbols(
+            slot, flat.view(-1, slot.channels)[cells].to(torch.int32).cpu().numpy(), tools, self.masks.get(slot.id),
+            None if slot.band is None else slot.band[cells].to(torch.uint8).cpu().numpy(),
+            None if selected is None else selected[cells].cpu().numpy(),
+            self.previous.contexts(slot.id, tools) if self.inter else None)

@@ -95,6 +95,10 @@ DESCRIPTORS: dict[str, cs.Construct] = {
 }
 
 
+# struct's letters for the descriptors of fixed size, which are read with it at once.
+_LETTERS = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "s8": "b", "s16": "h", "s32": "i", "f32": "f"}
+
+
 class Field(cs.Subconstruct):
     """One syntax element.
 
@@ -116,6 +120,7 @@ class Field(cs.Subconstruct):
         super().__init__(sub)
         self.element, self.text, self.rules = name, text, rules
         self.when, self.when_text = when, when_text
+        self._letter, self._count = _LETTERS.get(descriptor), count
         size = count_text or (str(count) if isinstance(count, int) else "")
         self.descriptor = f"{descriptor}[{size}]" if size else descriptor
         self.section = ""
@@ -127,8 +132,8 @@ class Field(cs.Subconstruct):
         start = stream.tell()
         name, offset = trace.name(self.element), trace.base + start
         try:
-            value = self.subcon._parsereport(stream, context, path)
-        except cs.StreamError:
+            value = self._numbers(stream, context) if self._letter else self.subcon._parsereport(stream, context, path)
+        except (cs.StreamError, struct.error):
             raise BitstreamError("R-UNIT-07", offset, name) from None
         except cs.ValidationError as e:
             raise BitstreamError("R-VAR-01", offset, name, str(e).splitlines()[-1]) from None
@@ -138,6 +143,14 @@ class Field(cs.Subconstruct):
             Span(name, offset, stream.tell() - start, value, self.section, self.descriptor))
         self._check(value, context, offset, name)
         return value
+
+    def _numbers(self, stream, context):
+        """A number of fixed size, or an array of them; struct.error where they are cut."""
+        if self._count is None:
+            form = "<" + self._letter
+            return struct.unpack(form, stream.read(struct.calcsize(form)))[0]
+        form = f"<{self._count(context) if callable(self._count) else self._count}{self._letter}"
+        return struct.unpack(form, stream.read(struct.calcsize(form)))
 
     def _build(self, obj, stream, context, path):
         if self.when is not None and not self.when(context):
@@ -156,6 +169,16 @@ class Field(cs.Subconstruct):
         return self.subcon._sizeof(context, path)
 
 
+class _Struct(cs.Struct):
+    """construct's own, parsing with less ado: only what the declarations use."""
+
+    def _parse(self, stream, context, path):
+        value, inner = cs.Container(), cs.Container(_=context, _params=context._params)
+        for item in self.subcons:
+            value[item.name] = inner[item.name] = item.subcon._parse(stream, inner, path)
+        return value
+
+
 class Structure:
     """A named table of the specification: fields and nested structures in order."""
 
@@ -163,7 +186,7 @@ class Structure:
         self.name, self.section, self.items, self.text = name, section, items, text
         for item in items:
             item.section = section
-        self.construct = cs.Struct(*(cs.Renamed(item, item.element) for item in items))
+        self.construct = _Struct(*(cs.Renamed(item, item.element) for item in items))
 
     def parse(self, data: bytes, base: int, path: str | None = None, **params) -> tuple[cs.Container, Trace]:
         """All of `data`, which starts at stream offset `base`; refuses bytes left over.
@@ -207,7 +230,7 @@ class Nested(cs.Subconstruct):
 
     def _one(self, label, trace, stream, context, path):
         trace.path.append(label)
-        value = self.subcon._parsereport(stream, context, path)
+        value = self.subcon._parse(stream, context, path)
         trace.path.pop()
         return value
 

@@ -217,13 +217,14 @@ class SequenceHeader:
 
 
 def lowest_level(header: SequenceHeader, unit_size: int = 0, group_frames: int = 0,
-                 model_work: int = 0) -> int | None:
+                 model_work: int = 0, coefficients: int = 0) -> int | None:
     """The lowest level (spec Table 10-1) that holds a sequence; None when none does.
 
     unit_size: bytes of the largest payload. group_frames: of the longest group.
-    model_work: multiplications of the frame that needs most.
+    model_work: multiplications of the unit that needs most. coefficients: of the unit
+    that carries most.
     """
-    need = (unit_size, header.tensor_elements, header.occupancy_voxels, group_frames, model_work)
+    need = (unit_size, max(header.tensor_elements, coefficients), header.occupancy_voxels, group_frames, model_work)
     for number, level in sorted(LEVELS.items()):
         bounds = (level.unit_size, level.tensor_elements, level.occupancy_voxels, level.group_frames,
                   level.model_work)

@@ -1,0 +1,502 @@
+"""Training the weights of a NeRF with their rate (cNeRF: Bird et al., "3D Scene
+Compression through Entropy Penalized Neural Representation Functions", 2021).
+
+    loss = D + λ R
+
+The weights W of a layer are αŴ + β, or αŴ + β + γS where several scenes share S. Ŵ is
+what the stream codes: training adds uniform noise to it and, near the end, rounds it. A
+learned density of each layer's Ŵ gives the rate R, and its integral over the bins around
+integers the table that is sent with them. D and the units of λ are those of
+`refcodec.encoder.train`.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from enum import Enum
+
+import numpy as np
+import torch
+
+from refcodec import fields
+from refcodec.encoder.latents import integer_step, step_value
+from refcodec.encoder.presets import TrainingSettings
+from refcodec.encoder.rays import Picture, RayBank, shade, visual_hull, voxel_centres
+from refcodec.encoder.train import INTRA, Progress, TrainedFrame
+from refcodec.entropy.coder import MAX_SYMBOL
+from refcodec.entropy.models import StaticModel
+from refcodec.errors import UsageError
+from refcodec.syntax.coding import Prediction
+from refcodec.syntax.headers import Representation, Role, SequenceHeader
+from refcodec.writer import FrameCoding, TensorCoding
+
+_WEIGHTS = (Role.COARSE_WEIGHT, Role.FUSION_WEIGHT, Role.RENDER_WEIGHT)
+_ALPHA_WEIGHT = 0.1  # of the error of opacity, which the background colour alone can hide
+_PRUNE_ALPHA = 0.02
+# Shares of the iterations: when empty voxels go, when the rate sets in after training in
+# float, when noise gives way to rounding.
+_PRUNE_AT, _RATE_START, _RATE_RAMP, _ROUNDING_START = (0.25, 0.5, 0.75), 0.25, 0.1, 0.85
+_WARM_UP = 50  # iterations
+_LAST_RATE = 0.05  # what is left of the learning rates at the end
+_STEP_RATE, _PRIOR_RATE = 0.02, 0.02  # Adam's, for the logarithms of steps and for the priors
+_SCALAR_RATE = 0.1  # of the rate of weights, for β and γ, on which whole layers depend
+_OCCLUSION_EVERY = 50
+_COMPONENTS = 3  # logistic distributions in a prior
+_SMALLEST_MASS = 1e-9
+_FIT_STEPS = 25  # of a prior to the final symbols
+# Steps at first, in standard deviations of a layer's weights: with the rate term, and without.
+_FIRST_STEP, _FINE_STEP = 1 / 16, 1 / 256
+# What tables are tried with: bits of their counts, and symbols at either end left to escapes.
+_COUNT_BITS, _ESCAPED = range(6, 15), (0, 1, 2, 4, 8, 16)
+_TABLE_ENTRIES = 4095  # besides the escape (R-MOD-13)
+
+
+class Mode(Enum):
+    """How values become what the field is evaluated with."""
+
+    FLOAT = 0
+    NOISE = 1
+    ROUNDED = 2
+
+
+class Prior(torch.nn.Module):
+    """Learned densities of the symbols of `layers` layers: mixtures of logistic distributions.
+
+    Where a method takes `layer`, it is the layer of each symbol, int64 (N,).
+    """
+
+    def __init__(self, layers: int):
+        super().__init__()
+        self.location, self.log_scale, self.logit = (
+            torch.nn.Parameter(torch.zeros((layers, _COMPONENTS))) for _ in range(3))
+
+    def of(self, layer: int) -> Prior:
+        """A copy for one layer alone, in double precision."""
+        alone = Prior(1).double()
+        for own, parameter in zip(alone.parameters(), self.parameters()):
+            own.data.copy_(parameter.detach()[layer])
+        return alone
+
+    @torch.no_grad()
+    def start(self, layer: int, symbols: torch.Tensor) -> None:
+        """Gives a layer the place and spread of symbols (N,): a good start for training."""
+        low, middle, high = torch.quantile(symbols, symbols.new_tensor([0.16, 0.5, 0.84])).tolist()
+        spread = max((high - low) / 2, 0.3)
+        self.location[layer] = middle
+        self.log_scale[layer] = torch.log(spread * torch.tensor([0.2, 0.4, 0.8], device=symbols.device))
+        self.logit[layer] = 0
+
+    def mass(self, symbols: torch.Tensor, layer: torch.Tensor) -> torch.Tensor:
+        """Integral of the density over the unit interval around each symbol (N,)."""
+        # On the side below the middle, where differences of sigmoids keep their precision.
+        below = -(symbols[:, None] - self.location[layer]).abs()
+        scale = torch.exp(-self.log_scale)[layer]
+        part = torch.sigmoid((below + 0.5) * scale) - torch.sigmoid((below - 0.5) * scale)
+        return (part * torch.softmax(self.logit, 1)[layer]).sum(1)
+
+    def bits(self, symbols: torch.Tensor, layer: torch.Tensor) -> torch.Tensor:
+        """Ideal code length of each symbol (N,)."""
+        return -torch.log2(self.mass(symbols, layer) + _SMALLEST_MASS)
+
+
+class LayerPrior:
+    """The density of one layer once training is over: fitted to its final symbols (N,)."""
+
+    def __init__(self, prior: Prior, symbols: torch.Tensor):
+        symbols, self.prior = symbols.detach().cpu(), prior
+        self.values, self.counts = torch.unique(symbols, return_counts=True)
+        self.symbols = torch.sort(symbols).values
+        self._fit()
+
+    def _bits(self) -> torch.Tensor:
+        values = self.values.double()
+        return self.prior.bits(values, torch.zeros(len(values), dtype=torch.int64))
+
+    def _fit(self) -> None:
+        optimiser = torch.optim.LBFGS(self.prior.parameters(), max_iter=_FIT_STEPS, line_search_fn="strong_wolfe")
+        share = self.counts / self.counts.sum()
+
+        def loss():
+            optimiser.zero_grad()
+            bits = self._bits() @ share.double()
+            bits.backward()
+            return bits
+
+        before = [p.detach().clone() for p in self.prior.parameters()]
+        bits = optimiser.step(loss).item()
+        with torch.no_grad():
+            if not self._bits() @ share.double() <= bits:  # a step too far, among outliers
+                for parameter, value in zip(self.prior.parameters(), before):
+                    parameter.copy_(value)
+
+    @torch.no_grad()
+    def mass(self, low: int, high: int) -> np.ndarray:
+        """Integral of the density over the bins of the integers low to high."""
+        entries = torch.arange(low, high + 1, dtype=torch.float64)
+        return self.prior.mass(entries, torch.zeros(len(entries), dtype=torch.int64)).numpy()
+
+    @torch.no_grad()
+    def total_bits(self, symbols: torch.Tensor) -> float:
+        """Ideal code length of some of the symbols."""
+        symbols = symbols.detach().cpu().double()
+        return self.prior.bits(symbols, torch.zeros(len(symbols), dtype=torch.int64)).sum().item()
+
+    def table(self) -> StaticModel:
+        """The static table of the density that codes the symbols in the fewest bytes, its own included."""
+        values, counts = self.values.numpy().astype(np.int64), self.counts.numpy()
+        best, best_bits = None, math.inf
+        for left_out in _ESCAPED:
+            if 2 * left_out >= len(self.symbols):
+                break
+            low = int(self.symbols[left_out])
+            high = min(int(self.symbols[-1 - left_out]), low + _TABLE_ENTRIES - 1)
+            mass = self.mass(low, high)
+            mass = (mass + _SMALLEST_MASS) / (mass + _SMALLEST_MASS).sum()
+            outside = int(counts[(values < low) | (values > high)].sum())
+            for bits in _COUNT_BITS:
+                table = np.maximum(np.round(mass * (1 << bits)), 1).astype(np.int64)
+                escape = max(1, round((outside << bits) / len(self.symbols))) if outside else 0
+                model = StaticModel(((low, (*table.tolist(), escape)),))
+                cost = 8 * _leb128_bytes(model.entries[0][1]) + _coded_bits(model, values, counts)
+                if cost < best_bits:
+                    best, best_bits = model, cost
+        return best
+
+
+def _leb128_bytes(counts: Sequence[int]) -> int:
+    """Size of counts in the stream (`uv`, spec 2.3)."""
+    _, exponent = np.frexp(np.maximum(counts, 1))
+    return int((-(-exponent // 7)).sum())
+
+
+def _coded_bits(model: StaticModel, values: np.ndarray, counts: np.ndarray) -> float:
+    """Code length of values that occur `counts` times, escapes included (spec 6.5)."""
+    table = model.tables[0]
+    entry = values - table.low
+    excess = np.maximum(-entry, entry - table.size + 1)
+    cost = table.bits[np.where(excess > 0, table.size, entry)]
+    cost = cost + np.where(excess > 0, 2 + 2 * np.floor(np.log2(np.maximum(excess, 1))), 0)
+    return float(cost @ counts)
+
+
+def integer_gain(gain: float) -> tuple[int, int]:
+    """(mantissa, exponent) of the factor of a shared tensor that is nearest to `gain` (spec 7.3)."""
+    exponent = min(max(math.frexp(gain)[1] - 15, -16), 15)
+    mantissa = min(max(round(gain * 2.0**-exponent), -32768), 32767)
+    while mantissa and mantissa % 2 == 0 and exponent < 15:
+        mantissa, exponent = mantissa // 2, exponent + 1
+    return mantissa, exponent
+
+
+class Network(torch.nn.Module):
+    """αŴ + β of the tensors of one scene, or of those that scenes share, and an optimiser for them.
+
+    A layer is what has α, β and a prior in common: a weight matrix, or all biases. Vectors
+    are flat: the tensors of all layers, one after the other, weights before biases.
+    ids: tensor_ids in that order. layer: of each value. values: αŴ. gain: γ of the weights,
+    where there is a shared S.
+    """
+
+    def __init__(self, header: SequenceHeader, initial: dict[int, torch.Tensor], settings: TrainingSettings,
+                 shared: bool):
+        super().__init__()
+        self.header, self.settings = header, settings
+        weights = [i for i in initial if header.tensors[i].role in _WEIGHTS]
+        biases = [i for i in initial if i not in weights]
+        self.layers = [(i,) for i in weights] + ([tuple(biases)] if biases else [])
+        self.ids = weights + biases
+        self.sizes = [header.tensors[i].size for i in self.ids]
+        self.layer_sizes = [sum(header.tensors[i].size for i in ids) for ids in self.layers]
+        flat = torch.cat([initial[i] for i in self.ids])
+        count, device = len(self.layers), flat.device
+        self.layer = torch.repeat_interleave(torch.tensor(self.layer_sizes)).to(device)
+        self.values = torch.nn.Parameter(flat)
+        self.log_step = torch.nn.Parameter(torch.zeros(count, device=device), requires_grad=settings.learn_steps)
+        self.offset = torch.nn.Parameter(torch.zeros(count, device=device))
+        self.gain = torch.nn.Parameter(torch.ones(len(weights), device=device)) if shared else None
+        self.prior = Prior(count).to(device)
+        self.steps: list[tuple[int, int]] = []
+        rate = settings.network_rate
+        scalars = [p for p in (self.offset, self.gain) if p is not None]
+        self.optimiser = torch.optim.Adam(
+            [dict(params=[self.values], base=rate), dict(params=scalars, base=_SCALAR_RATE * rate),
+             dict(params=[self.log_step], base=_STEP_RATE), dict(params=self.prior.parameters(), base=_PRIOR_RATE)],
+            lr=rate, betas=(0.9, 0.99), eps=1e-15, fused=True)
+
+    @torch.no_grad()
+    def start(self, shared: torch.Tensor | None) -> None:
+        """Ends training in float: steps for the weights as they are now, and priors to begin with."""
+        share = _FIRST_STEP if self.settings.rate_loss else _FINE_STEP
+        weights = self._with(self.values, shared, torch.ones_like(self.values))
+        for i, (values, weight) in enumerate(zip(self.values.split(self.layer_sizes), weights.split(self.layer_sizes))):
+            step = float(weight.std(correction=0).clamp(min=1e-4)) * share
+            self.log_step[i] = math.log(step)
+            self.prior.start(i, values / step)
+
+    @torch.no_grad()
+    def fix_steps(self) -> None:
+        """The nearest steps that the stream can express; they no longer change."""
+        for i, ids in enumerate(self.layers):
+            frac_bits = self.header.tensors[ids[0]].frac_bits
+            self.steps.append(integer_step(math.exp(self.log_step[i].item()), frac_bits))
+            self.log_step[i] = math.log(step_value(*self.steps[i], frac_bits))
+        self.log_step.requires_grad_(False)
+
+    @staticmethod
+    def _with(own: torch.Tensor, shared: torch.Tensor | None, gain: torch.Tensor) -> torch.Tensor:
+        """own + gain * shared, as far as there is something shared."""
+        if shared is None:
+            return own
+        n = len(shared)
+        return torch.cat([own[:n] + gain[:n] * shared, own[n:]])
+
+    def forward(self, mode: Mode, generator: torch.Generator,
+                shared: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """αŴ + β + γS with the noise or rounding of `mode`, flat, and its estimated bits (0 in float).
+
+        shared: S, flat. In float there is nothing but S where there is S: scenes begin to
+        differ when the rate sets in, so that they have most in common.
+        """
+        if mode == Mode.FLOAT:
+            own = self.values if shared is None else torch.cat([shared, self.values[len(shared):]])
+            return own, own.new_zeros(())
+        step = torch.exp(self.log_step)[self.layer]
+        symbols = self.values / step
+        if mode == Mode.NOISE:
+            error = torch.rand(symbols.shape, generator=generator, device=symbols.device) - 0.5
+        else:
+            error = (torch.round(symbols) - symbols).detach()  # the gradient passes straight through
+        own = self.values + step * error + self.offset[self.layer]
+        bits = self.prior.bits(symbols + error, self.layer).sum()
+        if shared is None:
+            return own, bits
+        return self._with(own, shared, self.gain[self.layer[:len(shared)]]), bits
+
+    def tensors(self, flat: torch.Tensor) -> dict[int, torch.Tensor]:
+        """The parts of a flat vector by tensor_id."""
+        return dict(zip(self.ids, flat.split(self.sizes)))
+
+    def step(self, decay: float) -> None:
+        """One step of Adam with the gradients at hand; decay: of the learning rates."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["base"] * decay
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+
+    @torch.no_grad()
+    def symbols(self) -> torch.Tensor:
+        """Ŵ, rounded: flat float."""
+        return torch.round(self.values / torch.exp(self.log_step)[self.layer]).clamp(-MAX_SYMBOL, MAX_SYMBOL)
+
+    def coding(self) -> tuple[dict[int, StaticModel], list[TensorCoding], dict[int, float]]:
+        """Models, coded tensors, and by the priors the bits of each tensor's symbols."""
+        models, codings, estimated = {}, [], {}
+        symbols = self.symbols()
+        tensors = self.tensors(symbols)
+        for k, (ids, of_layer) in enumerate(zip(self.layers, symbols.split(self.layer_sizes))):
+            prior = LayerPrior(self.prior.of(k), of_layer)
+            models[k] = prior.table()
+            based = self.gain is not None and k < len(self.gain)
+            base = integer_gain(self.gain[k].item()) if based else (0, 0)
+            offset = round(self.offset[k].item() * 2.0**self.header.tensors[ids[0]].frac_bits)
+            for i in ids:  # weights and biases have one channel
+                values = tensors[i].view(-1, 1).to(torch.int32).cpu().numpy()
+                codings.append(TensorCoding(i, values, k, (self.steps[k],), base=base, offset=offset,
+                                            prediction=Prediction.BASE if based else Prediction.CONSTANT))
+                estimated[i] = prior.total_bits(tensors[i])
+        return models, codings, estimated
+
+
+class Views:
+    """The training views of one scene: the error of a field on their rays, and where there is nothing.
+
+    header: as the scene sees it (`SequenceHeader.of_scene`).
+    """
+
+    def __init__(self, header: SequenceHeader, pictures: Sequence[Picture], rays: int, generator: torch.Generator):
+        self.header, self.batch, self.generator = header, rays, generator
+        self.device = generator.device
+        self.ops = fields.TorchOps(self.device)
+        self.background = torch.tensor(header.background, device=self.device) / 255
+        self.rays = RayBank(pictures, header, visual_hull(pictures, header), self.device, generator)
+        if not len(self.rays):
+            raise UsageError("no training ray meets the scene: are its box and its masks right?")
+
+    @property
+    def pixels(self) -> int:
+        return self.rays.pixels
+
+    def field(self, tensors: dict[int, torch.Tensor]):
+        """The field of flat tensors."""
+        shaped = [tensors[i].view(info.shape) for i, info in enumerate(self.header.tensors)]
+        return fields.build(self.header, shaped, self.ops)
+
+    def error(self, tensors: dict[int, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """What is to be minimised on a batch of rays, and D over all pixels."""
+        field = self.field(tensors)
+        samples, target = self.rays.batch(self.batch)
+        colour, opacity = shade(field, samples, self.rays.step)
+        share = len(self.rays) / self.rays.pixels
+        alpha_error = opacity - target[:, 3]
+        colour_error = colour - target[:, :3] - alpha_error[:, None] * self.background
+        distortion = colour_error.square().mean() * share
+        loss = distortion + _ALPHA_WEIGHT * share * alpha_error.square().mean()
+        if field.coarse_samples:
+            loss = loss + _ALPHA_WEIGHT * share * self._coarse_error(field, samples.position)
+        return loss, distortion.detach()
+
+    def _coarse_error(self, field, position: torch.Tensor) -> torch.Tensor:
+        """How far the coarse network's opacities of samples are from the fine one's: it only places samples."""
+        with torch.no_grad():
+            wanted = torch.exp(-field.density(position)[0] * self.rays.step)
+        return (torch.exp(-field.coarse_density(position) * self.rays.step) - wanted).square().mean()
+
+    @torch.no_grad()
+    def _density(self, tensors, count: int) -> torch.Tensor:
+        """Density at random points of each occupied voxel: (count, voxels), raster order."""
+        field = self.field(tensors)
+        centres = torch.from_numpy(voxel_centres(self.header)[self.rays.occupancy]).float().to(self.device)
+        size = (self.rays.high - self.rays.low) / torch.tensor(self.rays.dims, device=self.device)
+        out = torch.empty((count, len(centres)), device=self.device)
+        for row in out:
+            points = centres + (torch.rand(centres.shape, generator=self.generator, device=self.device) - 0.5) * size
+            for part in torch.arange(len(points), device=self.device).split(1 << 16):
+                row[part] = field.density(points[part])[0]
+        return out
+
+    def occlude(self, tensors: dict[int, torch.Tensor]) -> None:
+        """Leaves samples behind opaque voxels out of batches."""
+        self.rays.set_occluders(self._density(tensors, 4).amin(0))
+
+    def prune(self, tensors: dict[int, torch.Tensor]) -> None:
+        """Drops voxels that the field shows to be empty, but keeps their neighbours."""
+        occupancy = self.rays.occupancy
+        alpha = 1 - torch.exp(-self._density(tensors, 8).amax(0) * self.rays.step)
+        solid = np.zeros(occupancy.shape, np.float32)
+        solid[occupancy] = (alpha > _PRUNE_ALPHA).float().cpu().numpy()
+        grown = torch.nn.functional.max_pool3d(torch.from_numpy(solid[None]), 3, 1, 1)[0].numpy() > 0
+        pruned = grown & occupancy
+        # A field that is still almost transparent says nothing about what is empty.
+        if pruned.sum() > 0.05 * occupancy.sum():
+            self.rays.set_occupancy(pruned)
+
+
+class Training:
+    """NeRFs of one or more scenes, trained together; `run`, then take their codings.
+
+    header: of the file, with all its scenes. scenes: the training pictures of each.
+    share: the scenes have a tensor S for every weight matrix in common. `settings`
+    counts iterations for each scene. Raises UsageError.
+    """
+
+    def __init__(self, header: SequenceHeader, scenes: Sequence[Sequence[Picture]], settings: TrainingSettings, *,
+                 share: bool = False, device="cpu", on_progress: Callable[[Progress], None] | None = None):
+        if header.representation != Representation.MLP:
+            raise UsageError("cNeRF codes NeRFs: the representation must be mlp")
+        if not header.has_occupancy:
+            raise UsageError("training needs an occupancy grid")
+        if len(scenes) != header.scene_count:
+            raise UsageError(f"the header has {header.scene_count} scenes, there are pictures of {len(scenes)}")
+        self.header, self.settings, self.on_progress = header, settings, on_progress
+        self.generator = torch.Generator(torch.device(device)).manual_seed(settings.seed)
+        self.views = [Views(header.of_scene(i), pictures, settings.rays, self.generator)
+                      for i, pictures in enumerate(scenes)]
+        self.shared: Network | None = None
+        if share:
+            initial = {i: w for i, w in self._initial().items() if header.tensors[i].role in _WEIGHTS}
+            self.shared = Network(header, initial, settings, False)
+        self.networks = [Network(header, self._initial(zero=share), settings, share) for _ in scenes]
+        self.mode = Mode.FLOAT
+
+    def _initial(self, zero: bool = False) -> dict[int, torch.Tensor]:
+        """Random weights of unit gain behind rectifiers (He et al. 2015), or zeros; zero biases."""
+        out = {}
+        for i, info in enumerate(self.header.tensors):
+            out[i] = torch.zeros(info.size, device=self.generator.device)
+            if info.role in _WEIGHTS and not zero:
+                bound = math.sqrt(6 / info.shape[3])
+                out[i].uniform_(-bound, bound, generator=self.generator)
+        return out
+
+    def values(self, scene: int) -> tuple[dict[int, torch.Tensor], torch.Tensor, torch.Tensor]:
+        """Tensors of a scene, flat, by tensor_id, with the noise or rounding of now; bits of
+        its own and of the shared tensors."""
+        shared, shared_bits = None, torch.zeros((), device=self.generator.device)
+        if self.shared is not None:
+            shared, shared_bits = self.shared(self.mode, self.generator)
+        network = self.networks[scene]
+        flat, bits = network(self.mode, self.generator, shared)
+        return network.tensors(flat), bits, shared_bits
+
+    def run(self) -> None:
+        s, count = self.settings, len(self.views)
+        iterations = s.intra_iterations * count
+        starts = [round(share * s.intra_iterations) for share in (*_PRUNE_AT, _RATE_START, _ROUNDING_START)]
+        *prune, rate_start, rounding_start = (count * n for n in starts)
+        error, bits = np.zeros(count), np.zeros(count + 1)
+        for i in range(iterations):
+            scene, done = i % count, i / iterations
+            if s.rate_loss and i == rate_start:
+                self._start_rate()
+            if s.rate_loss and i == rounding_start:
+                self._start_rounding()
+            weight = s.lagrangian * min(1.0, max(0.0, (done - _RATE_START) / _RATE_RAMP))
+            tensors, own, shared = self.values(scene)
+            views = self.views[scene]
+            if i - scene in prune:
+                views.prune(tensors)
+            if i // count % _OCCLUSION_EVERY == _OCCLUSION_EVERY - 1:
+                views.occlude(tensors)
+            loss, distortion = views.error(tensors)
+            if self.mode != Mode.FLOAT:  # the rate of what is shared counts once, not once a scene
+                loss = loss + (weight / views.pixels) * (own + shared / count)
+            loss.backward()
+            decay = _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done))
+            decay *= min(1.0, (i // count + 1) / _WARM_UP)
+            self.networks[scene].step(decay)
+            if self.shared is not None:
+                self.shared.step(decay)
+            d = float(distortion)
+            error[scene] = d if i < count else 0.95 * error[scene] + 0.05 * d
+            bits[scene], bits[-1] = own.item(), shared.item()
+            if self.on_progress and (i % 20 == 19 or i + 1 == iterations):
+                mean, total = float(error[:i + 1].mean()), float(bits.sum())
+                pixels = sum(v.pixels for v in self.views)
+                self.on_progress(Progress(i + 1, iterations, mean + weight * count * total / pixels,
+                                          -10 * math.log10(max(mean, 1e-10)), total / 8000))
+        if not s.rate_loss:
+            self._start_rate()
+            self._start_rounding()
+
+    def _start_rate(self) -> None:
+        self.mode = Mode.NOISE
+        shared = None
+        if self.shared is not None:
+            self.shared.start(None)
+            shared = self.shared.values
+        for network in self.networks:
+            network.start(shared)
+
+    def _start_rounding(self) -> None:
+        self.mode = Mode.ROUNDED
+        for network in [*self.networks, *([self.shared] if self.shared is not None else [])]:
+            network.fix_steps()
+
+    def frame(self, scene: int, number: int, time_stamp: int) -> TrainedFrame:
+        """A scene, ready to be written."""
+        models, codings, estimated = self.networks[scene].coding()
+        occupancy = self.views[scene].rays.occupancy.copy()
+        return TrainedFrame(FrameCoding(number, INTRA, time_stamp, occupancy, models, codings), estimated)
+
+
+def train_cnerf(header: SequenceHeader, pictures: Sequence[Picture], settings: TrainingSettings, *,
+                number: int = 0, time_stamp: int = 0, device="cpu",
+                on_progress: Callable[[Progress], None] | None = None) -> TrainedFrame:
+    """Train one scene as an I-frame. Raises UsageError.
+
+    Of `settings` it uses lagrangian, intra_iterations, rays, network_rate, rate_loss
+    (False: trained in float, then quantised finely), learn_steps and seed.
+    """
+    training = Training(header, [pictures], settings, device=device, on_progress=on_progress)
+    training.run()
+    return training.frame(0, number, time_stamp)

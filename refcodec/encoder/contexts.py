@@ -1,0 +1,238 @@
+"""The rate during training: what each coefficient costs, and how that changes with its value.
+
+Tensors whose plan says so share small context networks (MM 2024, section 3.3), retrained
+now and then; the others follow a Laplace distribution for each band and channel.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping as MappingType
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from refcodec.encoder.latents import Slot
+from refcodec.encoder.rate import (
+    ROW_LENGTH,
+    SCALES,
+    SCAN,
+    UNCODED_ROW,
+    ContextNetwork,
+    Neighbourhood,
+    Template,
+    laplace_bits,
+    plane_template,
+    slope_table,
+    table_index,
+    table_scale,
+    tabled_slope,
+)
+from refcodec.encoder.systems import Kind, Model, Rate, kind_of
+from refcodec.entropy.models import ContextModel
+from refcodec.syntax.headers import Role
+from refcodec.tensors.state import FrameState
+
+_INTRA_TEMPLATE, _INTER_TEMPLATE = 4, 5  # of grids
+_HIDDEN_UNITS = 8
+_FIRST_SCALE = 0.35
+# Steps of the networks' training: at the first refresh, at the others, at the end, and
+# at the end for those that training did without.
+_FIRST_STEPS, _REFRESH_STEPS, _FINAL_STEPS, _ONLY_STEPS = 60, 8, 80, 240
+_FIT_SYMBOLS = 8192
+_CELLS = 1 << 17  # cells predicted at once
+
+
+@dataclass
+class ContextGroup:
+    """Tensors that share a context network. in_loss: the rate term is theirs too."""
+
+    model_id: int
+    slots: list[Slot]
+    template: int | Template
+    scan: tuple[int, int, int, int]
+    in_loss: bool
+    network: ContextNetwork | None = None
+
+    def matches(self, model) -> bool:
+        """Whether a model of the stream has this group's neighbours."""
+        return (isinstance(model, ContextModel) and model.template == self.network.template
+                and model.scan == self.network.scan)
+
+
+def context_groups(slots: Sequence[Slot], temporal: bool) -> list[ContextGroup]:
+    """Grids and planes that context models may serve, by what their values have in common.
+
+    The coefficients, coarse bases and fine bases of a dictionary field; any other grid by
+    itself; planes by the axis that they lack. temporal: with neighbours in the frame before.
+    """
+    members: dict[tuple, list[Slot]] = {}
+    bases = sum(s.info.role == Role.DIF_BASIS for s in slots)
+    for slot in slots:
+        kind = kind_of(slot.info)
+        if kind not in (Kind.GRID, Kind.PLANE) or (slot.plan.model == Model.STATIC and slot.plan.rate != Rate.CONTEXT):
+            continue
+        if kind == Kind.PLANE:
+            key = (kind, slot.info.index)
+        else:
+            key = (kind, slot.info.role, slot.info.role == Role.DIF_BASIS and 2 * slot.info.index >= bases + 1)
+        members.setdefault(key, []).append(slot)
+    groups = []
+    for model_id, (key, group) in enumerate(members.items()):
+        template, scan = _INTER_TEMPLATE if temporal else _INTRA_TEMPLATE, SCAN
+        if key[0] == Kind.PLANE:
+            template, scan = plane_template(2 - group[0].info.shape[1:].index(1), temporal)
+        groups.append(ContextGroup(model_id, group, template, scan, group[0].plan.rate == Rate.CONTEXT))
+    return groups
+
+
+class RateModel:
+    """Distribution of every coefficient of some tensors.
+
+    symbols, below: quantised values as floats, flat parts by tensor_id. selected: bool
+    (cells, C) by tensor_id, the elements that a mask keeps, where there is a mask.
+    bits: estimate for each tensor_id.
+    """
+
+    def __init__(self, slots: Sequence[Slot], previous: FrameState | None, device: torch.device,
+                 generator: torch.Generator, host_generator: torch.Generator):
+        self.slots, self.previous, self.device, self.generator = slots, previous, device, generator
+        total = slots[-1].part.stop
+        self.location = torch.zeros(total, device=device)
+        # Row of `slopes` for each value; the last row, all zero, for what is not coded.
+        self.slopes = slope_table(device)
+        self.table_row = torch.full((total,), round(table_index(_FIRST_SCALE)) * ROW_LENGTH, dtype=torch.int32,
+                                    device=device)
+        self.bits = {s.id: 0.0 for s in slots}
+        self.cells: dict[int, torch.Tensor] = {}
+        self.groups = context_groups(slots, previous is not None)
+        for group in self.groups:
+            group.network = ContextNetwork(group.template, _HIDDEN_UNITS, host_generator, group.scan).to(device)
+            # The group's latest network, as far as the stream knows it, is a better start.
+            if group.matches(known := self.known(group)):
+                group.network = ContextNetwork.from_model(known).to(device)
+
+    def known(self, group: ContextGroup):
+        """The model that the stream has under the group's identifier, or None."""
+        return self.previous.models.get(group.model_id) if self.previous is not None else None
+
+    def slope(self, slot: Slot, x: torch.Tensor) -> torch.Tensor:
+        """Derivative of a tensor's bits with respect to its values in steps, x, flat."""
+        return tabled_slope(self.slopes, x - self.location[slot.part], self.table_row[slot.part])
+
+    def refresh(self, symbols: MappingType[int, torch.Tensor], selected: MappingType[int, torch.Tensor]) -> None:
+        """Trains the networks a little, then renews every distribution."""
+        in_network = set()
+        for group in self.groups:
+            if group.in_loss:
+                self.fit(group, symbols, selected, _REFRESH_STEPS if self.bits[group.slots[0].id] else _FIRST_STEPS)
+                in_network.update(s.id for s in group.slots)
+        for slot in self.slots:
+            if slot.id not in in_network:
+                self._fit_laplace(slot, symbols[slot.id], selected.get(slot.id))
+
+    def finish(self, group: ContextGroup, symbols, selected) -> None:
+        """The last training of a network, on the symbols that will be coded."""
+        self.fit(group, symbols, selected, _FINAL_STEPS if group.in_loss else _ONLY_STEPS)
+
+    def fit(self, group: ContextGroup, symbols, selected, steps: int) -> None:
+        """Trains a group's network, then predicts its tensors."""
+        around = {s.id: self._neighbourhood(group, s, symbols[s.id]) for s in group.slots}
+        self._train(group, symbols, selected, around, steps, 0.02)
+        for slot in group.slots:
+            self._predict(group.network, slot, around[slot.id], symbols[slot.id], selected.get(slot.id))
+
+    def bits_under(self, group: ContextGroup, model: ContextModel, symbols, selected) -> dict[int, float]:
+        """Bits of a group's tensors under another model with the same neighbours."""
+        network = ContextNetwork.from_model(model).to(self.device)
+        for slot in group.slots:
+            self._predict(network, slot, self._neighbourhood(group, slot, symbols[slot.id]), symbols[slot.id],
+                          selected.get(slot.id))
+        return {s.id: self.bits[s.id] for s in group.slots}
+
+    @torch.no_grad()
+    def _neighbourhood(self, group: ContextGroup, slot: Slot, values: torch.Tensor) -> Neighbourhood:
+        context = self.previous.contexts(slot.id, slot.tools((), 0)) if self.previous is not None else None
+        if context is not None:
+            context = torch.from_numpy(context).to(self.device)
+        coded = torch.zeros_like(values).view(-1, slot.channels)
+        coded[self.cells[slot.id]] = values.view(-1, slot.channels)[self.cells[slot.id]]
+        return Neighbourhood(group.template, coded.view(*slot.shape, slot.channels), context)
+
+    @torch.no_grad()
+    def _fit_laplace(self, slot: Slot, symbols: torch.Tensor, selected: torch.Tensor | None) -> None:
+        """A Laplace distribution of location 0 for each band and channel."""
+        cells = self.cells[slot.id]
+        values = symbols.view(-1, slot.channels)[cells]
+        counted = torch.ones_like(values) if selected is None else selected[cells].float()
+        band = torch.zeros_like(cells) if slot.band is None else slot.band[cells]
+        total, count = values.new_zeros((2, slot.band_count, slot.channels))
+        total.index_add_(0, band, values.abs() * counted)
+        count.index_add_(0, band, counted)
+        scale = total / count.clamp(min=1)
+        index = (4 * torch.log2(scale.clamp(min=1e-9) / 0.06)).clamp(0, SCALES - 1).round()[band]
+        self.bits[slot.id] = float((laplace_bits(values, table_scale(index)) * counted).sum())
+        if slot.plan.rate == Rate.NONE:
+            self.table_row[slot.part] = UNCODED_ROW
+            return
+        rows = slot.cells(self.table_row)
+        rows.fill_(UNCODED_ROW)
+        rows[cells] = index.int() * ROW_LENGTH
+
+    @torch.no_grad()
+    def _predict(self, network, slot: Slot, around: Neighbourhood, symbols: torch.Tensor,
+                 selected: torch.Tensor | None) -> None:
+        """Location and table row of every coded symbol; estimated bits of the tensor."""
+        cells, channels = self.cells[slot.id], slot.channels
+        symbols = symbols.view(-1, channels)
+        active = around.active[cells]
+        slot.cells(self.table_row).fill_(UNCODED_ROW)
+        location, index = network(torch.zeros((1, around.input_count), device=self.device))
+        quiet = cells[~active]
+        slot.cells(self.location)[quiet] = location
+        slot.cells(self.table_row)[quiet] = int(index) * ROW_LENGTH
+        of_quiet = symbols[quiet] if selected is None else symbols[quiet][selected[quiet]]
+        values, counts = torch.unique(of_quiet, return_counts=True)
+        total = float((laplace_bits(values - location, table_scale(index)) * counts).sum())
+        for part in cells[active].split(_CELLS):
+            location, index = network(around.inputs(part))
+            slot.cells(self.location)[part] = location.view(-1, channels)
+            slot.cells(self.table_row)[part] = index.int().view(-1, channels) * ROW_LENGTH
+            bits = laplace_bits(symbols[part].reshape(-1) - location, table_scale(index))
+            total += float(bits.sum() if selected is None else bits[selected[part].reshape(-1)].sum())
+        self.bits[slot.id] = total
+
+    def _train(self, group: ContextGroup, symbols, selected, around, steps: int, rate: float) -> None:
+        """Adam on random symbols of the group, each tensor in proportion to its size."""
+        counts = [len(self.cells[s.id]) * s.channels for s in group.slots]
+        if not sum(counts):
+            return
+        inputs, values = [], []
+        wanted = min(sum(counts), _FIT_SYMBOLS * (steps if steps <= 4 else 4 + steps // 16))
+        for slot, count in zip(group.slots, counts):
+            cells = self.cells[slot.id]
+            n = math.ceil(wanted * count / sum(counts) / slot.channels) if count else 0
+            chosen = cells[torch.randint(max(len(cells), 1), (n,), generator=self.generator, device=self.device)]
+            found = around[slot.id].inputs(chosen), symbols[slot.id].view(-1, slot.channels)[chosen].reshape(-1)
+            if slot.id in selected:
+                kept = selected[slot.id][chosen].reshape(-1)
+                found = tuple(f[kept] for f in found)
+            inputs.append(found[0])
+            values.append(found[1])
+        inputs, values = torch.cat(inputs), torch.cat(values)
+        if not len(values):
+            return
+        optimiser = torch.optim.Adam(group.network.parameters(), lr=rate)
+        order = torch.randperm(len(values), generator=self.generator, device=self.device)
+        at = 0
+        for i in range(steps):
+            if at + _FIT_SYMBOLS > len(order):
+                at = 0
+            batch = order[at:at + _FIT_SYMBOLS]
+            at += _FIT_SYMBOLS
+            location, index = group.network(inputs[batch])
+            loss = laplace_bits(values[batch] - location, table_scale(index)).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.param_groups[0]["lr"] = rate * (1 - 0.9 * i / steps)
+            optimiser.step()

@@ -1,0 +1,163 @@
+"""From trained symbols to what the writer takes: probability models chosen, tensors assembled."""
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingType
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from refcodec.encoder.contexts import ContextGroup, RateModel
+from refcodec.encoder.latents import Slot
+from refcodec.encoder.models import MaskSymbols, best_mask_model, best_static, model_bytes
+from refcodec.encoder.rate import table_index
+from refcodec.encoder.systems import Kind, Model, kind_of
+from refcodec.entropy.coder import encode_symbols
+from refcodec.entropy.models import ContextModel, EntropyModel, fits
+from refcodec.syntax.coding import Tools
+from refcodec.tensors.state import FrameState
+from refcodec.writer import TensorCoding
+
+
+@dataclass(frozen=True, slots=True)
+class Symbols:
+    """A tensor's final symbols.
+
+    values: int32 (coded cells, C). tools: its coding tools. coded: bool (z, y, x) of the
+    coefficients, None for all. band: uint8 (coded cells,) or None. mask: bool (coded
+    cells, C), the elements that are coded, or None. context: int8 (z, y, x, C) of the
+    frame before, or None.
+    """
+
+    slot: Slot
+    values: np.ndarray
+    tools: Tools
+    coded: np.ndarray | None
+    band: np.ndarray | None
+    mask: np.ndarray | None
+    context: np.ndarray | None
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return self.slot.channels, *self.slot.shape
+
+    @property
+    def mask_symbols(self) -> MaskSymbols:
+        return MaskSymbols(self.mask, self.shape, self.coded, self.context, self.band)
+
+    def serves(self, model: EntropyModel) -> bool:
+        return fits(model, self.slot.channels, self.slot.band_count)
+
+    def bits(self, model: EntropyModel) -> float:
+        """Exact code length of the values."""
+        return encode_symbols(model, self.shape, self.coded, self.context, self.values, self.mask, self.band)[1]
+
+    def mask_bits(self, model: EntropyModel) -> float:
+        """Exact code length of the mask."""
+        return encode_symbols(model, self.shape, self.coded, self.context, self.mask.astype(np.int32),
+                              band=self.band)[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """A model for some symbols. bits: of the symbols; extra: of the model, 0 when the stream has it."""
+
+    model_id: int
+    model: EntropyModel
+    bits: float
+    extra: int
+
+    @property
+    def total(self) -> float:
+        return self.bits + self.extra
+
+
+class Finish:
+    """Chooses the models of a frame's tensors.
+
+    models: those that the frame has to define. estimated: bits of each tensor by
+    tensor_id; for values under context models the estimate of training.
+    iterations: to fit a mask's model.
+    """
+
+    def __init__(self, rate: RateModel, previous: FrameState | None, symbols: MappingType[int, Symbols],
+                 iterations: int):
+        self.rate, self.symbols, self.iterations = rate, symbols, iterations
+        self.known = dict(previous.models) if previous is not None else {}
+        self.models: dict[int, EntropyModel] = {}
+        self.estimated: dict[int, float] = {}
+        # Identifiers, the same in every frame: context groups, masks by kind, values by tensor.
+        self.masked = {kind: [s for s in rate.slots if s.plan.masks and kind_of(s.info) == kind]
+                       for kind in (Kind.GRID, Kind.PLANE)}
+        self.first_mask = len(rate.groups)
+        self.first_value = self.first_mask + len(self.masked)
+
+    def run(self, flat: MappingType[int, torch.Tensor], selected: MappingType[int, torch.Tensor]) -> list[TensorCoding]:
+        """flat, selected: symbols and masks of all coefficients, as the rate model takes them."""
+        chosen: dict[int, _Choice] = {}
+        for group in self.rate.groups:
+            chosen.update(self._of_group(group, flat, selected))
+        masks: dict[int, _Choice] = {}
+        for model_id, slots in enumerate(self.masked.values(), self.first_mask):
+            masks.update(self._of_masks(model_id, [self.symbols[s.id] for s in slots]))
+        codings = []
+        for position, slot in enumerate(self.rate.slots):
+            s, choice = self.symbols[slot.id], chosen.get(slot.id) or self._unconditional(slot)
+            mask = masks.get(slot.id)
+            self.estimated[slot.id] = choice.bits + (mask.bits if mask else 0)
+            for used in (choice, mask):
+                if used is not None and self.known.get(used.model_id) is not used.model:
+                    self.models[used.model_id] = used.model
+            codings.append(TensorCoding(
+                slot.id, s.values, choice.model_id, s.tools.steps, s.tools.prediction, s.tools.significance,
+                s.tools.transform, s.tools.levels, s.mask, mask.model_id if mask else 0))
+        return codings
+
+    def _of_group(self, group: ContextGroup, flat, selected) -> dict[int, _Choice]:
+        """The group's context model, or that of the frame before; static tables where the plan wants or allows them."""
+        plan = group.slots[0].plan
+        static = {s.id: self._unconditional(s) for s in group.slots} if plan.model != Model.CONTEXT else {}
+        if plan.model == Model.STATIC:
+            return static
+        self.rate.finish(group, flat, selected)
+        model = group.network.export()
+        bits, extra = {s.id: self.rate.bits[s.id] for s in group.slots}, 8 * model_bytes(model)
+        known = self.rate.known(group)
+        if group.matches(known):
+            under = self.rate.bits_under(group, known, flat, selected)
+            if sum(under.values()) < sum(bits.values()) + extra:
+                model, bits, extra = known, under, 0
+        context = {i: _Choice(group.model_id, model, b, 0) for i, b in bits.items()}
+        if not static:
+            return context
+        smaller = {i: min(c, static[i], key=lambda m: m.total) for i, c in context.items()}
+        total = extra + sum(c.total for c in smaller.values())
+        return smaller if total < sum(c.total for c in static.values()) else static
+
+    def _unconditional(self, slot: Slot) -> _Choice:
+        """Static tables, the model of the frame before, or one Laplace table: the smallest."""
+        s, model_id = self.symbols[slot.id], self.first_value + self.rate.slots.index(slot)
+        values = s.values if s.mask is None else s.values[s.mask]
+        index = round(table_index(float(np.abs(values).mean()) if values.size else 0.0))
+        candidates = [ContextModel.fixed([0], [index]), best_static(s.values, s.band, s.mask, bands=slot.band_count)]
+        return self._smallest(model_id, candidates, [s], Symbols.bits)[slot.id]
+
+    def _of_masks(self, model_id: int, symbols: list[Symbols]) -> dict[int, _Choice]:
+        """One model for the masks of several tensors, fitted, or that of the frame before."""
+        if not symbols:
+            return {}
+        bands = max(s.slot.band_count for s in symbols)
+        model = best_mask_model([s.mask_symbols for s in symbols], bands=bands, iterations=self.iterations)
+        return self._smallest(model_id, [model], symbols, Symbols.mask_bits)
+
+    def _smallest(self, model_id: int, candidates: list[EntropyModel], symbols: list[Symbols], bits
+                  ) -> dict[int, _Choice]:
+        """The candidate, or the model that the stream has, under which all the symbols take the fewest bits."""
+        offers = [(c, 8 * model_bytes(c)) for c in candidates]
+        known = self.known.get(model_id)
+        if known is not None and all(s.serves(known) for s in symbols):
+            offers.append((known, 0))
+        costs = [[bits(s, model) for s in symbols] for model, _ in offers]
+        best = min(range(len(offers)), key=lambda i: sum(costs[i]) + offers[i][1])
+        model, extra = offers[best]
+        return {s.slot.id: _Choice(model_id, model, b, extra) for s, b in zip(symbols, costs[best])}

@@ -1,0 +1,453 @@
+"""Probability models fitted to the final symbols of a tensor, and the choice between them (spec 6.4 to 6.8).
+
+Static tables are histograms made small; mask models are context networks trained with
+the roundings of their integer form, as those of `refcodec.encoder.rate` are for values.
+
+    static = best_static(values, band, selected, bands=len(tools.steps))
+    choice = choose([context, static], shape, cells, previous, values, selected, band)
+    masks = best_mask_model([MaskSymbols(mask, shape, cells, previous), ...], bands=...)
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from refcodec.entropy.coder import PAD, encode_symbols
+from refcodec.entropy.models import (
+    BERNOULLI, BY_BAND, BY_BAND_AND_CHANNEL, BY_CHANNEL, HIDDEN_LIMIT, INPUT_LIMIT, ONE_TABLE, ContextModel,
+    EntropyModel, StaticModel, model_to_syntax,
+)
+from refcodec.entropy.tables import BERNOULLI_ONE, TOTAL, static_table
+from refcodec.syntax.registry import ENERGY, PREVIOUS, PREVIOUS_ENERGY, VALUE
+from refcodec.syntax.structures import ENTROPY_MODEL
+
+Shape4 = tuple[int, int, int, int]
+
+
+def model_bytes(model: EntropyModel) -> int:
+    """Bytes of a model in the stream (spec 4.8 to 4.10)."""
+    return len(ENTROPY_MODEL.build(model_to_syntax(0, model)))
+
+
+# Static tables.
+
+_MAX_ENTRIES, _MAX_FIRST, _MAX_TABLES = 4096, 1 << 16, 255
+# Largest count of a table: small ones take one byte each, large ones are nearer to the frequencies.
+_PEAKS = (3, 7, 15, 31, 63, 127, 511, 2047, 16383)
+_VARINT_ENDS = 1 << np.array([7, 14, 21, 28])  # numbers from here on take a byte more
+_FIRST_PEAKS = (1, 3, 5, 7)  # places in `_PEAKS` with which the search begins
+# Parts of the symbols beyond either end of a table with which the search for its range begins.
+_TAILS = (0.0, 1e-4, 1e-3, 4e-3, 0.015, 0.05)
+
+
+@dataclass(frozen=True, slots=True)
+class _Histogram:
+    """values, ascending, and how often each occurs."""
+
+    values: np.ndarray
+    counts: np.ndarray
+
+
+def fit_static(values: np.ndarray, band: np.ndarray | None = None, selected: np.ndarray | None = None,
+               assignment: int = ONE_TABLE, *, bands: int | None = None) -> StaticModel:
+    """Static tables with the frequencies of the symbols themselves (spec 6.6).
+
+    values: int (cells, C). band: uint8 (cells,), None: all of band 0. selected: bool
+    (cells, C), the symbols that are coded; None: all. assignment: what a table depends
+    on. bands: number of the tensor's, to be given where the last may not occur; None:
+    as many as there are. Counts are scaled down and tails left to the escape wherever
+    that makes tables and symbols together smaller. Raises ValueError where a band is not
+    below `bands` or there are more tables than a model may have.
+    """
+    return _fit_static(values, band, selected, assignment, bands)[0]
+
+
+def best_static(values: np.ndarray, band: np.ndarray | None = None, selected: np.ndarray | None = None,
+                *, bands: int | None = None) -> StaticModel:
+    """The smallest of the static models of all assignments, tables counted; arguments as in `fit_static`."""
+    bands = _band_number(band, bands)
+    possible = {ONE_TABLE: 1, BY_CHANNEL: values.shape[1], BY_BAND: bands, BY_BAND_AND_CHANNEL: bands * values.shape[1]}
+    tried = [_fit_static(values, band, selected, assignment, bands) for assignment, tables in possible.items()
+             if assignment == ONE_TABLE or 1 < tables <= _MAX_TABLES]
+    return min(tried, key=lambda t: 8 * model_bytes(t[0]) + t[1])[0]
+
+
+def _band_number(band: np.ndarray | None, bands: int | None) -> int:
+    occurring = int(band.max()) + 1 if band is not None and band.size else 1
+    if bands is not None and occurring > bands:
+        raise ValueError(f"there is a band {occurring - 1}; the tensor has {bands}")
+    return bands or occurring
+
+
+def _fit_static(values, band, selected, assignment: int, bands: int | None) -> tuple[StaticModel, float]:
+    """The model, and the ideal code length of the symbols in bits."""
+    cells, channels = values.shape
+    bands = _band_number(band, bands)
+    table = np.zeros((cells, channels), np.int64)
+    if assignment in (BY_BAND, BY_BAND_AND_CHANNEL) and band is not None:
+        table += band[:, None].astype(np.int64) * (1 if assignment == BY_BAND else channels)
+    if assignment in (BY_CHANNEL, BY_BAND_AND_CHANNEL):
+        table += np.arange(channels)
+    count = {ONE_TABLE: 1, BY_CHANNEL: channels, BY_BAND: bands, BY_BAND_AND_CHANNEL: bands * channels}[assignment]
+    if count > _MAX_TABLES:
+        raise ValueError(f"{count} tables; a model has at most {_MAX_TABLES}")
+    values, table = (a[selected] if selected is not None else a.reshape(-1) for a in (values, table))
+    order = np.argsort(table, kind="stable")
+    parts = np.split(values[order], np.searchsorted(table[order], np.arange(1, count)))
+    fitted = [_fit_table(_Histogram(*np.unique(part.astype(np.int64), return_counts=True))) for part in parts]
+    return StaticModel(tuple(entry for entry, _ in fitted), assignment), sum(bits for _, bits in fitted)
+
+
+def _fit_table(h: _Histogram) -> tuple[tuple[int, tuple[int, ...]], float]:
+    """(first_value, counts), and the code length of the symbols in bits, the table not counted."""
+    if not len(h.values):
+        return (0, (1, 0)), 0.0
+    below = np.cumsum(h.counts) / h.counts.sum()
+    last = len(h.values) - 1
+
+    def end(part: float) -> tuple[int, int]:
+        return (min(int(np.searchsorted(below, part, "right")), last) if part else 0,
+                min(int(np.searchsorted(below, 1 - part)), last) if part else last)
+
+    seen: dict[tuple[int, int, int], tuple | None] = {}
+
+    def cost(state: tuple[int, int, int]) -> float:
+        if state not in seen:
+            seen[state] = _table(h, *state)
+        return seen[state][2] if seen[state] is not None else math.inf
+
+    common = int(h.counts.argmax())
+    ends = {end(part) for part in _TAILS} | {(common, common)}
+    best = min(((*e, peak) for e in sorted(ends) for peak in _FIRST_PEAKS), key=cost)
+    if cost(best) == math.inf:  # too far from 0 for a table: escapes alone
+        first, counts, _, bits = _costed(h, 0, (0, 1))
+        return (first, counts), bits
+    reach = max(1, (best[1] - best[0]) // 8)
+    while reach:  # descend, moving one end or the precision at a time
+        low, high, peak = best
+        near = [(low - reach, high, peak), (low + reach, high, peak), (low, high - reach, peak),
+                (low, high + reach, peak), (low, high, peak - 1), (low, high, peak + 1)]
+        near = [s for s in near if 0 <= s[0] <= s[1] <= last and 0 <= s[2] < len(_PEAKS)]
+        better = min(near, key=cost, default=best)
+        if cost(better) < cost(best):
+            best = better
+        else:
+            reach //= 2
+    first, counts, _, bits = seen[best]
+    return (first, counts), bits
+
+
+def _table(h: _Histogram, low: int, high: int, peak: int) -> tuple[int, tuple[int, ...], float, float] | None:
+    """A table over the values from the `low`-th to the `high`-th that occur, see `_costed`; None where no
+    model may hold it."""
+    first, size = int(h.values[low]), int(h.values[high] - h.values[low]) + 1
+    if size >= _MAX_ENTRIES or abs(first) > _MAX_FIRST:
+        return None
+    occurring = np.append(h.counts[low : high + 1], h.counts[:low].sum() + h.counts[high + 1 :].sum())
+    scaled = np.maximum(np.round(occurring * (_PEAKS[peak] / occurring.max())).astype(np.int64), occurring > 0)
+    counts = np.zeros(size + 1, np.int64)
+    counts[h.values[low : high + 1] - first], counts[-1] = scaled[:-1], scaled[-1]
+    return _costed(h, first, tuple(counts.tolist())) if counts.sum() <= TOTAL else None
+
+
+def _costed(h: _Histogram, first: int, counts: tuple[int, ...]) -> tuple[int, tuple[int, ...], float, float]:
+    """first_value and counts of a table, the bits of the symbols with the table, and without."""
+    length, size = static_table(first, counts).bits, len(counts) - 1
+    entries = h.values - first
+    beyond = np.maximum(-entries, entries - (size - 1))
+    escaped = beyond > 0
+    bits = float(h.counts @ length[np.where((entries < 0) | (entries >= size), size, entries)])
+    if escaped.any():  # Exp-Golomb code of the distance, and its side
+        bits += float(h.counts[escaped] @ (2 * np.frexp(beyond[escaped].astype(np.float64))[1]))
+    table = int(np.searchsorted(_VARINT_ENDS, [2 * abs(first), size + 1, *counts], "right").sum()) + 2 + len(counts)
+    return first, counts, bits + 8 * table, bits
+
+
+# Masks.
+
+
+@dataclass(frozen=True, slots=True)
+class MaskSymbols:
+    """The mask of one tensor, as it will be coded.
+
+    mask: bool (coded cells, C). shape: (C, z, y, x) of the coefficients. cells: bool
+    (z, y, x), the coded cells; None: all. previous: int8 (z, y, x, C), what
+    `FrameState.contexts` gives, or None. band: uint8 (coded cells,) or None.
+    """
+
+    mask: np.ndarray
+    shape: Shape4
+    cells: np.ndarray | None = None
+    previous: np.ndarray | None = None
+    band: np.ndarray | None = None
+
+    def coded_bytes(self, model: EntropyModel) -> int:
+        """Bytes of the mask's words under a model."""
+        words, _ = encode_symbols(model, self.shape, self.cells, self.previous, self.mask.astype(np.int32),
+                                  band=self.band)
+        return 4 * len(words)
+
+
+Neighbour = tuple[int, int, int, int, int]
+_CHANNEL_SCAN = 3  # a channel lies as far ahead of the next as the slowest axis: its surroundings are known
+_SAMPLE = 1 << 20  # symbols that a network is trained on
+_BATCH = 1 << 14  # contexts of an iteration
+# Fixed-point formats of the integer network, in bits after the binary point.
+_HIDDEN_BITS, _OUTPUT_SHIFT = 5, 10
+_TABLE_GAIN = 8  # table steps that one unit of the output stands for: evens out the learning rates
+_MIDDLE, _TABLE_LOGIT = len(BERNOULLI_ONE) // 2, 0.375 * math.log(2)  # log-odds between neighbouring tables
+
+
+def mask_template(shapes: Sequence[Shape4], temporal: bool, joint: bool = False, wide: bool = True
+                  ) -> tuple[tuple[int, int, int, int], tuple[Neighbour, ...]]:
+    """Scan weights and neighbours for masks of these shapes, of any orientation.
+
+    Along the axes that any of the shapes has: the cells before in the order of decoding,
+    diagonals, and two cells away. Where channels are decoded one after the other (more
+    than one of them, not joint), also the channels before at the cell and around it.
+    temporal: look at the previous frame's values too. wide: False leaves out what helps
+    least, for small masks; every neighbour costs five bytes and its weights.
+    """
+    axes = [a for a in range(3) if any(shape[1 + a] > 1 for shape in shapes)]
+    weight = [0, 0, 0]
+    for k, a in enumerate(reversed(axes)):
+        weight[a] = k + 1
+    in_order = not joint and any(shape[0] > 1 for shape in shapes)
+    scan = (_CHANNEL_SCAN if in_order else 0, *weight)
+
+    def offset(*steps: tuple[int, int]) -> tuple[int, int, int]:
+        out = [0, 0, 0]
+        for axis, step in steps:
+            out[axis] += step
+        return tuple(out)
+
+    pairs = [(a, b) for a in axes for b in axes if a < b]
+    before = [offset((a, -1)) for a in axes]
+    after = [offset((a, 1)) for a in axes]
+    causal = [*before, *(offset((a, -1), (b, -1)) for a, b in pairs), *(offset((a, -1), (b, 1)) for a, b in pairs),
+              *(offset((a, -2)) for a in axes if wide)]
+    template = [(VALUE, 0, *o) for o in causal]
+    if in_order:
+        ahead = [o for o in after if np.dot(weight, o) < _CHANNEL_SCAN]
+        template += [(VALUE, -1, 0, 0, 0)]
+        if wide:
+            template += [*((VALUE, -1, *o) for o in ahead), (VALUE, -2, 0, 0, 0)]
+        template += [(ENERGY, 0, *o) for o in [(0, 0, 0), *before, *after]]
+    elif any(shape[0] > 1 for shape in shapes):
+        template += [(ENERGY, 0, *o) for o in before]
+    if temporal:
+        template += [(PREVIOUS, 0, *o) for o in [(0, 0, 0), *before, *after]]
+        template += [(PREVIOUS_ENERGY, 0, 0, 0, 0)]
+    return scan, tuple(template)
+
+
+def mask_inputs(symbols: MaskSymbols, scan: Sequence[int], template: Sequence[Neighbour], joint: bool = False
+                ) -> np.ndarray:
+    """What a context model sees at every coded cell when it decodes the mask (spec 6.4).
+
+    Returns int8 (coded cells * C, neighbours), channels of a cell together; for a joint
+    model (coded cells, inputs).
+    """
+    channels, *spatial = symbols.shape
+    cells = symbols.cells if symbols.cells is not None else np.ones(spatial, bool)
+    bits = np.zeros((*spatial, channels), np.int8)
+    bits[cells] = symbols.mask
+    padding = [(PAD, PAD)] * 3 + [(0, 0)]
+    previous = symbols.previous if symbols.previous is not None else np.zeros_like(bits)
+    sources = {VALUE: np.pad(bits, padding), PREVIOUS: np.pad(previous, padding)}
+    total = np.abs(sources[PREVIOUS].astype(np.int32)).sum(-1, keepdims=True)
+    sources[PREVIOUS_ENERGY] = np.minimum(total, INPUT_LIMIT).astype(np.int8)
+    # Entry m: of the first m channels.
+    energy = np.concatenate([np.zeros((*sources[VALUE].shape[:3], 1), np.int32),
+                             np.cumsum(sources[VALUE], axis=-1, dtype=np.int32)], axis=-1)
+    sources[ENERGY] = np.minimum(energy, INPUT_LIMIT).astype(np.int8)
+    columns = []
+    for source, dc, *o in template:
+        z, y, x = (slice(PAD + d, PAD + d + n) for d, n in zip(o, spatial))
+        near = sources[source][z, y, x][cells]
+        ahead = int(np.dot(scan[1:], o))
+        if source == ENERGY:  # of the channels that are decoded by then
+            known = np.arange(channels) - ahead // scan[0] if scan[0] else np.full(channels, channels * (ahead < 0))
+            near = near[:, np.clip(known, 0, channels)]
+        elif source == PREVIOUS_ENERGY:
+            near = np.broadcast_to(near, (len(near), channels))
+        elif source == VALUE and scan[0] * dc + ahead >= 0:
+            near = np.zeros_like(near)
+        elif dc:
+            shifted = np.zeros_like(near)
+            shifted[:, max(0, -dc) : channels - max(0, dc)] = near[:, max(0, dc) : channels + min(0, dc)]
+            near = shifted
+        columns.append(near)
+    if joint:
+        return np.concatenate([c[:, :1] if source >= ENERGY else c for c, (source, *_) in zip(columns, template)], 1)
+    return np.stack(columns, -1).reshape(-1, len(template))
+
+
+def fit_mask_model(masks: Sequence[MaskSymbols], *, hidden: int = 8, iterations: int = 200, joint: bool = False,
+                   wide: bool = True, rate: float = 0.03, seed: int = 0) -> ContextModel:
+    """A context model of family Bernoulli for the masks of one or more tensors (spec 6.4, 6.8).
+
+    hidden: units. joint: predict all channels of a cell at once (they must be equally
+    many), instead of one after the other. wide: see `mask_template`. iterations, rate: of Adam. The network sees
+    previous values where any of the masks has them. Its loss is the code length under
+    the family's tables, in integers rounded as the decoder's are.
+    """
+    scan, template = mask_template([m.shape for m in masks], any(m.previous is not None for m in masks), joint, wide)
+    inputs, ones, total = _contexts(masks, scan, template, joint, np.random.default_rng(seed))
+    network = _MaskNetwork(inputs.shape[1], hidden, ones.shape[1], torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        share = (ones.sum(0) + 0.5) / (total.sum() + 1.0)
+        network.output_bias.copy_(torch.from_numpy(np.log(share / (1 - share)) / _TABLE_LOGIT + _MIDDLE) / _TABLE_GAIN)
+    if len(inputs):
+        _train(network, inputs, ones, total, iterations, rate, torch.Generator().manual_seed(seed))
+    return network.export(scan, template, joint)
+
+
+def _train(network: _MaskNetwork, inputs: np.ndarray, ones: np.ndarray, total: np.ndarray, iterations: int,
+           rate: float, generator: torch.Generator) -> None:
+    """Adam on the code length; arguments as `_contexts` gives them."""
+    inputs, ones, total = (torch.from_numpy(a.astype(np.float32)) for a in (inputs, ones, total))
+    optimiser = torch.optim.Adam(network.parameters(), rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=iterations, pct_start=0.1)
+    common = min(len(inputs), _BATCH // 2)  # contexts are sorted by frequency: the first are always there
+    rest = len(inputs) - common
+    for _ in range(iterations):
+        part, weight = slice(None), 1.0
+        if len(inputs) > _BATCH:
+            chosen = common + torch.randint(rest, (_BATCH - common,), generator=generator)
+            part = torch.cat([torch.arange(common), chosen])
+            weight = torch.ones(_BATCH, 1)
+            weight[common:] = rest / (_BATCH - common)
+        optimiser.zero_grad()
+        loss = (network.bits(inputs[part], ones[part], total[part]) * weight).sum() / total.sum()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+
+
+def best_mask_model(masks: Sequence[MaskSymbols], *, bands: int | None = None, **settings) -> EntropyModel:
+    """The smallest model of these masks together, itself counted: a small or a large context model,
+    or static tables. bands: of the tensors, for tables by band, which there are only where each
+    of the masks has all of them (`MaskSymbols.band`)."""
+    candidates: list[EntropyModel] = [fit_mask_model(masks, hidden=4 + 4 * wide, wide=wide, **settings)
+                                      for wide in (False, True)]
+    bits, band = _pooled(masks)
+    bands = _band_number(band, bands)
+    if any(_band_number(m.band, None) != bands for m in masks):
+        candidates.append(best_static(bits.astype(np.int32)))
+    else:
+        candidates.append(best_static(bits.astype(np.int32), band, bands=bands))
+    return min(candidates, key=lambda c: model_bytes(c) + sum(m.coded_bytes(c) for m in masks))
+
+
+def _contexts(masks: Sequence[MaskSymbols], scan, template, joint: bool, rng) -> tuple[np.ndarray, ...]:
+    """The different contexts that occur, most frequent first: inputs (n, N), ones (n, C'), occurrences (n, 1);
+    C' = C of a joint model, else 1."""
+    rows, bits = [], []
+    for m in masks:
+        rows.append(mask_inputs(m, scan, template, joint))
+        bits.append(m.mask if joint else m.mask.reshape(-1, 1))
+    rows, bits = np.concatenate(rows), np.concatenate(bits)
+    if len(rows) > _SAMPLE:
+        chosen = rng.choice(len(rows), _SAMPLE, replace=False)
+        rows, bits = rows[chosen], bits[chosen]
+    # Equal rows have equal hashes; that different ones do not is as good as certain.
+    factors = rng.integers(0, 1 << 63, rows.shape[1], np.uint64)
+    _, first, which, count = np.unique((rows.astype(np.uint64) * factors).sum(1, dtype=np.uint64),
+                                       return_index=True, return_inverse=True, return_counts=True)
+    ones = np.stack([np.bincount(which, bits[:, c], len(first)) for c in range(bits.shape[1])], 1)
+    order = np.argsort(-count, kind="stable")
+    return rows[first[order]], ones[order], count[order, None]
+
+
+def _pooled(masks: Sequence[MaskSymbols]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Bits (n, C) and bands (n,) of all masks; C = 1 where they have different numbers of channels."""
+    alike = len({m.mask.shape[1] for m in masks}) == 1
+    bits = [m.mask if alike else m.mask.reshape(-1, 1) for m in masks]
+    if all(m.band is None for m in masks):
+        return np.concatenate(bits), None
+    band = [m.band if m.band is not None else np.zeros(len(m.mask), np.uint8) for m in masks]
+    return np.concatenate(bits), np.concatenate([np.repeat(b, len(v) // max(len(b), 1)) for b, v in zip(band, bits)])
+
+
+def _straight(x: torch.Tensor) -> torch.Tensor:
+    """Rounded half up; the gradient passes as if nothing had been done."""
+    return x + (torch.floor(x + 0.5) - x).detach()
+
+
+class _MaskNetwork(torch.nn.Module):
+    """The trainable form of a `ContextModel` of family Bernoulli: real parameters, integer arithmetic (spec 6.4)."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int, generator: torch.Generator):
+        super().__init__()
+        self.hidden_weight = torch.nn.Parameter(torch.randn((hidden, inputs), generator=generator) / math.sqrt(inputs))
+        self.hidden_bias = torch.nn.Parameter(0.1 * torch.randn(hidden, generator=generator))
+        self.output_weight = torch.nn.Parameter(0.1 * torch.randn((outputs, hidden), generator=generator))
+        self.output_bias = torch.nn.Parameter(torch.zeros(outputs))
+
+    def _integers(self):
+        """The integer parameters, still differentiable."""
+        one, out = 2.0**_HIDDEN_BITS, _TABLE_GAIN * 2.0**_OUTPUT_SHIFT
+        return (_straight(self.hidden_weight * one).clamp(-127, 127),
+                _straight(self.hidden_bias * one).clamp(-32767, 32767),
+                _straight(self.output_weight * (out / one)).clamp(-127, 127),
+                _straight(self.output_bias * out).clamp(-(1 << 21), 1 << 21))
+
+    def tables(self, inputs: torch.Tensor) -> torch.Tensor:
+        """inputs (n, N) -> table indices (n, C), whole numbers."""
+        w1, b1, w2, b2 = self._integers()
+        hidden = torch.nn.functional.linear(inputs, w1, b1).clamp(0, HIDDEN_LIMIT)
+        out = _straight(torch.nn.functional.linear(hidden, w2, b2) / 2.0**_OUTPUT_SHIFT)
+        return out.clamp(0, len(BERNOULLI_ONE) - 1)
+
+    def bits(self, inputs: torch.Tensor, ones: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
+        """Code length (n, C) of so many ones among so many symbols, per context and output."""
+        logit = (self.tables(inputs) - _MIDDLE) * _TABLE_LOGIT
+        softplus = torch.nn.functional.softplus
+        return (ones * softplus(-logit) + (total - ones) * softplus(logit)) / math.log(2)
+
+    def export(self, scan: Sequence[int], template: Sequence[Neighbour], joint: bool) -> ContextModel:
+        """The integer model of the stream; its locations are 0."""
+        w1, b1, w2, b2 = (p.detach().numpy() for p in self._integers())
+        outputs, hidden = w2.shape
+        output_weight, output_bias = np.zeros((2 * outputs, hidden), np.int8), np.zeros(2 * outputs, np.int32)
+        output_weight[1::2], output_bias[1::2] = w2, b2
+        return ContextModel(joint, outputs, tuple(scan), 1, tuple(template), 0, w1.astype(np.int8), b1.astype(np.int16),
+                            0, _OUTPUT_SHIFT, output_weight, output_bias, BERNOULLI)
+
+
+# The choice.
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A model and what it costs: position among the candidates, bytes of the symbols' words, of the model."""
+
+    model: EntropyModel
+    index: int
+    words: int
+    model_bytes: int
+
+    @property
+    def size(self) -> int:
+        return self.words + self.model_bytes
+
+
+def choose(candidates: Iterable[EntropyModel | tuple[EntropyModel, int]], shape: Shape4, cells: np.ndarray | None,
+           previous: np.ndarray | None, values: np.ndarray, selected: np.ndarray | None = None,
+           band: np.ndarray | None = None) -> Choice:
+    """The candidate under which these symbols, coded, and the model take the fewest bytes; ties: the first.
+
+    candidates: models, or (model, bytes that it adds to the stream), 0 for one that the
+    stream carries anyway. The rest as for `encode_symbols`.
+    """
+    choices = []
+    for index, candidate in enumerate(candidates):
+        model, extra = candidate if isinstance(candidate, tuple) else (candidate, model_bytes(candidate))
+        words, _ = encode_symbols(model, shape, cells, previous, values, selected, band)
+        choices.append(Choice(model, index, 4 * len(words), extra))
+    return min(choices, key=lambda c: c.size)
