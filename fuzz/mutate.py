@@ -506,7 +506,7 @@ def _shared(rng: random.Random, v, header: SequenceHeader, level: int) -> bytes:
     """The payload of a shared unit with other values."""
     numbers, state = np.random.default_rng(rng.getrandbits(32)), FrameState(header)
     models = _models(rng, numbers, v)
-    scale = rng.choice((0.3, 1.5, 40, 3000))
+    scale = rng.choice((0.3, 0.3, 1.5, 1.5, 40, 3000))
     tensors = [_tensor(rng, numbers, t, models, state, True, scale) for t in v.tensor]
     writer = StreamWriter(io.BytesIO(), header, level)
     writer.write_shared(models, tensors)
@@ -533,7 +533,7 @@ def _frame(rng: random.Random, v, state) -> FrameCoding:
     models = _models(rng, numbers, v)
     state = state.copy()
     state.set_occupancy(occupancy)
-    scale = rng.choice((0.3, 1.5, 40, 3000))
+    scale = rng.choice((0.3, 0.3, 1.5, 1.5, 40, 3000))
     tensors = [_tensor(rng, numbers, t, models, state, intra, scale) for t in v.tensor]
     return FrameCoding(v.frame_number, v.frame_type, v.time_stamp, occupancy, models, tensors)
 
@@ -592,7 +592,7 @@ def _reweight(rng: random.Random, numbers: np.random.Generator, model: ContextMo
 
 # The whole mutation
 
-EDITS = (edit_element,) * 16 + (edit_sized,) * 8 + (edit_list,) * 6 + (edit_recode,) * 4 + (edit_bytes,) * 5 + (
+EDITS = (edit_element,) * 16 + (edit_sized,) * 8 + (edit_list,) * 6 + (edit_recode,) * 3 + (edit_bytes,) * 5 + (
     edit_units,) * 5 + (edit_head,)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import gc
 import hashlib
 import itertools
 import json
@@ -116,6 +117,7 @@ def work(args: argparse.Namespace) -> None:
     """The life of a worker."""
     resource.setrlimit(resource.RLIMIT_AS, (args.memory_mb << 20, args.memory_mb << 20))
     sys.path[:0] = [str(HERE), str(ROOT)]
+    gc.set_threshold(200_000, 50, 1000)  # much is kept (`targets.remember`), and need not be looked through each time
     if args.engine != "atheris":
         return _without_guidance(args)
     import atheris

@@ -31,7 +31,7 @@ from refcodec.writer import StreamWriter  # noqa: E402
 BOX = [[-1, -1, -1], [1, 1, 1]]
 SIZES = MlpSizes(position_frequencies=3, hidden_layers=2, hidden=24, skip_layer=1, features=8, render_hidden=16,
                  direction_frequencies=1)
-SETTINGS = TrainingSettings(lagrangian=1e-4, intra_iterations=100, rays=96, network_rate=1e-2)
+SETTINGS = TrainingSettings(lagrangian=1e-4, intra_iterations=80, rays=96, network_rate=1e-2)
 HEADER = mlp_header(SIZES, BOX, occupancy_side=16, samples_per_diagonal=48)
 OPTIONS = scenes.SceneOptions(SIZES, 48, 16, SETTINGS)
 FEW = dataclasses.replace(OPTIONS, training=dataclasses.replace(SETTINGS, intra_iterations=8, rays=32), evaluate=False)
@@ -112,7 +112,7 @@ def test_prior_is_a_density(location, log_scale, logit):
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.05, 30), st.integers(30, 3000), st.lists(
     st.integers(-200000, 200000), max_size=4))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_tables_code_any_symbols_at_the_cost_foreseen(seed, scale, count, outliers):
     rng = np.random.default_rng(seed)
     values = np.concatenate([np.round(rng.laplace(1, scale, count)), outliers]).astype(np.int32)
@@ -335,7 +335,7 @@ def test_without_the_shared_unit_scenes_are_refused(several):
 def test_shared_training_gives_the_decoder_the_same_weights():
     header = scenes.scenes_header([HEADER, HEADER])
     training = cnerf.Training(header, [ball(0.7, (0.6, 0.4, 0.3)), ball(0.5, (0.2, 0.4, 0.8))],
-                              dataclasses.replace(SETTINGS, intra_iterations=60), share=True)
+                              dataclasses.replace(SETTINGS, intra_iterations=30, rays=32), share=True)
     training.run()
     out = io.BytesIO()
     writer = StreamWriter(out, header)

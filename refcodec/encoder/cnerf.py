@@ -123,7 +123,7 @@ class LayerPrior:
             return bits
 
         before = [p.detach().clone() for p in self.prior.parameters()]
-        bits = optimiser.step(loss).item()
+        bits = optimiser.step(loss).detach().item()
         with torch.no_grad():
             if not self._bits() @ share.double() <= bits:  # a step too far, among outliers
                 for parameter, value in zip(self.prior.parameters(), before):

@@ -36,9 +36,8 @@ from refcodec.tensors.state import FrameState
 _INTRA_TEMPLATE, _INTER_TEMPLATE = 4, 5  # of grids
 _HIDDEN_UNITS = 8
 _FIRST_SCALE = 0.35
-# Steps of the networks' training: at the first refresh, at the others, at the end, and
-# at the end for those that training did without.
-_FIRST_STEPS, _REFRESH_STEPS, _FINAL_STEPS, _ONLY_STEPS = 60, 8, 80, 240
+_FIRST_STEPS, _REFRESH_STEPS = 60, 8  # of the networks' training: at the first refresh, at the others
+_FINAL_SHARE, _ONLY_SHARE = 0.4, 1.2  # of `model_iterations`, at the end: after refreshes, and without any
 _FIT_SYMBOLS = 8192
 _CELLS = 1 << 17  # cells predicted at once
 
@@ -131,9 +130,10 @@ class RateModel:
             if slot.id not in in_network:
                 self._fit_laplace(slot, symbols[slot.id], selected.get(slot.id))
 
-    def finish(self, group: ContextGroup, symbols, selected) -> None:
+    def finish(self, group: ContextGroup, symbols, selected, iterations: int) -> None:
         """The last training of a network, on the symbols that will be coded."""
-        self.fit(group, symbols, selected, _FINAL_STEPS if group.in_loss else _ONLY_STEPS)
+        share = _FINAL_SHARE if group.in_loss else _ONLY_SHARE
+        self.fit(group, symbols, selected, math.ceil(share * iterations))
 
     def fit(self, group: ContextGroup, symbols, selected, steps: int) -> None:
         """Trains a group's network, then predicts its tensors."""

@@ -77,7 +77,7 @@ class Finish:
 
     models: those that the frame has to define. estimated: bits of each tensor by
     tensor_id; for values under context models the estimate of training.
-    iterations: to fit a mask's model.
+    iterations: to fit a mask's model; of those of values a part is left to do.
     """
 
     def __init__(self, rate: RateModel, previous: FrameState | None, symbols: MappingType[int, Symbols],
@@ -119,7 +119,7 @@ class Finish:
         static = {s.id: self._unconditional(s) for s in group.slots} if plan.model != Model.CONTEXT else {}
         if plan.model == Model.STATIC:
             return static
-        self.rate.finish(group, flat, selected)
+        self.rate.finish(group, flat, selected, self.iterations)
         model = group.network.export()
         bits, extra = {s.id: self.rate.bits[s.id] for s in group.slots}, 8 * model_bytes(model)
         known = self.rate.known(group)

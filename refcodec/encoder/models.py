@@ -288,7 +288,7 @@ def mask_inputs(symbols: MaskSymbols, scan: Sequence[int], template: Sequence[Ne
 
 
 def fit_mask_model(masks: Sequence[MaskSymbols], *, hidden: int = 8, iterations: int = 200, joint: bool = False,
-                   wide: bool = True, rate: float = 0.03, seed: int = 0) -> ContextModel:
+                   wide: bool = True, rate: float = 0.06, seed: int = 0) -> ContextModel:
     """A context model of family Bernoulli for the masks of one or more tensors (spec 6.4, 6.8).
 
     hidden: units. joint: predict all channels of a cell at once (they must be equally
@@ -330,11 +330,11 @@ def _train(network: _MaskNetwork, inputs: np.ndarray, ones: np.ndarray, total: n
 
 
 def best_mask_model(masks: Sequence[MaskSymbols], *, bands: int | None = None, **settings) -> EntropyModel:
-    """The smallest model of these masks together, itself counted: a small or a large context model,
+    """The smallest model of these masks together, itself counted: context models of three sizes,
     or static tables. bands: of the tensors, for tables by band, which there are only where each
     of the masks has all of them (`MaskSymbols.band`)."""
-    candidates: list[EntropyModel] = [fit_mask_model(masks, hidden=4 + 4 * wide, wide=wide, **settings)
-                                      for wide in (False, True)]
+    candidates: list[EntropyModel] = [fit_mask_model(masks, hidden=hidden, wide=wide, **settings)
+                                      for hidden, wide in ((4, False), (8, False), (16, True))]
     bits, band = _pooled(masks)
     bands = _band_number(band, bands)
     if any(_band_number(m.band, None) != bands for m in masks):

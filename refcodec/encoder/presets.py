@@ -33,7 +33,7 @@ class TrainingSettings:
     spread: standard deviation of random grids, planes and lines at the start.
     rate_start: share of the iterations after which the rate sets in.
     mask_rate: Adam's learning rate for the logits of masks. first_logit: theirs at the start.
-    model_iterations: of Adam, when a context model is fitted to masks after training.
+    model_iterations: of Adam, when context models are fitted to the final symbols.
     """
 
     lagrangian: float = 1e-3

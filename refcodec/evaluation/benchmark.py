@@ -187,9 +187,9 @@ def coding_figures(path: Path, repeats: int = 3) -> CodingFigures:
     seen: list[tuple] = []
     original = coder.decode_symbols
 
-    def recording(model, shape, mask, previous, words):
-        values = original(model, shape, mask, previous, words)
-        seen.append((model, shape, mask, previous, words, values))
+    def recording(model, shape, mask, previous, words, selected=None, band=None):
+        values = original(model, shape, mask, previous, words, selected, band)
+        seen.append((model, shape, mask, previous, words, selected, band, values))
         return values
 
     from .. import decoder
@@ -201,12 +201,12 @@ def coding_figures(path: Path, repeats: int = 3) -> CodingFigures:
         decoder.decode_symbols = original
     symbols = sum(s[-1].size for s in seen)
     ideal = coded = 0.0
-    for model, shape, mask, previous, words, values in seen:
-        again, bits = encode_symbols(model, shape, mask, previous, values)
+    for model, shape, mask, previous, words, selected, band, values in seen:
+        again, bits = encode_symbols(model, shape, mask, previous, values, selected, band)
         if not np.array_equal(again, words):
             raise AssertionError("coding the decoded symbols again gives other words")
         ideal, coded = ideal + bits, coded + 32 * len(words)
-    entropy_time = _best(repeats, lambda: [original(*s[:5]) for s in seen])
+    entropy_time = _best(repeats, lambda: [original(*s[:7]) for s in seen])
     decode_time = _best(repeats, lambda: [None for _ in open_stream(path)])
     report = inspect(path).to_dict()
     framing = {kind: [f["components"]["framing"] / f["bytes"] for f in report["frames"] if f["type"] == kind]
