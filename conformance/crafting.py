@@ -296,8 +296,8 @@ class Draft:
                 significance: dict[int, int] = {}, transform: dict[int, tuple[int, int]] = {},
                 masks: dict[int, np.ndarray] = {}, mask_use: dict[int, int] = {}, base: dict[int, tuple[int, int]] = {},
                 offset: dict[int, int] = {}) -> TensorCoding:
-        """How tensor i is coded. The dictionaries are by tensor_id: model used (0), quantised values
-        (random), steps (3 * 2^-2; one pair for all bands, or a pair for each), prediction (1 for grids of
+        """How tensor i is coded. The dictionaries are by tensor_id: model used (0), quantised values, or
+        a function of (cells, channels) that gives them (random), steps (3 * 2^-2; one pair for all bands, or a pair for each), prediction (1 for grids of
         P-frames), significance (1 for grids when there is occupancy), transform and levels (none), masks
         (half of the elements) and their model (1), factor of the shared tensor (1) and offset (0).
         """
@@ -312,12 +312,12 @@ class Draft:
         coded = state.mask(i, tools)
         channels, *size = tools.coefficient_shape(info.shape)
         cells = int(coded.sum()) if coded is not None else int(np.prod(size))
-        chosen = values[i] if i in values else dice.sparse(cells, channels)
-        chosen = np.asarray(chosen, np.int32).reshape(cells, channels)
+        chosen = values.get(i, dice.sparse)
+        chosen = np.asarray(chosen(cells, channels) if callable(chosen) else chosen, np.int32).reshape(cells, channels)
         mask = None
         if tools.masked:
-            mask = masks[i] if i in masks else dice.integers(0, 1, cells, channels)
-            mask = np.asarray(mask, bool).reshape(cells, channels)
+            mask = masks.get(i, lambda *shape: dice.integers(0, 1, *shape))
+            mask = np.asarray(mask(cells, channels) if callable(mask) else mask, bool).reshape(cells, channels)
             chosen = np.where(mask, chosen, 0)
         return TensorCoding(i, chosen, use.get(i, 0), tools.steps, tools.prediction, tools.significance, kind, levels,
                             mask, mask_use.get(i, 1) if tools.masked else 0, tools.base, tools.offset)

@@ -40,7 +40,8 @@ from refcodec.requirements import ERROR_CODES, REQUIREMENTS  # noqa: E402
 VERSION = "0.2.0"
 LICENCE = "CC0-1.0"
 # Vectors that come with the report of `refcodec inspect --json`.
-INSPECTED = ("minimal", "two-frames", "ordinary", "cameras-and-metadata", "unknown-ancillary-units")
+INSPECTED = ("minimal", "two-frames", "ordinary", "cameras-and-metadata", "unknown-ancillary-units", "small-shared-dct",
+             "planes-wavelet")
 EXAMPLES = ROOT / "spec" / "annex-b-examples.md"
 
 

@@ -5,8 +5,8 @@ import numpy as np
 
 from cases import Collection
 from crafting import (
-    BITS, FIXED, METADATA, Dice, Draft, context_model, field_header, grid_tensors, header, mlp_tensors, static_model,
-    vm_tensors,
+    BITS, FIXED, METADATA, Dice, Draft, context_model, field_header, grid_tensors, header, mlp_tensors, scene,
+    static_model, vm_tensors,
 )
 from refcodec.entropy.models import (
     BERNOULLI, BY_BAND, BY_BAND_AND_CHANNEL, BY_CHANNEL, ONE_TABLE, ContextModel, StaticModel,
@@ -31,6 +31,7 @@ def add_all(cases: Collection) -> None:
     _masks(cases)
     _tables(cases)
     _shared(cases)
+    _together(cases)
     _bounds(cases)
 
 
@@ -407,6 +408,38 @@ def _shared(cases: Collection) -> None:
     draft.frame(dice, transform={0: (DCT, 0), 1: (WAVELET, 6)})
     cases.add("transform-of-residual", "transforms shared reconstruction", "Residuals coded with transforms on top of shared "
               "tensors and of the previous frame.", draft.finish().bytes())
+
+
+def _together(cases: Collection) -> None:
+    """Small files in which tools meet; the fuzzer starts from them."""
+    likely, bits = static_model((-1, (1, 30, 1, 1))), static_model((0, (30, 1, 1)))
+    for seed, (name, kind) in enumerate((("dct", (DCT, 0)), ("wavelet", (WAVELET, 2))), 650):
+        dice = Dice(seed)
+
+        def few(*shape):
+            return dice.integers(0, 9, *shape) == 0
+
+        for suffix, significance in (("", 1), ("-masked", 3)):
+            draft = Draft(bases((1, 3, 2), (2, 2, 3), occupancy=(2, 2, 2)))
+            draft.group(0, 2)
+            for k in range(2):
+                voxels = dice.occupancy((2, 2, 2), 2)
+                voxels[0, 0, 0] = True
+                draft.frame(dice, {0: FIXED, 2: likely, 3: bits} if k == 0 else {}, use={1: 2, 2: 2}, carry=None if k == 0 else (1, 2),
+                            occupancy=voxels, significance={1: significance, 2: significance}, transform={1: kind, 2: kind},
+                            mask_use={1: 3, 2: 3}, values={1: few, 2: few}, masks={1: few, 2: few})
+            cases.add(f"small-{name}{suffix}", "transforms significance" + (" masks" if suffix else ""), "A small file with "
+                      f"transform {kind[0]} and significance {significance}.", draft.finish().bytes())
+        draft = Draft(bases((1, 3, 2), (2, 2, 3), further_scenes=(scene((0, 0, 0), (5, 4, 3)),)))
+        draft.shared(dice, (1, 2, 3), {2: likely, 3: bits}, use={1: 2, 2: 2, 3: 2}, significance={1: 2}, mask_use={1: 3},
+                     transform={1: kind, 2: kind}, values={1: few, 2: few}, masks={1: few})
+        for scene_id in (0, 1):
+            draft.group(scene_id, 1, scene_id)
+            draft.frame(dice, {2: likely, 3: bits}, use=dict.fromkeys(range(5), 2), predict={0: 3, 1: 2, 2: 2, 3: 2},
+                        base={1: (-3, -1), 2: (5, scene_id)}, offset={0: 7, 1: scene_id}, transform={1: kind},
+                        significance={2: 2}, mask_use={2: 3}, values={1: few, 4: few})
+        cases.add(f"small-shared-{name}", "shared scenes transforms masks", "A small file with two scenes that predict from shared "
+                  f"tensors, coded with masks and transform {kind[0]}.", draft.finish().bytes())
 
 
 def _bounds(cases: Collection) -> None:

@@ -31,9 +31,9 @@ from refcodec.writer import StreamWriter  # noqa: E402
 BOX = [[-1, -1, -1], [1, 1, 1]]
 SIZES = MlpSizes(position_frequencies=3, hidden_layers=2, hidden=24, skip_layer=1, features=8, render_hidden=16,
                  direction_frequencies=1)
-SETTINGS = TrainingSettings(lagrangian=1e-4, intra_iterations=80, rays=96, network_rate=1e-2)
+SETTINGS = TrainingSettings(lagrangian=1e-4, intra_iterations=100, rays=96, network_rate=1e-2)
 HEADER = mlp_header(SIZES, BOX, occupancy_side=16, samples_per_diagonal=48)
-OPTIONS = scenes.SceneOptions(SIZES, 48, 16, SETTINGS)
+OPTIONS = scenes.SceneOptions(SIZES, 48, 16, dataclasses.replace(SETTINGS, intra_iterations=60))
 FEW = dataclasses.replace(OPTIONS, training=dataclasses.replace(SETTINGS, intra_iterations=8, rays=32), evaluate=False)
 
 
@@ -231,7 +231,7 @@ def test_coarse_network_learns_where_the_fine_one_is_dense():
     sizes = dataclasses.replace(SIZES, coarse_samples=12, fine_samples=16)
     header = mlp_header(sizes, BOX, occupancy_side=16, samples_per_diagonal=48)
     training = cnerf.Training(header, [ball(0.7, (0.6, 0.4, 0.3))],
-                              dataclasses.replace(SETTINGS, rate_loss=False))
+                              dataclasses.replace(SETTINGS, rate_loss=False, intra_iterations=200))
     points = 1.6 * torch.rand((4000, 3), generator=torch.Generator().manual_seed(0)) - 0.8
     errors = []
     for _ in range(2):
@@ -251,6 +251,11 @@ def test_coarse_network_learns_where_the_fine_one_is_dense():
 def test_training_refuses_what_it_can_not_train(change, message):
     with pytest.raises(UsageError, match=message):
         cnerf.Training(dataclasses.replace(HEADER, **change), [[]], SETTINGS)
+
+
+def test_sharing_needs_the_rate_term():
+    with pytest.raises(UsageError, match="rate term"):
+        cnerf.Training(HEADER, [[]], dataclasses.replace(SETTINGS, rate_loss=False), share=True)
 
 
 # Several scenes.

@@ -46,9 +46,9 @@ def test_random_mutations(tmp_path):
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed")
 @pytest.mark.parametrize("target", ["structured", "entropy"])
 def test_coverage_guided(tmp_path, target):
-    code, report = run(target, "--runs", "400", "--seed", "5", folder=tmp_path)
+    code, report = run(target, "--runs", "1000", "--seed", "5", folder=tmp_path)
     assert (code, report["defects"], report["deaths"]) == (0, {}, []), report
-    assert report["executions"] == 400 and report["coverage"] > 100
+    assert report["executions"] == 1000 and report["coverage"] > 100
 
 
 def test_inputs_that_broke_something(tmp_path):

@@ -395,6 +395,8 @@ class Training:
             raise UsageError("cNeRF codes NeRFs: the representation must be mlp")
         if not header.has_occupancy:
             raise UsageError("training needs an occupancy grid")
+        if share and not settings.rate_loss:
+            raise UsageError("scenes come to differ from what they share by the rate term; it is switched off")
         if len(scenes) != header.scene_count:
             raise UsageError(f"the header has {header.scene_count} scenes, there are pictures of {len(scenes)}")
         self.header, self.settings, self.on_progress = header, settings, on_progress
