@@ -105,8 +105,10 @@ LINEAR: dict = dict(mapping=Mapping.LINEAR)
 def vm_tensors(size=(3, 4, 5), density=(1, 1, 1), features=(1, 1, 1), fusion=(), **changes) -> list[TensorInfo]:
     """Vector-matrix factors; fusion: layers as for `network`, or none."""
     inputs = fusion[-1][0] if fusion else sum(features)
-    return [*planes(Role.DENSITY_PLANE, density, size, **changes), *lines(Role.DENSITY_LINE, density, size, **changes),
-            *planes(Role.FEATURE_PLANE, features, size, **changes), *lines(Role.FEATURE_LINE, features, size, **changes),
+    return [*planes(Role.DENSITY_PLANE, density, size, **changes),
+            *lines(Role.DENSITY_LINE, density, size, **changes),
+            *planes(Role.FEATURE_PLANE, features, size, **changes),
+            *lines(Role.FEATURE_LINE, features, size, **changes),
             *network(list(fusion), [(3, inputs + 3, False)])]
 
 
@@ -189,7 +191,9 @@ def context_model(dice: Dice, template=3, *, joint=0, scan=(0, 1, 1, 1), hidden=
 
 def static_model(*tables: tuple[int, tuple[int, ...]], assignment: int | None = None) -> StaticModel:
     """tables: (first_value, counts) each; by channel when there are several."""
-    return StaticModel(tuple(tables), (BY_CHANNEL if len(tables) > 1 else ONE_TABLE) if assignment is None else assignment)
+    if assignment is None:
+        assignment = BY_CHANNEL if len(tables) > 1 else ONE_TABLE
+    return StaticModel(tuple(tables), assignment)
 
 
 @contextlib.contextmanager
@@ -297,7 +301,8 @@ class Draft:
                 masks: dict[int, np.ndarray] = {}, mask_use: dict[int, int] = {}, base: dict[int, tuple[int, int]] = {},
                 offset: dict[int, int] = {}) -> TensorCoding:
         """How tensor i is coded. The dictionaries are by tensor_id: model used (0), quantised values, or
-        a function of (cells, channels) that gives them (random), steps (3 * 2^-2; one pair for all bands, or a pair for each), prediction (1 for grids of
+        a function of (cells, channels) that gives them (random), steps (3 * 2^-2; one pair for all
+        bands, or a pair for each), prediction (1 for grids of
         P-frames), significance (1 for grids when there is occupancy), transform and levels (none), masks
         (half of the elements) and their model (1), factor of the shared tensor (1) and offset (0).
         """

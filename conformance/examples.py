@@ -80,7 +80,7 @@ def _bytes(data: bytes) -> str:
 
 
 def _traced(data: bytes) -> list[list[dict]]:
-    """For each frame, a dictionary for each tensor: model, words, and a row for each entry decoded."""
+    """For each frame, a dictionary for each mask and each tensor: words, values, and a row for each entry decoded."""
     spec = dict(spec_decoder.namespace())
     source = spec_decoder.pseudo_code(spec_decoder.SPEC)
     exec(compile(source, "spec pseudo-code", "exec"), spec)
@@ -127,9 +127,14 @@ def _results(data: bytes) -> str:
         lines.append(f"frame {frame['frame']['number']}")
         if frame["occupancy"]:
             lines.append("  occupancy " + "".join(map(str, frame["occupancy"])))
-        for t, coded in zip(frame["frame"]["tensors"], frame["tensors"]):
-            cells = " ".join(map(str, coded["cells"]))
-            values = " ".join(str(v) for _, v in sorted(coded["values"].items()))
-            lines += [f"  tensor {t['id']}", f"    coded cells {cells}", f"    values      {values}"]
+        decoded = iter(frame["tensors"])
+        for t in frame["frame"]["tensors"]:
+            mask = next(decoded) if t["significance"] >= 2 else None
+            coded = next(decoded)
+            lines += [f"  tensor {t['id']}", "    coded cells " + " ".join(map(str, coded["cells"]))]
+            for name, part in (("mask", mask), ("values", coded)):
+                if part is not None:
+                    values = " ".join(str(v) for _, v in sorted(part["values"].items()))
+                    lines.append(f"    {name:<11} {values}".rstrip())
             lines.append("    tensor      " + " ".join(map(str, frame["reconstructed"][t["id"]])))
     return "```text\n" + "\n".join(lines) + "\n```"

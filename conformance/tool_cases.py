@@ -631,7 +631,7 @@ def _tables(cases: Collection) -> None:
             cases.add(
                 f"tables-{word}-{name}",
                 "static-models" + (" transforms" if bands > 1 else ""),
-                f"Static tables, assignment {assignment}, with {bands} band{'s' * (bands > 1)}; of values and of a mask.",
+                f"Static tables, assignment {assignment}, with {bands} band{'s' * (bands > 1)}; of values and a mask.",
                 draft.finish().bytes(),
             )
     draft = Draft(bases((8, 2, 2), channels=36))
@@ -776,7 +776,10 @@ def _together(cases: Collection) -> None:
         dice = Dice(seed)
 
         def few(*shape):
-            return dice.integers(0, 9, *shape) == 0
+            return dice.integers(0, 4, *shape) == 0
+
+        def small(*shape):
+            return dice.integers(-1, 1, *shape)
 
         for suffix, significance in (("", 1), ("-masked", 3)):
             draft = Draft(bases((1, 3, 2), (2, 2, 3), occupancy=(2, 2, 2)))
@@ -793,7 +796,7 @@ def _together(cases: Collection) -> None:
                     significance={1: significance, 2: significance},
                     transform={1: kind, 2: kind},
                     mask_use={1: 3, 2: 3},
-                    values={1: few, 2: few},
+                    values={1: small, 2: small},
                     masks={1: few, 2: few},
                 )
             cases.add(
@@ -811,7 +814,7 @@ def _together(cases: Collection) -> None:
             significance={1: 2},
             mask_use={1: 3},
             transform={1: kind, 2: kind},
-            values={1: few, 2: few},
+            values={1: small, 2: small},
             masks={1: few},
         )
         for scene_id in (0, 1):
@@ -826,7 +829,7 @@ def _together(cases: Collection) -> None:
                 transform={1: kind},
                 significance={2: 2},
                 mask_use={2: 3},
-                values={1: few, 4: few},
+                values={1: small, 4: small},
             )
         cases.add(
             f"small-shared-{name}",

@@ -562,20 +562,21 @@ def _tensor(rng: random.Random, numbers: np.random.Generator, t, models: dict, s
     prediction = tools.prediction if tools.prediction in predictions and rng.randrange(2) else rng.choice(predictions)
     limit = 1 << 31
     tools = Tools(
-        tuple((rng.choice((old[0], 1, 65535, rng.randrange(1, 65536))), rng.choice((old[1], -16, 15, rng.randrange(-16, 16))))
-              for old in (tools.steps * 7)[: band_count(transform, levels)]),
+        tuple((rng.choice((old[0], 1, 65535, rng.randrange(1, 65536))),
+               rng.choice((old[1], -16, 15, rng.randrange(-16, 16)))) for old in (tools.steps * 7)[: band_count(transform, levels)]),
         prediction, significance, transform, levels,
         (rng.randrange(-(1 << 15), 1 << 15), rng.randrange(-16, 16)) if prediction == 2 else (0, 0),
         rng.choice((0, 1, -1, limit - 1, -limit, rng.randrange(-limit, limit))) if prediction >= 2 else 0)
     coded = state.mask(t.tensor_id, tools)
     channels, *size = tools.coefficient_shape(info.shape)
     cells = size[0] * size[1] * size[2] if coded is None else int(coded.sum())
-    values = np.clip(np.round(numbers.laplace(0, scale, (cells, channels))), -(1 << 20) + 1, (1 << 20) - 1).astype(np.int32)
+    values = np.round(numbers.laplace(0, scale, (cells, channels)))
+    values = np.clip(values, -(1 << 20) + 1, (1 << 20) - 1).astype(np.int32)
     mask = numbers.random((cells, channels)) < rng.choice((0, 0.1, 0.5, 1)) if tools.masked else None
     if mask is not None:
         values[~mask] = 0
-    return TensorCoding(t.tensor_id, values, t.model_ref, tools.steps, prediction, significance, transform, levels, mask,
-                        mask_model if tools.masked else 0, tools.base, tools.offset)
+    return TensorCoding(t.tensor_id, values, t.model_ref, tools.steps, prediction, significance, transform, levels,
+                        mask, mask_model if tools.masked else 0, tools.base, tools.offset)
 
 
 def _reweight(rng: random.Random, numbers: np.random.Generator, model: ContextModel) -> None:

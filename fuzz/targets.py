@@ -116,41 +116,46 @@ def validate(data: bytes) -> None:
 
 
 def entropy(data: bytes) -> None:
-    """Symbols of a tensor whose model, shape, mask and words are all taken from the data."""
+    """Symbols of a tensor whose model, shape, bands, masks and words are all taken from the data."""
     rng = Choices(data[:4096])
     shape = (rng.randrange(1, 10), *(rng.randrange(1, 7) for _ in range(3)))
-    model = _model(rng, shape[0])
+    bands = rng.choice((1, 3, 4))
+    model = _model(rng, shape[0], bands)
     numbers = np.random.default_rng(rng.getrandbits(32))
     mask = numbers.random(shape[1:]) < rng.choice((0, 0.1, 0.9)) if rng.randrange(2) else None
     previous = numbers.integers(-127, 128, (*shape[1:], shape[0])).astype(np.int8) if rng.randrange(2) else None
+    cells = shape[1] * shape[2] * shape[3] if mask is None else int(mask.sum())
+    selected = numbers.random((cells, shape[0])) < rng.choice((0, 0.1, 0.9)) if rng.randrange(2) else None
+    band = numbers.integers(0, bands, cells).astype(np.uint8) if bands > 1 else None
     at = min(64, len(data))
     words = np.frombuffer(data, "<u4", count=(len(data) - at) // 4, offset=at)
     try:
-        values = decode_symbols(model, shape, mask, previous, words)
+        values = decode_symbols(model, shape, mask, previous, words, selected, band)
     except EntropyError as e:
         require(e.requirement in REQUIREMENTS, f"undocumented: {e.requirement}")
         counts[f"refused {e.requirement}"] += 1
-        values = np.round(numbers.laplace(0, rng.choice((0.5, 30, 5000)), _symbols(shape, mask))).astype(np.int32)
+        values = np.round(numbers.laplace(0, rng.choice((0.5, 30, 5000)), (cells, shape[0]))).astype(np.int32)
+        if selected is not None:
+            values[~selected] = 0
     else:
         counts["decoded"] += 1
-        require(values.shape == _symbols(shape, mask), f"shape {values.shape}")
+        require(values.shape == (cells, shape[0]), f"shape {values.shape}")
+        require(selected is None or not values[~selected].any(), "a value where there is no symbol")
         require(not values.size or int(np.abs(values).max()) <= MAX_SYMBOL, "a value out of range")
-    coded, _ = encode_symbols(model, shape, mask, previous, values)
-    again = decode_symbols(model, shape, mask, previous, coded)
+    coded, _ = encode_symbols(model, shape, mask, previous, values, selected, band)
+    again = decode_symbols(model, shape, mask, previous, coded, selected, band)
     require(np.array_equal(again, values), "what was encoded decodes to something else")
 
 
-def _symbols(shape, mask) -> tuple[int, int]:
-    return (shape[1] * shape[2] * shape[3] if mask is None else int(mask.sum())), shape[0]
-
-
-def _model(rng: Choices, channels: int):
+def _model(rng: Choices, channels: int, bands: int):
     if rng.randrange(3) == 0:
-        tables = rng.choice((1, channels))
+        assignment = rng.randrange(4)
+        tables = (1, channels, bands, bands * channels)[assignment]
         return StaticModel(tuple(
             (rng.randrange(-(1 << 16), (1 << 16) + 1) if rng.randrange(4) == 0 else rng.randrange(-8, 1),
              tuple([1 + rng.randrange(1 << 12), *(rng.randrange(1 << rng.randrange(12))
-                                                  for _ in range(rng.randrange(1, 30)))])) for _ in range(tables)))
+                                                  for _ in range(rng.randrange(1, 30)))])) for _ in range(tables)),
+            assignment)
     joint, template_id = rng.randrange(2), rng.choice((1, *TEMPLATES))
     if template_id == 1:
         template = []
@@ -172,7 +177,7 @@ def _model(rng: Choices, channels: int):
         bool(joint), c, (0 if joint else rng.randrange(4), *(rng.randrange(4) for _ in range(3))), template_id,
         tuple(template), rng.randrange(16), pick(127, hidden, n).astype(np.int8),
         pick(32767, hidden).astype(np.int16), rng.randrange(24), rng.randrange(24),
-        pick(127, 2 * c, hidden).astype(np.int8), pick((1 << 22) - 1, 2 * c).astype(np.int32))
+        pick(127, 2 * c, hidden).astype(np.int8), pick((1 << 22) - 1, 2 * c).astype(np.int32), rng.randrange(2))
 
 
 def structured(data: bytes) -> None:
@@ -322,7 +327,7 @@ def _text_decoder() -> Callable[[bytes], list[str]]:
 
 
 def remember(size: int = 8192) -> None:
-    """Lets refcodec remember what it made of the same data before, for speed: a mutation leaves most units as they were.
+    """Lets refcodec remember what it made of the same data before: a mutation leaves most units as they were.
 
     Parsed structures, models and the symbols of a tensor depend on nothing but the
     arguments that they are made from; nobody changes them, and nobody can change the

@@ -446,7 +446,7 @@ def scene_frames(source: BinaryIO, scene: int) -> range | None:
             if unit.type == UnitType.SEQUENCE_HEADER and header is None:
                 header = SequenceHeader.from_syntax(parse_unit(unit, file_header, None)[0])
                 if scene >= header.scene_count:
-                    raise UsageError(f"the file has {header.scene_count} scenes, numbered from 0; there is no scene {scene}")
+                    raise UsageError(f"the file has scenes 0 to {header.scene_count - 1}; there is no scene {scene}")
             elif unit.type == UnitType.GROUP_HEADER and header is not None:
                 group, _ = parse_unit(unit, file_header, header)
                 if group.scene_id == scene:

@@ -110,7 +110,7 @@ def test_prior_is_a_density(location, log_scale, logit):
     np.testing.assert_allclose(mass, alone, atol=1e-6)
 
 
-@given(st.integers(0, 2**32 - 1), st.floats(0.05, 30), st.integers(30, 3000), st.lists(
+@given(st.integers(0, 2**32 - 1), st.floats(0.05, 30), st.integers(30, 600), st.lists(
     st.integers(-200000, 200000), max_size=4))
 @settings(max_examples=10, deadline=None)
 def test_tables_code_any_symbols_at_the_cost_foreseen(seed, scale, count, outliers):

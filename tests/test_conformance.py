@@ -126,9 +126,9 @@ def test_suite_is_what_its_generator_makes(generate):
 
 def test_worked_examples_are_made_from_vectors(generate):
     text = generate.EXAMPLES.read_text("utf-8")
-    vectors = {v["name"]: stream(v) for v in VECTORS if v["name"] in ("minimal", "two-frames")}
+    vectors = {v["name"]: stream(v) for v in VECTORS if v["name"] in ("minimal", "two-frames", "small-wavelet-masked")}
     assert generate.examples.fill(text, vectors) == text
-    assert text.count("<!-- example:") == 5
+    assert text.count("<!-- example:") == 7
 
 
 def test_generator_refuses_what_the_two_decoders_see_differently(generate, monkeypatch):

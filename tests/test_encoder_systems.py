@@ -12,11 +12,11 @@ torch = pytest.importorskip("torch")
 
 from refcodec.datasets import load_dataset  # noqa: E402
 from refcodec.decoder import open_stream  # noqa: E402
-from refcodec.encoder import contexts, latents, presets, rays, systems, train  # noqa: E402
+from refcodec.encoder import EncodeOptions, contexts, encode, latents, presets, rays, systems, train  # noqa: E402
 from refcodec.encoder.systems import Kind, ToolChoice, kind_of  # noqa: E402
 from refcodec.entropy.models import BERNOULLI, ContextModel, StaticModel  # noqa: E402
 from refcodec.errors import UsageError  # noqa: E402
-from refcodec.fields import field_header  # noqa: E402
+from refcodec.fields import DifSizes, GridSizes, TriplaneSizes, VmSizes, field_header  # noqa: E402
 from refcodec.syntax.coding import Prediction, Transform  # noqa: E402
 from refcodec.syntax.headers import Mapping, Representation, Role, TensorInfo  # noqa: E402
 from refcodec.writer import StreamWriter  # noqa: E402
@@ -24,20 +24,30 @@ from refcodec.writer import StreamWriter  # noqa: E402
 DEMO = Path(__file__).parent.parent / "demo" / "fox"
 MICRO = presets.preset("micro")
 PAIRS = [(s.name, r.name.lower()) for s in systems.SYSTEMS.values() if not s.dedicated for r in s.representations]
+# As small as every tool still has something to do.
+SIZES = {
+    Representation.DIF: DifSizes(3, (6, 7), (2, 2), (1.6, 2.4), fusion_hidden=8, features=3, render_hidden=8,
+                                 feature_frequencies=1, direction_frequencies=1),
+    Representation.VM: VmSizes(2, 3, 24, features=3, render_hidden=8, feature_frequencies=1, direction_frequencies=1),
+    Representation.TRIPLANE: TriplaneSizes(3, 24, 12, features=3, render_hidden=8, feature_frequencies=1,
+                                           direction_frequencies=1),
+    Representation.GRID: GridSizes(14, 12, 3, features=3, render_hidden=8, feature_frequencies=1,
+                                   direction_frequencies=1),
+}
 BANDED = {"masked-wavelet": Transform.WAVELET, "ecrf": Transform.BLOCK_DCT}
 
 
 @pytest.fixture(scope="module")
 def scene():
     dataset = load_dataset(DEMO)
-    return dataset.aabb, [[rays.Picture(v.camera.scaled(0.125), v.load(8)) for v in dataset.frames[i].split("train")[::3]]
-                          for i in range(2)]
+    views = [dataset.frames[i].split("train")[::3] for i in range(2)]
+    return dataset.aabb, [[rays.Picture(v.camera.scaled(0.125), v.load(8)) for v in frame] for frame in views]
 
 
 def prepared(scene, system, representation, tools=ToolChoice(), **changes):
     """Plan, header and settings of a very short training."""
     plan, kind = systems.plan(system, representation, tools)
-    header = field_header(MICRO.sizes[kind], scene[0], samples_per_diagonal=48, occupancy_side=24)
+    header = field_header(SIZES[kind], scene[0], samples_per_diagonal=48, occupancy_side=24)
     defaults = dict(lagrangian=1e-5, intra_iterations=24, inter_iterations=8, rays=64, initial_step=0.02,
                     model_iterations=30)
     return plan, header, dataclasses.replace(MICRO.training_of(kind), **{**defaults, **changes})
@@ -82,7 +92,7 @@ def test_a_system_s_tools_are_in_the_stream(scene, system, representation):
     models = {}
     for frame, made, report in zip(frames, trained, reports):
         models.update(made.coding.models)
-        assert sum(made.estimated_bits.values()) == pytest.approx(sum(report.ideal_bits.values()), rel=0.02, abs=200)
+        assert sum(made.estimated_bits.values()) == pytest.approx(sum(report.ideal_bits.values()), rel=0.02, abs=400)
         for t in frame.syntax.tensor:
             info, kind = header.tensors[t.tensor_id], kind_of(header.tensors[t.tensor_id])
             wide = kind in (Kind.GRID, Kind.PLANE)
@@ -107,7 +117,7 @@ def test_tools_combine(scene):
     data, _, trained, _ = encoded(scene, "rate-aware", "dif", tools)
     assert len(list(open_stream(io.BytesIO(data)))) == 2
     for made in trained:
-        for t in made.coding.tensors[:4]:
+        for t in made.coding.tensors[:3]:
             assert (t.transform, t.levels, t.significance, len(t.steps)) == (Transform.WAVELET, 2, 3, 3)
             assert t.values[~t.mask].any() is np.False_ and t.values[t.mask].all()
 
@@ -124,8 +134,8 @@ def test_the_smaller_model_stays(scene):
 
 
 def test_masks_drop_what_the_penalty_makes_dear(scene):
-    many, few = (sum(int(t.mask.sum()) for t in intra(scene, "masked-wavelet", "vm", lagrangian=w, mask_rate=0.1)[0].tensors
-                     if t.mask is not None) for w in (1e-7, 1.0))
+    codings = [intra(scene, "masked-wavelet", "vm", lagrangian=w, mask_rate=0.1)[0] for w in (1e-7, 1.0)]
+    many, few = (sum(int(t.mask.sum()) for t in coding.tensors if t.mask is not None) for coding in codings)
     assert few < 0.4 * many
 
 
@@ -197,3 +207,25 @@ def test_model_identifiers_fit(scene):
         groups = contexts.context_groups(slots, True)
         assert len(groups) + 2 + len(slots) <= 64
         assert len({g.model_id for g in groups}) == len(groups)
+
+
+def test_an_interrupted_encode_goes_on(tmp_path):
+    """Options reach the training; masks and transforms survive the way through a partial file."""
+    options = EncodeOptions(system="masked-wavelet", representation="grid", levels=1, preset="micro",
+                            frames=range(0, 2), intra_iterations=6, inter_iterations=3, downscale=8, evaluate=False,
+                            cameras="none")
+
+    def interrupt(progress):
+        if progress.frame == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encode(DEMO, tmp_path / "out.rfv", options, interrupt)
+    assert not (tmp_path / "out.rfv").exists()
+    report = encode(DEMO, tmp_path / "out.rfv", options)
+    assert report.resumed_frames == 1 and [r.type for r in report.frames] == ["I", "P"]
+    assert report.frames[0].report.masks and all(isinstance(i, int) for i in report.frames[0].report.masks)
+    assert [p.name for p in tmp_path.iterdir()] == ["out.rfv"]
+    with open_stream(tmp_path / "out.rfv") as stream:
+        for frame in stream:
+            assert all(t.wavelet_levels == 1 for t in frame.syntax.tensor if t.transform)

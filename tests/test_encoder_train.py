@@ -25,8 +25,8 @@ SETTINGS = dataclasses.replace(presets.preset("micro").training, lagrangian=3e-4
 @pytest.fixture(scope="module")
 def scene():
     dataset = load_dataset(DEMO)
-    header = dif_header(presets.preset("micro").sizes[Representation.DIF], dataset.aabb, samples_per_diagonal=64, occupancy_side=32,
-                        ticks_per_second=24)
+    header = dif_header(presets.preset("micro").sizes[Representation.DIF], dataset.aabb, samples_per_diagonal=64,
+                        occupancy_side=32, ticks_per_second=24)
 
     def pictures(frame, split):
         return [rays.Picture(v.camera.scaled(0.25), v.load(4)) for v in dataset.frames[frame].split(split)]

@@ -1,6 +1,8 @@
 """Entropy coding: exact integers through fast float units, and round trips of everything."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import spec_decoder
@@ -8,25 +10,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import context_model, sparse_values
 
-from refcodec.entropy.coder import MAX_SYMBOL, EntropyError, SymbolDecoder, decode_symbols, encode_symbols
-from refcodec.entropy.models import ContextModel, StaticModel
+from refcodec.entropy.coder import (
+    MAX_SYMBOL, EntropyError, SymbolDecoder, decode_mask, decode_symbols, encode_symbols,
+)
+from refcodec.entropy.models import BERNOULLI, LAPLACE, ContextModel, StaticModel
 from refcodec.entropy.occupancy import OccupancyError, compress, decompress, pack, unpack
-from refcodec.entropy.tables import LAPLACE_REACH, TOTAL, Table, laplace_tables, static_table
+from refcodec.entropy.tables import LAPLACE_REACH, TOTAL, Table, bernoulli_tables, laplace_tables, static_table
 
 
 @st.composite
 def tensors(draw):
-    """(model, shape, mask, previous, values) of one tensor, any tool combination."""
+    """(model, shape, mask, previous, values, selected, band) of one tensor, any tool combination."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     shape = (draw(st.integers(1, 9)), *(draw(st.integers(1, 7)) for _ in range(3)))
-    kind = draw(st.sampled_from(["fixed", "static", "per-channel", "joint"]))
+    kind, bands = draw(st.sampled_from(["fixed", "static", "per-channel", "joint"])), draw(st.sampled_from([1, 3, 4]))
+    family = draw(st.sampled_from([LAPLACE, LAPLACE, BERNOULLI]))
     if kind == "fixed":
         n = draw(st.sampled_from([1, shape[0]]))
-        model = ContextModel.fixed(rng.integers(-127, 128, n).tolist(), rng.integers(0, 44, n).tolist())
+        model = ContextModel.fixed(rng.integers(-127, 128, n).tolist(), rng.integers(0, 44, n).tolist(), family)
     elif kind == "static":
-        n = draw(st.sampled_from([1, shape[0]]))
+        assignment = draw(st.integers(0, 3))
+        n = (1, shape[0], bands, bands * shape[0])[assignment]
         model = StaticModel(tuple((int(rng.integers(-9, 9)), tuple(rng.integers(0, 50, 7).tolist() + [1]))
-                                  for _ in range(n)))
+                                  for _ in range(n)), assignment)
     else:
         scan = [0 if kind == "joint" else draw(st.integers(0, 3)), *(draw(st.integers(0, 3)) for _ in range(3))]
         template_id = draw(st.integers(1, 5))
@@ -36,38 +42,63 @@ def tensors(draw):
             template = draw(st.lists(st.integers(0, 3).flatmap(lambda s: st.tuples(
                 st.just(s), dc if s < 2 else st.just(0), *[st.integers(-2, 2)] * 3)), min_size=1, max_size=6))
         model = context_model(rng, template_id, kind == "joint", shape[0], tuple(scan), draw(st.integers(1, 9)), template)
+        model = replace(model, family=family)
     mask = rng.random(shape[1:]) < draw(st.sampled_from([0, 0.3, 1])) if draw(st.booleans()) else None
     cells = int(mask.sum()) if mask is not None else shape[1] * shape[2] * shape[3]
     values = sparse_values(rng, cells, shape[0], draw(st.sampled_from([0.1, 2, 300])))
     if values.size and draw(st.booleans()):
         values.flat[rng.integers(values.size)] = draw(st.sampled_from([MAX_SYMBOL, -MAX_SYMBOL, 255, -256]))
     previous = rng.integers(-127, 128, (*shape[1:], shape[0])).astype(np.int8) if draw(st.booleans()) else None
-    return model, shape, mask, previous, values
+    band = rng.integers(0, bands, cells).astype(np.uint8) if bands > 1 else None
+    selected = None
+    if draw(st.booleans()):
+        selected = rng.random(values.shape) < draw(st.sampled_from([0, 0.3, 1]))
+        values[~selected] = 0
+    return model, shape, mask, previous, values, selected, band
 
 
 @settings(max_examples=150, deadline=None)
 @given(tensors())
 def test_round_trip(case):
-    model, shape, mask, previous, values = case
-    words, bits = encode_symbols(model, shape, mask, previous, values)
-    assert np.array_equal(decode_symbols(model, shape, mask, previous, words), values)
+    model, shape, mask, previous, values, selected, band = case
+    words, bits = encode_symbols(model, shape, mask, previous, values, selected, band)
+    assert np.array_equal(decode_symbols(model, shape, mask, previous, words, selected, band), values)
     assert 32 * len(words) <= bits + 64 + 1e-3 * values.size
     # What was not written can't be read: a longer payload is refused, not ignored.
     with pytest.raises(EntropyError):
-        decode_symbols(model, shape, mask, previous, np.append(words, np.ones(3, np.uint32)))
+        decode_symbols(model, shape, mask, previous, np.append(words, np.ones(3, np.uint32)), selected, band)
+
+
+@settings(max_examples=60, deadline=None)
+@given(tensors(), st.sampled_from([0, 0.2, 1]), st.integers(0, 2**32 - 1))
+def test_masks_round_trip(case, share, seed):
+    """Bits come back as bits, with models of either kind; anything else that a model can say is refused."""
+    model, shape, mask, previous, values, _, band = case
+    bits = np.random.default_rng(seed).random(values.shape) < share
+    words, _ = encode_symbols(model, shape, mask, previous, bits.astype(np.int32), band=band)
+    found = decode_mask(model, shape, mask, previous, words, band)
+    assert found.dtype == bool and np.array_equal(found, bits)
+    others = bits.astype(np.int32)
+    if others.size:
+        others.flat[seed % others.size] = 2 if seed % 2 else -1
+        words, _ = encode_symbols(model, shape, mask, previous, others, band=band)
+        with pytest.raises(EntropyError) as refused:
+            decode_mask(model, shape, mask, previous, words, band)
+        assert refused.value.requirement == "R-ENT-05"
 
 
 @settings(max_examples=60, deadline=None)
 @given(tensors(), st.data())
 def test_garbage_is_decoded_or_refused(case, data):
-    model, shape, mask, previous, _ = case
+    model, shape, mask, previous, _, selected, band = case
     words = np.array(data.draw(st.lists(st.integers(0, 2**32 - 1), max_size=40)), np.uint32)
     try:
-        values = decode_symbols(model, shape, mask, previous, words)
+        values = decode_symbols(model, shape, mask, previous, words, selected, band)
     except EntropyError as e:
         assert e.requirement in ("R-ENT-01", "R-ENT-02", "R-ENT-03", "R-ENT-04")
     else:
         assert np.abs(values).max(initial=0) <= MAX_SYMBOL
+        assert selected is None or not values[~selected].any()
 
 
 @settings(max_examples=100, deadline=None)
@@ -104,6 +135,15 @@ def test_laplace_tables_are_those_of_the_specification():
         assert table.low == expected["low"] == -reach
         assert table.frequencies.tolist() == expected["frequencies"]
         assert table.frequencies.sum() == TOTAL and table.frequencies.min() >= 1
+
+
+def test_bernoulli_tables_are_those_of_the_specification():
+    spec = spec_decoder.namespace()["BERNOULLI"]
+    for k, (table, expected) in enumerate(zip(bernoulli_tables(), spec, strict=True)):
+        assert table.low == expected["low"] == 0
+        assert table.frequencies.tolist() == expected["frequencies"]
+        assert table.frequencies.sum() == TOTAL and table.frequencies.min() == table.frequencies[-1] == 1
+        assert table.frequencies[1] == round(TOTAL / (1 + 2 ** (3 * (32 - k) / 8)))
 
 
 def test_laplace_tables_are_near_the_distribution():

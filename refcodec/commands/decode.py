@@ -45,7 +45,8 @@ def command(file, out, frames, scene, kind, digests_only, salvaging, limit_eleme
     save = None if digests_only else frame_writer(kind)
     source, lost = open_input(file) if scene is None else seekable_input(file), d.Salvage()
     if scene is not None and (of_scene := scene_frames(source, scene)) is not None:
-        frames = of_scene if frames is None else range(max(frames.start, of_scene.start), min(frames.stop, of_scene.stop))
+        frames = frames or of_scene
+        frames = range(max(frames.start, of_scene.start), min(frames.stop, of_scene.stop))
         if not frames:
             raise UsageError(f"there is no such frame in scene {scene}")
     folder = None if digests_only else make_folder(out)

@@ -43,11 +43,11 @@ _SCALAR_RATE = 0.1  # of the rate of weights, for β and γ, on which whole laye
 _OCCLUSION_EVERY = 50
 _COMPONENTS = 3  # logistic distributions in a prior
 _SMALLEST_MASS = 1e-9
-_FIT_STEPS = 25  # of a prior to the final symbols
+_FIT_STEPS, _FIT_TOLERANCE = 25, 1e-5  # of a prior to the final symbols; bits a symbol
 # Steps at first, in standard deviations of a layer's weights: with the rate term, and without.
 _FIRST_STEP, _FINE_STEP = 1 / 16, 1 / 256
 # What tables are tried with: bits of their counts, and symbols at either end left to escapes.
-_COUNT_BITS, _ESCAPED = range(6, 15), (0, 1, 2, 4, 8, 16)
+_COUNT_BITS, _ESCAPED = range(6, 15, 2), (0, 1, 2, 4, 8)
 _TABLE_ENTRIES = 4095  # besides the escape (R-MOD-13)
 
 
@@ -113,7 +113,8 @@ class LayerPrior:
         return self.prior.bits(values, torch.zeros(len(values), dtype=torch.int64))
 
     def _fit(self) -> None:
-        optimiser = torch.optim.LBFGS(self.prior.parameters(), max_iter=_FIT_STEPS, line_search_fn="strong_wolfe")
+        optimiser = torch.optim.LBFGS(self.prior.parameters(), max_iter=_FIT_STEPS, tolerance_change=_FIT_TOLERANCE,
+                                      line_search_fn="strong_wolfe")
         share = self.counts / self.counts.sum()
 
         def loss():

@@ -210,7 +210,7 @@ class _Encode:
         if o.lagrangian is not None or o.quality is not None:
             changes["lagrangian"] = o.lagrangian if o.lagrangian is not None else QUALITIES[o.quality]
         for name, value in (("intra_iterations", o.intra_iterations), ("inter_iterations", o.inter_iterations),
-                            ("initial_step", o.step)):
+                            ("initial_step", o.step), ("inter_step", o.step)):
             if value is not None:
                 changes[name] = value
         return dataclasses.replace(settings, **changes)

@@ -28,8 +28,8 @@ class TrainingSettings:
         networks of I-frames and for the grids of P-frames; all decay to a twentieth.
     rate_loss: False codes after training, with no rate term (the baseline of Table 4).
     learn_steps: False keeps the quantisation steps where they start.
-    initial_step: quantisation step of the grids at the start, in field values; of the
-        bands of a transform, what makes an error of the same size.
+    initial_step, inter_step: quantisation step of the grids at the start of I- and P-frames,
+        in field values; of the bands of a transform, what makes an error of the same size.
     spread: standard deviation of random grids, planes and lines at the start.
     rate_start: share of the iterations after which the rate sets in.
     mask_rate: Adam's learning rate for the logits of masks. first_logit: theirs at the start.
@@ -48,35 +48,41 @@ class TrainingSettings:
     rate_loss: bool = True
     learn_steps: bool = True
     initial_step: float = 0.1
+    inter_step: float = 0.1
     spread: float = 0.1
     rate_start: float = 0.02
-    mask_rate: float = 0.02
+    mask_rate: float = 0.05
     first_logit: float = 0.5
     model_iterations: int = 200
     seed: int = 0
 
 
-# What training does otherwise where the field is not a dictionary field.
+# A density grid starts at 0: with this shift as a faint haze, which has a gradient to follow.
+_HAZE = dict(density_shift=-4.0)
+
+# What training does otherwise where the field is not a dictionary field, with every preset.
 _CHANGES: dict[Representation, dict] = {
     Representation.VM: dict(initial_step=0.02, rate_start=0.2, grid_rate=0.04),
     Representation.TRIPLANE: dict(initial_step=0.02, rate_start=0.2, grid_rate=0.04),
-    Representation.GRID: dict(initial_step=0.1, rate_start=0.2, grid_rate=0.06),
+    Representation.GRID: dict(initial_step=0.1, rate_start=0.2, grid_rate=0.1),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
     """sizes: of the field, for each representation. samples_per_diagonal, occupancy_side:
-    spec 9.2, 7.1. training: of a dictionary field."""
+    spec 9.2, 7.1. training: of a dictionary field; changes: of other fields, with this preset."""
 
     sizes: Mapping[Representation, FieldSizes]
     samples_per_diagonal: int = 128
     occupancy_side: int = 64
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    changes: Mapping[Representation, dict] = field(default_factory=dict)
 
     def training_of(self, representation: Representation) -> TrainingSettings:
         """How a field of that kind is trained."""
-        return dataclasses.replace(self.training, **_CHANGES.get(representation, {}))
+        changes = {**_CHANGES.get(representation, {}), **self.changes.get(representation, {})}
+        return dataclasses.replace(self.training, **changes)
 
 
 def _sizes(*sizes: FieldSizes) -> dict[Representation, FieldSizes]:
@@ -89,18 +95,20 @@ PRESETS = {
         _sizes(DifSizes(6, (8, 10, 12), (6, 6, 6), (1.6, 2.4, 3.6), fusion_hidden=16, features=7, render_hidden=16,
                         feature_frequencies=1, direction_frequencies=2),
                VmSizes(4, 6, 32, features=6, render_hidden=16, feature_frequencies=1),
-               TriplaneSizes(6, 32, 16, features=6, render_hidden=16, feature_frequencies=1),
-               GridSizes(20, 16, 4, render_hidden=16, feature_frequencies=1),
+               TriplaneSizes(6, 32, 16, features=6, render_hidden=16, feature_frequencies=1, **_HAZE),
+               GridSizes(20, 16, 4, render_hidden=16, feature_frequencies=1, **_HAZE),
                MlpSizes(position_frequencies=4, hidden_layers=3, hidden=32, features=8, render_hidden=16)),
-        occupancy_side=32, training=TrainingSettings(intra_iterations=300, inter_iterations=100, rays=512)),
+        occupancy_side=32, training=TrainingSettings(intra_iterations=300, inter_iterations=100, rays=512),
+        changes={Representation.MLP: dict(network_rate=1e-2)}),
     # A CPU's: minutes for a short sequence of 200x200 views.
-    "tiny": Preset(_sizes(DifSizes(), VmSizes(), TriplaneSizes(), GridSizes(), MlpSizes())),
+    "tiny": Preset(_sizes(DifSizes(), VmSizes(), TriplaneSizes(**_HAZE), GridSizes(**_HAZE), MlpSizes()),
+                   changes={Representation.MLP: dict(network_rate=1e-2, intra_iterations=1500, lagrangian=5e-3)}),
     # Between the two: a small GPU, or patience.
     "small": Preset(
         _sizes(DifSizes(24, (20, 30, 42, 54, 66, 78), frequencies=(2.0, 3.2, 4.4, 5.6, 6.8, 8.0)),
                VmSizes(8, 24, 160, features=20),
-               TriplaneSizes(24, 160, 80, features=20),
-               GridSizes(112, 80, 12),
+               TriplaneSizes(24, 160, 80, features=20, **_HAZE),
+               GridSizes(112, 80, 12, **_HAZE),
                MlpSizes(position_frequencies=8, hidden_layers=6, hidden=128, skip_layer=3, features=64)),
         samples_per_diagonal=256, occupancy_side=96,
         training=TrainingSettings(intra_iterations=6000, inter_iterations=1500, rays=2048)),
@@ -109,13 +117,15 @@ PRESETS = {
         _sizes(DifSizes(32, (25, 39, 54, 69, 84, 99), frequencies=(1.94, 3.10, 4.27, 5.43, 6.59, 7.76),
                         render_hidden=128),
                VmSizes(16, 48, 300, features=27, render_hidden=128),
-               TriplaneSizes(48, 300, 160, features=27, render_hidden=128),
-               GridSizes(160, 160, 12, render_hidden=128),
+               TriplaneSizes(48, 300, 160, features=27, render_hidden=128, **_HAZE),
+               GridSizes(160, 160, 12, render_hidden=128, **_HAZE),
                MlpSizes(position_frequencies=10, hidden_layers=8, hidden=256, skip_layer=5, features=256,
                         render_hidden=128, coarse_samples=64, fine_samples=128)),
         samples_per_diagonal=512, occupancy_side=128,
         training=TrainingSettings(intra_iterations=30000, inter_iterations=6000, rays=4096,
-                                  network_rate=1e-3)),
+                                  network_rate=1e-3),
+        changes={Representation.MLP: dict(network_rate=5e-4),
+                 Representation.VM: dict(grid_rate=0.02), Representation.TRIPLANE: dict(grid_rate=0.02)}),
 }
 
 

@@ -82,7 +82,8 @@ class CodingPlan:
     """A system.
 
     representations: that it can code, the first by default.
-    mask_bits: what a coefficient that is kept costs in the loss, in bits.
+    mask_bits: what a coefficient that is kept costs in the loss, in bits; more than it takes
+    in the file, for the loss feels only the part of it that the slope of the sigmoid lets through.
     sparsity: weight of the coefficients' magnitudes in I-frames, as `residual_weight` is
     in P-frames. anew: roles that P-frames code without prediction.
     dedicated: the system has a training of its own (`refcodec.encoder.cnerf`).
@@ -129,7 +130,7 @@ SYSTEMS = {p.name: p for p in (
     CodingPlan("dynamic-dif", (_DIF,), grid=_CONTEXT, anew=(Role.DIF_COEFFICIENT,)),
     # Rho et al. 2023, arXiv 2212.09069.
     CodingPlan("masked-wavelet", (_VM, _TRIPLANE, _GRID), grid=_WAVELET, plane=_WAVELET,
-               line=TensorPlan(rate=Rate.NONE, steps=Steps.RANGE)),
+               line=TensorPlan(rate=Rate.NONE, steps=Steps.RANGE), mask_bits=24.0, sparsity=30.0),
     # Lee et al. 2023, arXiv 2311.14208.
     CodingPlan("ecrf", (_VM, _GRID, _TRIPLANE), grid=_DCT, plane=_DCT, sparsity=1.0),
     # Bird et al. 2021, arXiv 2104.12456.

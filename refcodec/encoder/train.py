@@ -164,10 +164,10 @@ class _Training:
 
     def _initial_steps(self) -> torch.Tensor:
         """Logarithms of the steps: of equal error in the reconstructed values for all bands of a grid."""
-        steps = []
+        steps, first = [], self.settings.inter_step if self.inter else self.settings.initial_step
         for slot in self.slots:
             if slot.is_grid:
-                steps += [self.settings.initial_step / gain for gain in slot.band_gains()]
+                steps += [first / gain for gain in slot.band_gains()]
             else:
                 steps.append(2.0**-6 if slot.info.role in _WEIGHTS else 2.0**-8)
         return torch.tensor([math.log(s) for s in steps], device=self.device)
@@ -429,7 +429,8 @@ class _Training:
         self._follow_ranges()
         steps = {}
         for slot in self.trained:
-            steps[slot.id] = [integer_step(math.exp(v), slot.info.frac_bits) for v in self.log_step[slot.bands].tolist()]
+            steps[slot.id] = [integer_step(math.exp(v), slot.info.frac_bits)
+                              for v in self.log_step[slot.bands].tolist()]
             self.log_step[slot.bands] = torch.tensor(
                 [math.log(step_value(*step, slot.info.frac_bits)) for step in steps[slot.id]], device=self.device)
         flat, selected = self._symbols()
