@@ -14,11 +14,12 @@ EXIT_INTERRUPTED = 130
 # name: one line of help, so that `refcodec --help` imports no command.
 COMMANDS = {
     "encode": "Encode a multi-view dataset as an RFV file (needs torch).",
+    "encode-scenes": "Encode several scenes into one file that shares what they have in common (needs torch).",
     "decode": "Decode to tensors, digests or both.",
     "render": "Render views, videos and comparisons with ground truth.",
     "inspect": "Show what a file holds, without decoding it.",
     "conformance": "Judge any decoder by the conformance suite.",
-    "benchmark": "Measure sizes, speeds and the gain of each coding tool (needs torch).",
+    "benchmark": "Measure the gain of each coding tool, or compare published systems (needs torch).",
     "validate": "Check files against the specification; report every violation.",
 }
 
@@ -34,7 +35,7 @@ class CommandLine(click.Group):
     def get_command(self, ctx, name):
         if name not in COMMANDS:
             return None
-        return importlib.import_module(f"{__package__}.commands.{name}").command
+        return importlib.import_module(f"{__package__}.commands.{name.replace('-', '_')}").command
 
     def format_commands(self, ctx, formatter):
         with formatter.section("Commands"):

@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 from refcodec.encoder import rate  # noqa: E402
 from refcodec.encoder.latents import integer_step, step_value  # noqa: E402
 from refcodec.entropy.coder import encode_symbols  # noqa: E402
+from refcodec.entropy.models import ContextModel  # noqa: E402
 from refcodec.entropy.tables import laplace_tables  # noqa: E402
 
 
@@ -30,6 +31,16 @@ def test_estimated_bits_are_those_of_the_tables(index):
     true = table.bits[(values.numpy().astype(int) - table.low)]
     common = frequencies > 1000  # rarer ones are rounded to whole counts, or to at least 1
     np.testing.assert_allclose(estimate[common], true[common], atol=5e-3)
+
+
+@pytest.mark.parametrize("index", range(rate.SCALES))
+def test_coded_bits_count_escapes_as_the_coder_does(index):
+    values = np.array([0, 1, -1, 2, -3, 5, -9, 30, -200, 255, 256, 300, -4000, 100000], np.int32)
+    model = ContextModel.fixed([0], [index])
+    for value in values:
+        _, real = encode_symbols(model, (1, 1, 1, 1), None, None, np.array([[value]], np.int32))
+        found = float(rate.coded_bits(torch.tensor([float(value)]), torch.tensor(float(index))))
+        assert found == pytest.approx(real, abs=1.2)  # the rarest frequencies are rounded to whole numbers
 
 
 @settings(max_examples=50)

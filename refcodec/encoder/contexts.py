@@ -21,6 +21,7 @@ from refcodec.encoder.rate import (
     ContextNetwork,
     Neighbourhood,
     Template,
+    coded_bits,
     laplace_bits,
     plane_template,
     slope_table,
@@ -171,7 +172,7 @@ class RateModel:
         count.index_add_(0, band, counted)
         scale = total / count.clamp(min=1)
         index = (4 * torch.log2(scale.clamp(min=1e-9) / 0.06)).clamp(0, SCALES - 1).round()[band]
-        self.bits[slot.id] = float((laplace_bits(values, table_scale(index)) * counted).sum())
+        self.bits[slot.id] = float((coded_bits(values, index) * counted).sum())
         if slot.plan.rate == Rate.NONE:
             self.table_row[slot.part] = UNCODED_ROW
             return
@@ -193,12 +194,12 @@ class RateModel:
         slot.cells(self.table_row)[quiet] = int(index) * ROW_LENGTH
         of_quiet = symbols[quiet] if selected is None else symbols[quiet][selected[quiet]]
         values, counts = torch.unique(of_quiet, return_counts=True)
-        total = float((laplace_bits(values - location, table_scale(index)) * counts).sum())
+        total = float((coded_bits(values - location, index) * counts).sum())
         for part in cells[active].split(_CELLS):
             location, index = network(around.inputs(part))
             slot.cells(self.location)[part] = location.view(-1, channels)
             slot.cells(self.table_row)[part] = index.int().view(-1, channels) * ROW_LENGTH
-            bits = laplace_bits(symbols[part].reshape(-1) - location, table_scale(index))
+            bits = coded_bits(symbols[part].reshape(-1) - location, index)
             total += float(bits.sum() if selected is None else bits[selected[part].reshape(-1)].sum())
         self.bits[slot.id] = total
 

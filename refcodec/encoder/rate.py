@@ -15,6 +15,7 @@ import torch
 
 from refcodec.entropy.coder import PAD
 from refcodec.entropy.models import HIDDEN_LIMIT, INPUT_LIMIT, LOCATION_LIMIT, ContextModel
+from refcodec.entropy.tables import LAPLACE_REACH, PRECISION
 from refcodec.syntax.registry import ENERGY, PREVIOUS, PREVIOUS_ENERGY, TEMPLATES, VALUE
 
 SCALES = 44
@@ -36,6 +37,19 @@ def laplace_bits(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     near = a.clamp(max=0.5)
     inside = -torch.log1p(-0.5 * (torch.exp((near - 0.5) / scale) + torch.exp(-(near + 0.5) / scale)))
     return torch.where(a < 0.5, inside, outside) / math.log(2)
+
+
+def coded_bits(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Bits that the Laplace table `index` (whole numbers) spends on x, escapes included (spec 6.5, 6.7).
+
+    x: distance from the location, whole numbers, of any shape that `index` broadcasts to.
+    """
+    scale, reach = table_scale(index), index.new_tensor(LAPLACE_REACH)[index.long()]
+    longest = float(PRECISION)  # no entry is rarer
+    inside = laplace_bits(x, scale).clamp(max=longest)
+    escape = ((reach + 0.5) / (scale * math.log(2))).clamp(max=longest)
+    excess = (x.abs() - reach).clamp(min=1)
+    return torch.where(x.abs() > reach, escape + 2 * torch.floor(torch.log2(excess)) + 2, inside)
 
 
 def laplace_slope(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
