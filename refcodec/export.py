@@ -102,11 +102,11 @@ def write_sequence(path: Path, header: SequenceHeader, cameras: list[dict], meta
 
 def camera_entry(c: Camera) -> dict:
     return camera_dict(c.name, c.width, c.height, (c.fx, c.fy), (c.cx, c.cy),
-                       np.asarray(c.camera_to_world)[:3].reshape(-1).tolist())
+                       np.asarray(c.camera_to_world)[:3].reshape(-1).tolist()) | dict(scene=c.scene)
 
 
 def frame_entry(frame: Frame, file: str | None) -> dict:
-    return dict(number=frame.number, type="I" if frame.type == INTRA else "P", time_stamp=frame.time_stamp,
+    return dict(number=frame.number, scene=frame.scene, type="I" if frame.type == INTRA else "P", time_stamp=frame.time_stamp,
                 seconds=frame.seconds, file=file)
 
 

@@ -69,15 +69,16 @@ def command(file, out, frames, scene, kind, digests_only, salvaging, limit_eleme
             else:
                 stream = d.open_stream(source, limits)
                 header, metadata = stream.header, stream.metadata
-                cameras = [camera_entry(c) | dict(scene=c.scene) for c in stream.cameras]
+                cameras = [camera_entry(c) for c in stream.cameras]
                 decoded = stream.frames(frames)
             for frame in decoded:
                 if frames is not None and frame.number not in frames or scene not in (None, frame.scene):
                     continue  # salvage hands out all that it finds
                 digests.add(frame)
                 name = save(folder, frame).name if save else None
-                entries.append(frame_entry(frame, name) | dict(scene=frame.scene))
+                entries.append(frame_entry(frame, name))
                 advance(1, f"frame {frame.number}")
+                del frame  # before the next one's tensors are made
         except BitstreamError as e:
             error = e
         first = error or (lost.errors[0] if lost.errors else None)
