@@ -149,7 +149,8 @@ def encode(dataset: str | Path | Dataset, out: str | Path, options: EncodeOption
     return _Encode(dataset, Path(out), options, on_progress).run()
 
 
-def _device(name: str) -> str:
+def pick_device(name: str) -> str:
+    """The torch device of that name; auto: a GPU where there is one. Raises UsageError."""
     import torch
 
     if name != "auto":
@@ -170,7 +171,7 @@ class _Encode:
             options.transform, options.levels, options.masks, options.model, options.rdo))
         # Networks have no P-frames: their frames are a group each.
         self.group_size = 1 if self.plan.dedicated else options.group_size
-        self.device = _device(options.device)
+        self.device = pick_device(options.device)
         if not isinstance(dataset, Dataset):
             dataset = load_dataset(dataset, frames=options.frames, holdout=options.holdout, aabb=options.aabb)
         self.dataset = dataset

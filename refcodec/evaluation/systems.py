@@ -277,10 +277,10 @@ def _ops(device: str):
     """TorchOps for a GPU, None (numpy) for the CPU."""
     if device == "cpu":
         return None
-    from ..encoder.gop import _device
+    from ..encoder.gop import pick_device
     from ..fields import TorchOps
 
-    found = _device(device)
+    found = pick_device(device)
     return None if found == "cpu" else TorchOps(found)
 
 
