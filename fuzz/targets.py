@@ -326,7 +326,7 @@ def _text_decoder() -> Callable[[bytes], list[str]]:
     return spec_decoder.digest_lines
 
 
-def remember(size: int = 8192) -> None:
+def remember(size: int = 2048) -> None:
     """Lets refcodec remember what it made of the same data before: a mutation leaves most units as they were.
 
     Parsed structures, models and the symbols of a tensor depend on nothing but the

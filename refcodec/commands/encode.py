@@ -91,12 +91,9 @@ def command(dataset, out, frames, box, metadata, no_rate_loss, fixed_steps, no_r
     OUT appears when it is complete and has been decoded to the same tensors. An
     interrupted encode goes on where it was when the same command is given again.
     """
-    from ..encoder import EncodeOptions, encode  # before torch, whose threads it sets up
+    from ..encoder import EncodeOptions, encode, require_torch  # before torch, whose threads it sets up
 
-    try:
-        import torch  # noqa: F401  the encoder's only; decoding does without
-    except ImportError:
-        raise UsageError('encoding needs torch: pip install "refcodec[encode]"') from None
+    require_torch()
 
     aabb = (box[:3], box[3:]) if box else None
     if frames is not None and frames.stop > LAST_FRAME:
@@ -105,22 +102,29 @@ def command(dataset, out, frames, box, metadata, no_rate_loss, fixed_steps, no_r
     chosen = EncodeOptions(frames=frames, aabb=aabb, metadata=dict(metadata), rate_loss=not no_rate_loss,
                            learn_steps=not fixed_steps, resume=not no_resume, evaluate=not no_evaluate, **options)
     with contextlib.ExitStack() as stack:
-        sinks = []
-        if log_json:
-            sinks.append(_JsonLog(stack.enter_context(_log_file(log_json))))
-        if not quiet:
-            sinks.append(stack.enter_context(_bar()) if sys.stderr.isatty() else _Plain())
-
-        def on_progress(p):
-            for sink in sinks:
-                sink(p)
-
+        log, on_progress = progress_sinks(stack, log_json, quiet)
         report = encode(dataset, out, chosen, on_progress)
-        for sink in sinks:
-            if isinstance(sink, _JsonLog):
-                sink.result(report)
+        if log:
+            for frame in report.frames:
+                log.write("frame", dataclasses.asdict(frame))
+            log.write("result", dict(path=str(report.path), bytes=report.size, frames=len(report.frames),
+                                     resumed_frames=report.resumed_frames, seconds=report.seconds))
     if not quiet:
         _summary(report, err=log_json == "-")
+
+
+def progress_sinks(stack: contextlib.ExitStack, log_json: str | None, quiet: bool):
+    """(JsonLog or None, what an encode is to call with its `Progress`); the stack closes what they open."""
+    log = JsonLog(stack.enter_context(_log_file(log_json))) if log_json else None
+    sinks = [log] if log else []
+    if not quiet:
+        sinks.append(stack.enter_context(_bar()) if sys.stderr.isatty() else _Plain())
+
+    def on_progress(p):
+        for sink in sinks:
+            sink(p)
+
+    return log, on_progress
 
 
 @contextlib.contextmanager
@@ -136,13 +140,13 @@ def _log_file(name: str) -> Iterator:
         yield file
 
 
-class _JsonLog:
+class JsonLog:
     """One JSON object per line: every phase, training at most once a second, the result."""
 
     def __init__(self, file):
         self.file, self.due, self.phase = file, Throttle(_LOG_SECONDS), None
 
-    def _write(self, event: str, values: dict) -> None:
+    def write(self, event: str, values: dict) -> None:
         self.file.write(json.dumps({"event": event, **values}, ensure_ascii=False) + "\n")
         self.file.flush()
 
@@ -150,13 +154,7 @@ class _JsonLog:
         phase = (p.frame, p.phase)
         if self.due() or phase != self.phase:
             self.phase = phase
-            self._write("progress", dataclasses.asdict(p))
-
-    def result(self, report) -> None:
-        for frame in report.frames:
-            self._write("frame", dataclasses.asdict(frame))
-        self._write("result", dict(path=str(report.path), bytes=report.size, frames=len(report.frames),
-                                   resumed_frames=report.resumed_frames, seconds=report.seconds))
+            self.write("progress", dataclasses.asdict(p))
 
 
 class _Plain:

@@ -8,7 +8,7 @@ import sys
 import click
 
 from ..errors import UsageError
-from .common import FrameRange, to_json
+from .common import FrameRange
 from .encode import KeyValue, progress_sinks
 
 
@@ -29,20 +29,16 @@ from .encode import KeyValue, progress_sinks
 @click.option("--metadata", type=KeyValue(), multiple=True, help="A text that the file carries. Repeatable.")
 @click.option("--no-evaluate", is_flag=True, help="Do not measure PSNR on the held-out views.")
 @click.option("--log-json", metavar="FILE|-", help="Progress as JSON, one object per line.")
-@click.option("--json", "as_json", is_flag=True, help="Print sizes and quality as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
 def command(datasets, out, frames, share, lagrangian, iterations, rays, seed, device, downscale, cameras, metadata,
-            no_evaluate, log_json, as_json, quiet):
+            no_evaluate, log_json, quiet):
     """Train the frames of DATASETS as scenes of one RFV file OUT: networks that share weights (cNeRF).
 
     Any scene can be decoded with the shared part alone. docs/multi-scene.md says more.
     """
-    from ..encoder import pick_device  # before torch, whose threads it sets up
+    from ..encoder import pick_device, require_torch  # before torch, whose threads it sets up
 
-    try:
-        import torch  # noqa: F401  the encoder's only; decoding does without
-    except ImportError:
-        raise UsageError('encoding needs torch: pip install "refcodec[encode]"') from None
+    require_torch()
     from ..encoder.presets import TrainingSettings
     from ..encoder.scenes import SceneOptions, encode_scenes
 
@@ -52,11 +48,11 @@ def command(datasets, out, frames, share, lagrangian, iterations, rays, seed, de
     options = SceneOptions(training=training, share=share, frames=frames, downscale=downscale, cameras=cameras,
                            evaluate=not no_evaluate, device=pick_device(device), metadata=dict(metadata))
     with contextlib.ExitStack() as stack:
-        on_progress = progress_sinks(stack, log_json, quiet)
+        log, on_progress = progress_sinks(stack, log_json, quiet)
         report = encode_scenes(list(datasets), out, options, on_progress)
-    if as_json:
-        click.echo(to_json(dataclasses.asdict(report)))
-    elif not quiet:
+        if log:
+            log.write("result", dataclasses.asdict(report) | dict(path=str(report.path)))
+    if not quiet:
         _summary(report)
 
 
