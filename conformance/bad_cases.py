@@ -505,6 +505,12 @@ def _models(cases: Collection) -> None:
         {"context.hidden_count": 1, "context.hidden_shift": 0, "context.hidden_bias": (5,), "context.output_weight": (1, 2)})
     add("hidden-unneeded-listed", "R-MOD-05", "Hidden units with an empty list of neighbours.", context_model(dice, []),
         {"context.hidden_count": 1, "context.hidden_shift": 0, "context.hidden_bias": (5,), "context.output_weight": (1, 2)})
+    add("order-hidden-count-before-template", "R-MOD-03", "65 hidden units without neighbours.", context_model(dice, 0),
+        {"context.hidden_count": 65, "context.hidden_shift": 0, "context.hidden_bias": (5,) * 65,
+         "context.output_weight": (1,) * 130}, features="context-models order-of-checks")
+    add("order-inputs-before-template", "R-MOD-03", "513 inputs and no hidden units.",
+        context_model(dice, [(1, 0, 0, 0, 0)] * 27, joint=19, hidden=0), {"context.hidden_shift": None},
+        features="context-models order-of-checks")
     for axis, name in enumerate("czyx"):
         scan = [0, 1, 1, 1]
         scan[axis] = 4

@@ -35,6 +35,7 @@ from crafting import (
 from refcodec.entropy.models import BERNOULLI, BY_BAND, BY_BAND_AND_CHANNEL, ContextModel, StaticModel
 from refcodec.entropy.tables import bernoulli_tables
 from refcodec.syntax.headers import FieldParameters, Mapping, Representation, Role
+from tool_cases import joint_work
 from valid_cases import CAMERA, work_at_bound
 
 DCT, WAVELET = 1, 2
@@ -1011,6 +1012,45 @@ def _bounds(cases: Collection) -> None:
         work_at_bound(1, excess=True, masked=True).bytes(),
         "R-TEN-09",
     )
+
+    for name, features, size, kind, shared in (
+        ("model-work-joint", "levels context-models", (64, 64, 64), 0, False),
+        ("model-work-dct", "levels context-models transforms", (1, 505, 505), DCT, False),
+        ("shared-model-work-dct", "levels shared transforms", (57, 25, 25), DCT, True),
+    ):
+        cases.add(
+            name,
+            features,
+            "Six multiplications more than level 1 allows, most of them of a joint model"
+            + (" for coefficients of the block DCT, the filled-up blocks included." if kind else "."),
+            joint_work(size, kind, shared=shared, excess=True).bytes(),
+            "R-TEN-09",
+        )
+
+    # 9 * 8 * 8 * 4096 coefficients, with and without a model that they make work too much.
+    dice = Dice(911)
+    models = {0: FIXED, 1: context_model(dice, [(0, 0, 0, 0, -1)] * 62, hidden=64), 3: static_model((0, (1 << 20, 1)))}
+    transformed = {"tensor[1].transform": DCT, "tensor[1].step": [STEP] * 4}
+    too_many = Draft(header((9, 1, 1, 1), ((9, 2, 2, 4096),), (1, 1, 1), digest_type=0))
+    frame = too_many.copy()
+    frame.group(0, 1)
+    frame.frame(dice, models, use={1: 1}, occupancy=np.zeros((1, 1, 1), bool))
+    cases.add(
+        "order-coefficients-before-model-work",
+        "levels order-of-checks",
+        "Too many coefficients and too many multiplications.",
+        frame.set(FRAME, 0, transformed).bytes(),
+        "R-TEN-14",
+    )
+    for name, model, description in (
+        ("shared-coefficients", 3, "Few elements, but more coefficients in the shared unit than level 1 allows."),
+        ("order-shared-coefficients-before-model-work", 1, "Too many coefficients and multiplications in the shared unit."),
+    ):
+        draft = too_many.copy()
+        draft.shared(dice, (0, 1), models, use={1: 3}, values={1: np.zeros((2 * 2 * 4096, 9))})
+        draft.set(SHARED, 0, transformed | {"tensor[1].model_ref": model})
+        features = "levels shared" + (" order-of-checks" if name.startswith("order") else "")
+        cases.add(name, features, description, draft.bytes(), "R-TEN-14")
 
     # The words of the shared unit are those of another model: they are never decoded.
     dice = Dice(910)

@@ -25,6 +25,7 @@ import bad_cases  # noqa: E402
 import bad_tool_cases  # noqa: E402
 import examples  # noqa: E402
 import field_cases  # noqa: E402
+import lzma_cases  # noqa: E402
 import spec_decoder  # noqa: E402
 import stress_cases  # noqa: E402
 import tool_cases  # noqa: E402
@@ -48,7 +49,7 @@ EXAMPLES = ROOT / "spec" / "annex-b-examples.md"
 def collect() -> list[Case]:
     """All cases, conforming ones first."""
     collection = Collection()
-    for module in (valid_cases, field_cases, tool_cases, bad_cases, bad_tool_cases):
+    for module in (valid_cases, field_cases, tool_cases, bad_cases, bad_tool_cases, lzma_cases):
         module.add_all(collection)
     return collection.cases
 

@@ -2,15 +2,20 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 import spec_decoder
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from refcodec.entropy import occupancy
 from refcodec.requirements import ERROR_CODES, REQUIREMENTS
 from refcodec.syntax.declare import Nested, Structure
 from refcodec.syntax import structures
@@ -22,6 +27,7 @@ VECTORS = MANIFEST["vectors"]
 NOT_ON_BITSTREAMS = {"R-LIM-01"}
 
 sys.path.insert(0, str(SUITE))
+import lzma2  # noqa: E402
 
 
 def stream(vector) -> bytes:
@@ -77,6 +83,70 @@ def test_validate_finds_the_broken_requirement_first(vector):
     assert broken[:1] == ([vector["requirement"]] if vector["requirement"] else [])
 
 
+def content_or_none(decode, raw, size, *more):
+    try:
+        return decode(raw, size, *more)
+    except ValueError:
+        return None
+
+
+@pytest.fixture(scope="module")
+def lzma2_streams(generate) -> list[tuple[bytes, int, bytes | None]]:
+    """Occupancy of the vectors that are about LZMA2, the size of its content, and the content by Python's lzma."""
+    from refcodec.syntax.headers import SequenceHeader
+    from refcodec.syntax.registry import LEVELS, UnitType
+    from refcodec.syntax.units import UnitReader
+
+    streams = []
+    for vector in VECTORS:
+        if vector["name"].startswith("lzma-"):
+            reader, header = UnitReader(io.BytesIO(stream(vector))), None
+            level = LEVELS[reader.read_file_header().level]
+            for unit in reader.units():
+                if unit.type in (UnitType.SEQUENCE_HEADER, UnitType.FRAME):
+                    structure = structures.FRAME if header else structures.SEQUENCE_HEADER
+                    value, _ = structure.parse(unit.payload, 0, level=level, header=header)
+                    if header:
+                        size = (np.prod(header.occupancy_shape, dtype=int) + 7) // 8
+                        content = content_or_none(occupancy.decompress, value.occupancy_data, size)
+                        streams.append((value.occupancy_data, size, content))
+                    else:
+                        header = SequenceHeader.from_syntax(value)
+    return streams
+
+
+def test_lzma2_read_by_hand_is_what_the_library_reads(lzma2_streams):
+    assert len(lzma2_streams) > 70
+    for raw, size, content in lzma2_streams:
+        assert content_or_none(lzma2.decode, raw, size) == content
+
+
+@pytest.mark.parametrize("wrong", lzma2.WRONG_READINGS)
+def test_a_vector_decides_against_every_wrong_reading_of_lzma2(wrong, lzma2_streams):
+    """The content differs, or a stream is refused that is right, or the other way round."""
+    assert any(content_or_none(lzma2.decode, raw, size, wrong) != content for raw, size, content in lzma2_streams)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_lzma2_written_by_hand_is_read_by_the_library(data):
+    import lzma_cases
+    from crafting import Dice
+
+    made, dice = lzma2.Stream(), Dice(data.draw(st.integers(0, 1 << 40)))
+    controls = data.draw(st.lists(st.sampled_from([2, 0x80, 0xA0, 0xC0, 0xE0]), max_size=6))
+    for control in [0xE0, *controls]:
+        position = 0 if control == 0xE0 else len(made.content) - made.start
+        if control == 2:
+            made.stored(bytes(dice.integers(0, 255, data.draw(st.integers(1, 9))).tolist()))
+        else:
+            lc, pb = data.draw(st.integers(0, 4)), data.draw(st.integers(0, 4))
+            operations = lzma_cases.operations(dice, position, data.draw(st.integers(1, 60)))
+            made.lzma(control, operations, (lc, data.draw(st.integers(0, 4 - lc)), pb))
+    raw, size = made.bytes(), len(made.content)
+    assert occupancy.decompress(raw, size) == lzma2.decode(raw, size) == made.content
+
+
 def test_manifest_keeps_its_schema():
     jsonschema.validate(MANIFEST, json.loads((SUITE / "schema/manifest.schema.json").read_text()))
     names = [v["name"] for v in VECTORS]
@@ -92,8 +162,6 @@ def test_every_requirement_and_every_code_has_a_vector():
 
 
 def test_every_syntax_element_occurs_in_a_valid_vector():
-    import io
-
     from refcodec.inspection import STRUCTURES
     from refcodec.syntax.headers import SequenceHeader
     from refcodec.syntax.registry import UnitType

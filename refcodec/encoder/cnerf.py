@@ -21,7 +21,7 @@ import torch
 from refcodec import fields
 from refcodec.encoder.latents import integer_step, step_value
 from refcodec.encoder.presets import TrainingSettings
-from refcodec.encoder.rays import Picture, RayBank, shade, visual_hull, voxel_centres
+from refcodec.encoder.rays import ALPHA_WEIGHT, Picture, RayBank, visual_hull
 from refcodec.encoder.train import INTRA, Progress, TrainedFrame
 from refcodec.entropy.coder import MAX_SYMBOL
 from refcodec.entropy.models import StaticModel
@@ -31,8 +31,6 @@ from refcodec.syntax.headers import Representation, Role, SequenceHeader
 from refcodec.writer import FrameCoding, TensorCoding
 
 _WEIGHTS = (Role.COARSE_WEIGHT, Role.FUSION_WEIGHT, Role.RENDER_WEIGHT)
-_ALPHA_WEIGHT = 0.1  # of the error of opacity, which the background colour alone can hide
-_PRUNE_ALPHA = 0.02
 # Shares of the iterations: when empty voxels go, when the rate sets in after training in
 # float, when noise gives way to rounding.
 _PRUNE_AT, _RATE_START, _RATE_RAMP, _ROUNDING_START = (0.25, 0.5, 0.75), 0.25, 0.1, 0.85
@@ -335,16 +333,11 @@ class Views:
     def error(self, tensors: dict[int, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """What is to be minimised on a batch of rays, and D over all pixels."""
         field = self.field(tensors)
-        samples, target = self.rays.batch(self.batch)
-        colour, opacity = shade(field, samples, self.rays.step)
-        share = len(self.rays) / self.rays.pixels
-        alpha_error = opacity - target[:, 3]
-        colour_error = colour - target[:, :3] - alpha_error[:, None] * self.background
-        distortion = colour_error.square().mean() * share
-        loss = distortion + _ALPHA_WEIGHT * share * alpha_error.square().mean()
+        loss, distortion, samples = self.rays.error(field, self.batch)
         if field.coarse_samples:
-            loss = loss + _ALPHA_WEIGHT * share * self._coarse_error(field, samples.position)
-        return loss, distortion.detach()
+            share = len(self.rays) / self.pixels
+            loss = loss + ALPHA_WEIGHT * share * self._coarse_error(field, samples.position)
+        return loss, distortion
 
     def _coarse_error(self, field, position: torch.Tensor) -> torch.Tensor:
         """How far the coarse network's opacities of samples are from the fine one's: it only places samples."""
@@ -352,34 +345,13 @@ class Views:
             wanted = torch.exp(-field.density(position)[0] * self.rays.step)
         return (torch.exp(-field.coarse_density(position) * self.rays.step) - wanted).square().mean()
 
-    @torch.no_grad()
-    def _density(self, tensors, count: int) -> torch.Tensor:
-        """Density at random points of each occupied voxel: (count, voxels), raster order."""
-        field = self.field(tensors)
-        centres = torch.from_numpy(voxel_centres(self.header)[self.rays.occupancy]).float().to(self.device)
-        size = (self.rays.high - self.rays.low) / torch.tensor(self.rays.dims, device=self.device)
-        out = torch.empty((count, len(centres)), device=self.device)
-        for row in out:
-            points = centres + (torch.rand(centres.shape, generator=self.generator, device=self.device) - 0.5) * size
-            for part in torch.arange(len(points), device=self.device).split(1 << 16):
-                row[part] = field.density(points[part])[0]
-        return out
-
     def occlude(self, tensors: dict[int, torch.Tensor]) -> None:
         """Leaves samples behind opaque voxels out of batches."""
-        self.rays.set_occluders(self._density(tensors, 4).amin(0))
+        self.rays.set_occluders(self.rays.voxel_density(self.field(tensors), 4).amin(0))
 
     def prune(self, tensors: dict[int, torch.Tensor]) -> None:
-        """Drops voxels that the field shows to be empty, but keeps their neighbours."""
-        occupancy = self.rays.occupancy
-        alpha = 1 - torch.exp(-self._density(tensors, 8).amax(0) * self.rays.step)
-        solid = np.zeros(occupancy.shape, np.float32)
-        solid[occupancy] = (alpha > _PRUNE_ALPHA).float().cpu().numpy()
-        grown = torch.nn.functional.max_pool3d(torch.from_numpy(solid[None]), 3, 1, 1)[0].numpy() > 0
-        pruned = grown & occupancy
-        # A field that is still almost transparent says nothing about what is empty.
-        if pruned.sum() > 0.05 * occupancy.sum():
-            self.rays.set_occupancy(pruned)
+        """Drops the voxels that turn out to be empty."""
+        self.rays.prune(self.field(tensors))
 
 
 class Training:

@@ -21,7 +21,6 @@ from ..datasets import Dataset, Frame as DatasetFrame, load_dataset
 from ..decoder import INTER, INTRA, SequenceDecoder, open_stream
 from ..errors import BitstreamError, RefcodecError, UsageError
 from ..files import replacing
-from ..evaluation.metrics import mask_box, psnr
 from ..syntax.headers import SequenceHeader
 from ..syntax.units import UnitReader
 from ..tensors.reconstruction import tensor_digest
@@ -425,26 +424,13 @@ class _Encode:
 
     def _evaluate(self, state: FrameState, frame: DatasetFrame, position: int) -> tuple[float | None, float | None]:
         """Mean PSNR over the held-out views: whole picture, and inside the mask's box."""
-        from .. import fields
-        from ..rendering.march import render_camera
-        from ..rendering.pictures import composite
+        from ..evaluation.held_out import view_psnr
+        from ..fields import TorchOps
 
-        views = self._pictures(frame, "test")
-        if not views:
-            return None, None
-        self._tell("evaluate", position)
-        tensors = [t.astype(np.float32) * np.float32(2.0**-i.frac_bits)
-                   for t, i in zip(state.tensors, self.header.tensors)]
-        field_ = fields.build(self.header, tensors, fields.TorchOps(self.device))
-        background = [c / 255 for c in self.header.background]
-        whole, boxed = [], []
-        for view in views:
-            picture = render_camera(field_, state.occupancy, view.camera, self.header)
-            truth = composite(view.rgba, background)
-            whole.append(psnr(picture.rgb, truth))
-            if self.dataset.has_masks and mask_box(view.rgba[..., 3]) is not None:
-                boxed.append(psnr(picture.rgb, truth, mask=view.rgba[..., 3]))
-        return float(np.mean(whole)), float(np.mean(boxed)) if boxed else None
+        views = [(v.camera, v.rgba) for v in self._pictures(frame, "test")]
+        if views:
+            self._tell("evaluate", position)
+        return view_psnr(state.header, state.tensors, state.occupancy, views, TorchOps(self.device))
 
     def _verify(self) -> None:
         """Decodes the finished file as anybody would and compares every tensor."""

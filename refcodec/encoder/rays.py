@@ -16,6 +16,8 @@ from refcodec.rendering.cameras import Camera
 from refcodec.syntax.headers import SequenceHeader
 
 _CHUNK = 1 << 21  # samples tested at once
+ALPHA_WEIGHT = 0.1  # of the error of opacity, which the background colour alone can hide
+_PRUNE_ALPHA = 0.02  # opacity of a ray step below which a voxel counts as empty
 # A sample is occluded behind an optical depth of _OPAQUE (0.1 % of the light passes);
 # only this share of the density is believed, for it is that of some iterations ago.
 _OPAQUE, _OCCLUSION_SHARE = 7.0, 0.7
@@ -122,7 +124,8 @@ class RayBank:
 
     def __init__(self, pictures: Sequence[Picture], header: SequenceHeader, occupancy: np.ndarray,
                  device: torch.device, generator: torch.Generator):
-        self.device, self.generator = device, generator
+        self.header, self.device, self.generator = header, device, generator
+        self.background = torch.tensor(header.background, device=device) / 255
         low, high = header.box
         self.low = torch.tensor(low, dtype=torch.float32, device=device)
         self.high = torch.tensor(high, dtype=torch.float32, device=device)
@@ -228,6 +231,47 @@ class RayBank:
         ray, slot = torch.nonzero(wanted, as_tuple=True)
         samples = Samples(ray, slot, position[ray, slot], direction, (size, slots))
         return samples, self._rgba[chosen].float()
+
+    def error(self, field, size: int) -> tuple[torch.Tensor, torch.Tensor, Samples]:
+        """What is to be minimised on a batch of `size` rays, D over all pixels, and the samples.
+
+        D is the mean squared error of colours over the background. The error of opacity is
+        added to what is minimised: where an object has the background's colour, D is blind.
+        """
+        samples, target = self.batch(size)
+        colour, opacity = shade(field, samples, self.step)
+        share = len(self) / self.pixels
+        alpha_error = opacity - target[:, 3]
+        colour_error = colour - target[:, :3] - alpha_error[:, None] * self.background
+        distortion = colour_error.square().mean() * share
+        return distortion + ALPHA_WEIGHT * share * alpha_error.square().mean(), distortion.detach(), samples
+
+    @torch.no_grad()
+    def voxel_density(self, field, count: int) -> torch.Tensor:
+        """Density at random points of each occupied voxel: (count, voxels), raster order."""
+        centres = torch.from_numpy(voxel_centres(self.header)[self.occupancy]).float().to(self.device)
+        size = (self.high - self.low) / torch.tensor(self.dims, device=self.device)
+        out = torch.empty((count, len(centres)), device=self.device)
+        for row in out:
+            points = centres + (torch.rand(centres.shape, generator=self.generator, device=self.device) - 0.5) * size
+            for part in torch.arange(len(points), device=self.device).split(1 << 16):
+                row[part] = field.density(points[part])[0]
+        return out
+
+    def prune(self, field) -> bool:
+        """Drops voxels that the field shows to be empty, but keeps their neighbours; whether it did.
+
+        A field that is still almost transparent says nothing about what is empty.
+        """
+        alpha = 1 - torch.exp(-self.voxel_density(field, 8).amax(0) * self.step)
+        solid = np.zeros(self.occupancy.shape, np.float32)
+        solid[self.occupancy] = (alpha > _PRUNE_ALPHA).float().cpu().numpy()
+        grown = torch.nn.functional.max_pool3d(torch.from_numpy(solid[None]), 3, 1, 1)[0].numpy() > 0
+        pruned = grown & self.occupancy
+        if pruned.sum() <= 0.05 * self.occupancy.sum():
+            return False
+        self.set_occupancy(pruned)
+        return True
 
 
 def shade(field, samples: Samples, step: float, min_weight: float = 1e-4):

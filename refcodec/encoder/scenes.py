@@ -13,18 +13,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from .. import fields
 from ..datasets import Dataset, Frame, load_dataset
 from ..decoder import open_stream
 from ..errors import RefcodecError, UsageError
-from ..evaluation.metrics import psnr
+from ..evaluation.held_out import view_psnr
 from ..fields.mlp import MlpSizes, mlp_header
 from ..files import replacing
 from ..rendering.cameras import Camera
-from ..rendering.march import render_camera
-from ..rendering.pictures import composite
 from ..syntax.headers import Scene, SequenceHeader
 from ..tensors.reconstruction import tensor_digest
 from ..writer import FrameReport, StreamWriter
@@ -221,16 +217,10 @@ class _Encode:
 
     def _quality(self, scene: int, state) -> float | None:
         """Mean PSNR of the held-out views, rendered from reconstructed tensors."""
-        source, header = self.sources[scene], state.header
-        views = source.pictures("test")
-        if not views:
-            return None
-        self._tell("evaluate", scene)
-        values = [t.astype(np.float32) * np.float32(2.0**-i.frac_bits) for t, i in zip(state.tensors, header.tensors)]
-        field_ = fields.build(header, values, fields.TorchOps(self.options.device))
-        return float(np.mean([
-            psnr(render_camera(field_, state.occupancy, v.camera, header).rgb,
-                 composite(v.rgba, source.dataset.background)) for v in views]))
+        views = [(v.camera, v.rgba) for v in self.sources[scene].pictures("test")]
+        if views:
+            self._tell("evaluate", scene)
+        return view_psnr(state.header, state.tensors, state.occupancy, views, fields.TorchOps(self.options.device))[0]
 
     def _verify(self, path: Path, digests) -> None:
         """Decodes the file as anybody would and compares every tensor."""

@@ -30,7 +30,7 @@ from refcodec.encoder.contexts import RateModel
 from refcodec.encoder.finish import Finish, Symbols
 from refcodec.encoder.latents import Slot, flatten, integer_step, slots, step_value
 from refcodec.encoder.presets import TrainingSettings
-from refcodec.encoder.rays import Picture, RayBank, shade, visual_hull, voxel_centres
+from refcodec.encoder.rays import Picture, RayBank, visual_hull
 from refcodec.encoder.systems import CodingPlan, Rate, Steps, plan as system_plan
 from refcodec.entropy.coder import MAX_SYMBOL
 from refcodec.syntax.coding import Prediction
@@ -41,8 +41,6 @@ from refcodec.tensors.transforms import support_mask
 from refcodec.writer import FrameCoding
 
 INTRA, INTER = 1, 2
-_ALPHA_WEIGHT = 0.1  # of the error of opacity, which the background colour alone can hide
-_PRUNE_ALPHA = 0.02
 _WEIGHTS = (Role.FUSION_WEIGHT, Role.RENDER_WEIGHT)
 # Shares of the iterations: when empty voxels go, how long the rate takes to set in, when
 # noise gives way to true rounding.
@@ -236,7 +234,7 @@ class _Training:
                     self.rate.refresh(*self._symbols())
             noise = self._quantised_values(rounding)
             if i % _OCCLUSION_EVERY == _OCCLUSION_EVERY - 1:
-                self.rays.set_occluders(self._voxel_density(4).amin(0))
+                self.rays.set_occluders(self.rays.voxel_density(self._field(), 4).amin(0))
             error = self._backward(gradient)
             self._mask_gradients(gradient, mask_gradients, weight / self.rays.pixels)
             if weight:
@@ -344,21 +342,15 @@ class _Training:
 
     def _backward(self, gradient: torch.Tensor) -> torch.Tensor:
         """Gradient of D on a batch of rays into `gradient`; returns D over all pixels."""
-        samples, target = self.rays.batch(self.settings.rays)
         # One leaf a tensor: slices of a single one would each cost a full-length gradient.
         leaves = [slot.grid(self.work).detach().requires_grad_() for slot in self.trained]
-        colour, opacity = shade(self._field(leaves), samples, self.rays.step)
-        share = len(self.rays) / self.rays.pixels
-        alpha_error = opacity - target[:, 3]
-        colour_error = colour - target[:, :3] - alpha_error[:, None] * self.background
-        distortion = colour_error.square().mean() * share
-        loss = distortion + _ALPHA_WEIGHT * share * alpha_error.square().mean()
+        loss, distortion, _ = self.rays.error(self._field(leaves), self.settings.rays)
         loss.backward()
         for slot, leaf in zip(self.trained, leaves):
             slot.grid(gradient).copy_(leaf.grad)
             if slot.transformed:
                 gradient[slot.part] *= self.coded[slot.part]
-        return distortion.detach()
+        return distortion
 
     def _mask_gradients(self, gradient: torch.Tensor, out: dict[int, torch.Tensor], weight: float) -> None:
         """Gradients of the logits, as if the mask were their sigmoid; zeroes those of dropped coefficients."""
@@ -394,33 +386,10 @@ class _Training:
 
     # Occupancy.
 
-    @torch.no_grad()
-    def _voxel_density(self, count: int) -> torch.Tensor:
-        """Density at random points of each occupied voxel: (count, voxels), raster order."""
-        field = self._field()
-        centres = torch.from_numpy(voxel_centres(self.header)[self.rays.occupancy]).float().to(self.device)
-        size = (self.rays.high - self.rays.low) / torch.tensor(self.rays.dims, device=self.device)
-        out = torch.empty((count, len(centres)), device=self.device)
-        for row in out:
-            jitter = torch.rand(centres.shape, generator=self.generator, device=self.device) - 0.5
-            points = centres + jitter * size
-            for part in torch.arange(len(points), device=self.device).split(1 << 16):
-                row[part] = field.density(points[part])[0]
-        return out
-
-    @torch.no_grad()
     def _prune(self) -> None:
-        """Drops voxels that the field shows to be empty, but keeps their neighbours."""
+        """Drops the voxels that turn out to be empty."""
         self._quantised_values(False)
-        occupancy = self.rays.occupancy
-        alpha = 1 - torch.exp(-self._voxel_density(8).amax(0) * self.rays.step)
-        solid = np.zeros(occupancy.shape, np.float32)
-        solid[occupancy] = (alpha > _PRUNE_ALPHA).float().cpu().numpy()
-        grown = torch.nn.functional.max_pool3d(torch.from_numpy(solid[None]), 3, 1, 1)[0].numpy() > 0
-        pruned = grown & occupancy
-        # A field that is still almost transparent says nothing about what is empty.
-        if pruned.sum() > 0.05 * occupancy.sum():
-            self.rays.set_occupancy(pruned)
+        if self.rays.prune(self._field()):
             self._mark_coded()
 
     # Coding.

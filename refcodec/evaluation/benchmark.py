@@ -25,14 +25,12 @@ from ..decoder import Frame, open_stream
 from ..entropy.coder import MAX_SYMBOL, encode_symbols
 from ..entropy.models import StaticModel
 from ..entropy.tables import laplace_tables
-from ..fields import NumpyOps, build
+from ..fields import NumpyOps
 from ..inspection import inspect
-from ..rendering.march import render_camera
-from ..rendering.pictures import composite
 from ..syntax.headers import Mapping
 from ..tensors.significance import coded_mask
 from ..writer import FrameCoding, StreamWriter, TensorCoding
-from .metrics import psnr
+from .held_out import view_psnr
 
 _FINE_STEP = 2.0**-12  # of the field that the baseline quantises: as good as unquantised
 
@@ -69,14 +67,9 @@ class Row:
 
 def held_out_psnr(frames: Iterable[Frame], dataset: Dataset, ops=None) -> list[float]:
     """Mean PSNR over the held-out views of each decoded frame, paired by position."""
-    out = []
-    for frame, shot in zip(frames, dataset.frames, strict=True):
-        field = build(frame.header, frame.values(), ops or NumpyOps())
-        background = [c / 255 for c in frame.header.background]
-        values = [psnr(render_camera(field, frame.occupancy, v.camera, frame.header).rgb,
-                       composite(v.load(), background)) for v in shot.split("test")]
-        out.append(float(np.mean(values)))
-    return out
+    return [view_psnr(frame.header, frame.tensors, frame.occupancy,
+                      ((v.camera, v.load()) for v in shot.split("test")), ops or NumpyOps())[0]
+            for frame, shot in zip(frames, dataset.frames, strict=True)]
 
 
 def interpolated_size(rows: Sequence[Row], quality: float) -> float | None:
