@@ -75,7 +75,7 @@ def context_groups(slots: Sequence[Slot], temporal: bool) -> list[ContextGroup]:
         if kind == Kind.PLANE:
             key = (kind, slot.info.index)
         else:
-            key = (kind, slot.info.role, slot.info.role == Role.DIF_BASIS and 2 * slot.info.index >= bases + 1)
+            key = (kind, slot.info.role, slot.info.role == Role.DIF_BASIS and slot.info.index >= (bases + 1) // 2)
         members.setdefault(key, []).append(slot)
     groups = []
     for model_id, (key, group) in enumerate(members.items()):
