@@ -505,12 +505,6 @@ def _models(cases: Collection) -> None:
         {"context.hidden_count": 1, "context.hidden_shift": 0, "context.hidden_bias": (5,), "context.output_weight": (1, 2)})
     add("hidden-unneeded-listed", "R-MOD-05", "Hidden units with an empty list of neighbours.", context_model(dice, []),
         {"context.hidden_count": 1, "context.hidden_shift": 0, "context.hidden_bias": (5,), "context.output_weight": (1, 2)})
-    add("order-hidden-count-before-template", "R-MOD-03", "65 hidden units without neighbours.", context_model(dice, 0),
-        {"context.hidden_count": 65, "context.hidden_shift": 0, "context.hidden_bias": (5,) * 65,
-         "context.output_weight": (1,) * 130}, features="context-models order-of-checks")
-    add("order-inputs-before-template", "R-MOD-03", "513 inputs and no hidden units.",
-        context_model(dice, [(1, 0, 0, 0, 0)] * 27, joint=19, hidden=0), {"context.hidden_shift": None},
-        features="context-models order-of-checks")
     for axis, name in enumerate("czyx"):
         scan = [0, 1, 1, 1]
         scan[axis] = 4
@@ -545,6 +539,12 @@ def _models(cases: Collection) -> None:
     add_static("sum-large", "R-MOD-13", "Counts with sum 2^24 + 1.", {"table[0].count": (1, 0, 0, 1 << 24)})
     for value in ((1 << 16) + 1, -(1 << 16) - 1):
         add_static(f"first-value-too-{'high' if value > 0 else 'low'}", "R-MOD-14", f"first_value {value}.", {"table[0].first_value": value})
+    add("order-hidden-count-before-template", "R-MOD-03", "65 hidden units without neighbours.", context_model(dice, 0),
+        {"context.hidden_count": 65, "context.hidden_shift": 0, "context.hidden_bias": (5,) * 65,
+         "context.output_weight": (1,) * 130}, features="context-models order-of-checks")
+    add("order-inputs-before-template", "R-MOD-03", "513 inputs and no hidden units.",
+        context_model(dice, [(1, 0, 0, 0, 0)] * 27, joint=19, hidden=0), {"context.hidden_shift": None},
+        features="context-models order-of-checks")
 
 
 def _tensors(cases: Collection) -> None:

@@ -1014,8 +1014,8 @@ def _bounds(cases: Collection) -> None:
     )
 
     for name, features, size, kind, shared in (
-        ("model-work-joint", "levels context-models", (64, 64, 64), 0, False),
-        ("model-work-dct", "levels context-models transforms", (1, 505, 505), DCT, False),
+        ("model-work-joint", "levels context-models", (64, 32, 32), 0, False),
+        ("model-work-dct", "levels context-models transforms", (1, 249, 249), DCT, False),
         ("shared-model-work-dct", "levels shared transforms", (57, 25, 25), DCT, True),
     ):
         cases.add(

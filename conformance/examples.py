@@ -1,4 +1,4 @@
-"""The worked examples of Annex B: annotated bytes of vectors, and a trace of the range decoder."""
+"""The worked examples of Annex B: annotated bytes of vectors, a trace of the range decoder, inverse transforms."""
 from __future__ import annotations
 
 import io
@@ -11,7 +11,13 @@ from refcodec.syntax.headers import SequenceHeader
 from refcodec.syntax.registry import LEVELS, UnitType
 from refcodec.syntax.units import UnitReader
 
-_BLOCK = re.compile(r"<!-- example: (bytes|symbols|results) ([\w-]+)( \d+ \d+)? -->\n.*?<!-- end example -->", re.S)
+_BLOCK = re.compile(r"<!-- example: (bytes|symbols|results|transform) ([\w-]+)( \d+ \d+)? -->\n.*?<!-- end example -->", re.S)
+
+# Transforms of one axis: transform, levels, cells, coefficients.
+TRANSFORMS = {
+    "dct": (1, 0, 11, (400, 80, -120, 33, 50, -7, 0, 20, -30, 0, 11, 5, 0, 0, -9, 2)),
+    "wavelet": (2, 2, 7, (150, -60, 40, 12, -25, 8, 3)),
+}
 
 
 def fill(text: str, vectors: dict[str, bytes]) -> str:
@@ -19,7 +25,10 @@ def fill(text: str, vectors: dict[str, bytes]) -> str:
 
     def block(match: re.Match) -> str:
         kind, name, numbers = match[1], match[2], [int(n) for n in (match[3] or "").split()]
-        made = {"bytes": _bytes, "symbols": _symbols, "results": _results}[kind](vectors[name], *numbers)
+        if kind == "transform":
+            made = _transform(*TRANSFORMS[name])
+        else:
+            made = {"bytes": _bytes, "symbols": _symbols, "results": _results}[kind](vectors[name], *numbers)
         return f"<!-- example: {kind} {name}{match[3] or ''} -->\n{made}\n<!-- end example -->"
 
     return _BLOCK.sub(block, text)
@@ -138,3 +147,10 @@ def _results(data: bytes) -> str:
                     lines.append(f"    {name:<11} {values}".rstrip())
             lines.append("    tensor      " + " ".join(map(str, frame["reconstructed"][t["id"]])))
     return "```text\n" + "\n".join(lines) + "\n```"
+
+
+def _transform(transform: int, levels: int, cells: int, coefficients: tuple[int, ...]) -> str:
+    info = dict(depth=1, height=1, width=cells)
+    values = spec_decoder.namespace()["inverse_transform"](info, transform, levels, coefficients)
+    lines = ("coefficients", coefficients), ("cells", values)
+    return "```text\n" + "\n".join(f"{name:<12} " + " ".join(map(str, v)) for name, v in lines) + "\n```"

@@ -2,11 +2,14 @@
 
 `Stream` writes them; encoders of the usual libraries only write what they find best.
 `decode` reads them, strictly or with one of the `WRONG_READINGS` of the text: a vector
-for such a reading is one on which the two differ. Python's lzma is the reference.
+for such a reading is one on which the two differ. Python's lzma is the reference. (That
+the position begins to count at a dictionary reset can't be seen: the probabilities are
+fresh there, and another beginning only exchanges them.)
 
 An operation is ("literal", byte), ("match", distance, length), ("repeat", index,
 length) of one of the last four distances, or ("short",), one byte at the last of them.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -35,8 +38,7 @@ WRONG_READINGS = {
     "old-properties": "properties outlive a dictionary reset by a stored chunk",
     "reserved-control": "reserved control bytes are those of stored chunks",
     "no-dictionary-reset": "the first chunk need not reset the dictionary",
-    "position-of-stream": "the position counts from the begin of the stream",
-    "position-of-chunk": "the position counts from the begin of the chunk",
+    "position-of-chunk": "the position counts from the beginning of the chunk",
     "position-without-stored": "the position does not count stored bytes",
     "byte-before-reset": "the byte before the first one is the last one before the dictionary reset, not 0",
     "stored-resets-state": "a stored chunk resets the state",
@@ -352,8 +354,7 @@ def decode(data: bytes, size: int, wrong: str | None = None) -> bytes:
             while len(history) < end:
                 position = len(history) - start
                 last = history[-1] if history and (position or wrong == "byte-before-reset") else 0
-                counted = {"position-of-stream": len(history), "position-of-chunk": len(history) - first}.get(
-                    wrong, position - skipped)
+                counted = len(history) - first if wrong == "position-of-chunk" else position - skipped
                 found = model.code(coder, counted, last, history)
                 if found[0] == "copy":
                     _, distance, count = found

@@ -1,4 +1,5 @@
 """LZMA2 streams made by hand as occupancy, right and wrong: every sentence of R-OCC-02."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -7,6 +8,7 @@ import lzma2
 from cases import Collection
 from crafting import FRAME, Dice, Draft, header
 from lzma2 import END_MARKER, Stream
+
 
 def add_all(cases: Collection) -> None:
     _valid(cases)
@@ -72,47 +74,72 @@ def _valid(cases: Collection) -> None:
 
     dice = Dice(61)
     for properties in ((0, 0, 0), (4, 0, 1), (0, 4, 4), (1, 3, 3), (2, 2, 2)):
-        add("properties-{}-{}-{}".format(*properties), "lc {}, lp {}, pb {}.".format(*properties),
-            some(Stream(), 0xE0, 60, properties))
+        add(
+            "properties-{}-{}-{}".format(*properties),
+            "lc {}, lp {}, pb {}.".format(*properties),
+            some(Stream(), 0xE0, 60, properties),
+        )
 
     # Every distance slot up to 27, and lengths of all three kinds.
     made, position = _literals(bytes(dice.integers(0, 255, 4).tolist())), 4
     while position < 1 << 14:
         length = (2, 3, 4, 5, 9, 10, 17, 18, 100, 272, 273)[len(made) % 11]
         slot = len(made) % 28
-        distance = slot if slot < 4 else (2 | slot & 1) << (slot // 2 - 1) | int(dice.integers(0, 1 << 13)) & ((1 << slot // 2 - 1) - 1)
+        bits = max(slot // 2 - 1, 0)
+        distance = slot if slot < 4 else (2 | slot & 1) << bits | int(dice.integers(0, (1 << bits) - 1))
         made.append(("match", distance + 1, length) if distance < position else ("literal", slot))
         position += length if distance < position else 1
     add("distances", "Matches of every distance slot up to 27, with lengths from 2 to 273.", Stream().lzma(0xE0, made))
 
     for name, properties in (("", (3, 0, 2)), ("-lp", (1, 3, 0)), ("-pb", (0, 0, 4))):
         stream = some(some(Stream(), 0xE0, 37, properties), 0xE0, 60, properties)
-        add(f"dictionary-reset{name}", f"A chunk that resets the dictionary in the middle, properties {properties}: "
-            "position 0 and a byte 0 before it again.", stream)
+        add(
+            f"dictionary-reset{name}",
+            f"A chunk that resets the dictionary in the middle, properties {properties}: "
+            "position 0 and a byte 0 before it again.",
+            stream,
+        )
     stream = some(Stream(), 0xE0, 30, (0, 2, 2)).stored(b"\1\2\3\4\5\6\7", 1)
-    add("dictionary-reset-stored", "A stored chunk that resets the dictionary, then new properties: positions count "
-        "from the stored chunk.", some(stream, 0xC0, 60, (0, 2, 2)))
+    add(
+        "dictionary-reset-stored",
+        "A stored chunk that resets the dictionary, then new properties: positions count from the stored chunk.",
+        some(stream, 0xC0, 60, (0, 2, 2)),
+    )
     for last, name in ((("match", 3, 4), "match"), (("repeat", 1, 2), "repeat"), (("short",), "short")):
         stream = Stream().lzma(0xE0, [*operations(dice, 0, 30, b"abcdefgh"), last]).stored(b"stored!", 2)
-        add(f"state-after-{name}", f"A stored chunk after a {name}, then a chunk that goes on with the state: its first "
+        add(
+            f"state-after-{name}",
+            f"A stored chunk after a {name}, then a chunk that goes on with the state: its first "
             "literal is coded against the byte at the last distance.",
-            stream.lzma(0x80, [*_literals(b"az"), *operations(dice, len(stream.content), 40, b"abcdefgh")]))
+            stream.lzma(0x80, [*_literals(b"az"), *operations(dice, len(stream.content), 40, b"abcdefgh")]),
+        )
     stream = some(Stream(), 0xE0, 50).lzma(0xA0, [("repeat", 2, 5), ("repeat", 1, 3), *operations(dice, 99, 40)])
-    add("state-reset", "A chunk that resets the state: probabilities, and the last distances, which it uses at once.", stream)
+    add(
+        "state-reset",
+        "A chunk that resets the state: probabilities, and the last distances, which it uses at once.",
+        stream,
+    )
     stream = some(Stream(), 0xE0, 50, (3, 0, 2)).lzma(0xC0, [("repeat", 3, 4), *operations(dice, 99, 40)], (0, 2, 1))
     add("new-properties", "A chunk with other properties, which resets the state but not the dictionary.", stream)
     stream = some(Stream(), 0xE0, 50, (3, 0, 2)).lzma(0xC0, [("repeat", 3, 4), *operations(dice, 99, 40)], (3, 0, 2))
     add("same-properties", "A chunk with the same properties again: it resets the state, too.", stream)
-    add("chunks-continue", "Three chunks, the second and third of which go on with the state of the one before.",
-        some(some(some(Stream(), 0xE0, 31), 0x80, 33), 0x80, 35))
+    add(
+        "chunks-continue",
+        "Three chunks, the second and third of which go on with the state of the one before.",
+        some(some(some(Stream(), 0xE0, 31), 0x80, 33), 0x80, 35),
+    )
     stream = Stream().stored(b"\1\2\3", 1).stored(b"\4", 2)
     stream = some(some(some(stream, 0xC0, 40, (2, 1, 1)).stored(b"\5\6", 2), 0x80, 40), 0xA0, 40)
     stream = some(some(stream.stored(b"\7", 2).stored(b"\x08\x09", 2), 0xC0, 40, (0, 0, 4)), 0x80, 20)
     stream = some(some(stream, 0xE0, 40, (1, 1, 3)).stored(b"\1", 1), 0xE0, 30, (4, 0, 0))
     add("chunks-mixed", "Chunks of every kind one after the other.", some(stream.stored(b"end", 2), 0x80, 9))
     for byte, name in ((True, "needed"), (False, "not-needed")):
-        add(f"last-normalisation-{name}", f"A chunk after whose last symbol the range decoder {'takes one byte more' if byte else 'needs no byte'}.",
-            Stream().lzma(0xE0, _ending(byte)))
+        add(
+            f"last-normalisation-{name}",
+            "A chunk after whose last symbol the range decoder "
+            + ("takes one byte more." if byte else "needs no byte."),
+            Stream().lzma(0xE0, _ending(byte)),
+        )
 
 
 def _ending(normalised: bool) -> list[tuple]:
@@ -120,114 +147,153 @@ def _ending(normalised: bool) -> list[tuple]:
     made = _literals(b"x")
     while True:
         stream = Stream().lzma(0xE0, made)
-        if refused(stream.bytes(), stream, "no-last-normalisation") == normalised:
+        if (content_or_none(stream.bytes(), len(made), "no-last-normalisation") is None) == normalised:
             return made
         made.append(("literal", (7 * len(made)) & 255))
 
 
-def refused(raw: bytes, stream: Stream, wrong: str | None = None) -> bool:
-    """Whether a reading refuses `raw` where the content should be that of `stream`."""
+def content_or_none(raw: bytes, size: int, wrong: str | None = None) -> bytes | None:
+    """What a reading makes of a stream; None where it refuses it."""
     try:
-        return lzma2.decode(raw, len(stream.content), wrong) != stream.content
+        return lzma2.decode(raw, size, wrong)
     except lzma2.Lzma2Error:
-        return True
+        return None
 
 
 def _broken(cases: Collection) -> None:
-    def add(name: str, reading: str, description: str, raw: bytes, size: int) -> None:
-        """A stream that only the wrong reading takes; the rest of the file agrees with what it makes of it."""
-        content = lzma2.decode(raw, size, reading)
+    def add(name: str, reading: str, description: str, s: Stream, raw: bytes | None = None, size: int | None = None):
+        """A stream that only the wrong reading takes; the rest of the file agrees with what it makes of it.
+
+        raw, size: its bytes and the size of its content, if not as `s` says.
+        """
+        raw = s.bytes() if raw is None else raw
+        content = lzma2.decode(raw, len(s.content) if size is None else size, reading)
+        assert content_or_none(raw, len(content)) is None
         cases.add(f"lzma-{name}", "occupancy", description, occupied(raw, content), "R-OCC-02")
 
     dice = Dice(62)
+    text = _literals(b"abcdefgh")
 
     def stream(count: int = 40, properties=(3, 0, 2)) -> Stream:
         return Stream().lzma(0xE0, operations(dice, 0, count), properties)
 
     s = stream()
     s.chunks[0].payload = b"\1" + s.chunks[0].payload[1:]
-    add("first-byte", "first-byte", "The first byte of the range-coded data is 1.", s.bytes(), len(s.content))
+    add("first-byte", "first-byte", "The first byte of the range-coded data is 1.", s)
     s = stream().lzma(0x80, operations(dice, 40, 20))
     s.chunks[1].payload = b"\xff" + s.chunks[1].payload[1:]
-    add("first-byte-second-chunk", "first-byte", "The first byte of the second chunk's range-coded data is 255.",
-        s.bytes(), len(s.content))
+    add("first-byte-second-chunk", "first-byte", "The first byte of the second chunk's range-coded data is 255.", s)
     for n, where in ((0, "first"), (1, "last")):
         s = stream().lzma(0x80, operations(dice, 40, 20))
         *start, last = s.chunks[n].payload
         s.chunks[n].payload = bytes([*start, last ^ 1])
         assert not last & 1
-        add(f"final-code-{where}", "final-code", f"The code is 1 after the {where} of two chunks.", s.bytes(), len(s.content))
+        add(f"final-code-{where}", "final-code", f"The code is 1 after the {where} of two chunks.", s)
     for extra, name in ((b"\0", "zero"), (b"\xaa\xbb\xcc", "bytes")):
         s = stream()
         s.chunks[0].payload += extra
-        add(f"unread-{name}", "unread-bytes", f"{len(extra)} bytes of the chunk are left over.", s.bytes(), len(s.content))
+        add(f"unread-{name}", "unread-bytes", f"{len(extra)} bytes of the chunk are left over.", s)
     s = stream()
     raw = bytearray(s.bytes())
     raw[4] -= 1  # compressed size
-    add("reads-beyond", "reads-beyond", "The range decoder needs one byte more than the chunk has; the byte follows it.",
-        bytes(raw), len(s.content))
+    add(
+        "reads-beyond",
+        "reads-beyond",
+        "The range decoder needs one byte more than the chunk has; the byte follows it.",
+        s,
+        bytes(raw),
+    )
     s = Stream().lzma(0xE0, _ending(True))
     s.chunks[0].payload = s.chunks[0].payload[:-1]
     for reading in ("zeros-beyond", "no-last-normalisation"):
-        assert not refused(s.bytes(), s, reading)
-    add("last-byte-missing", "no-last-normalisation", "The byte that the last normalisation takes is missing.",
-        s.bytes(), len(s.content))
+        assert lzma2.decode(s.bytes(), len(s.content), reading) == s.content
+    add("last-byte-missing", "no-last-normalisation", "The byte that the last normalisation takes is missing.", s)
     for properties in ((3, 2, 2), (4, 1, 0), (8, 4, 4)):
         s = stream(40, properties)
-        add("properties-{}-{}-{}".format(*properties), "lc-lp", "lc {}, lp {} (pb {}): more than 4 together.".format(*properties),
-            s.bytes(), len(s.content))
+        add(
+            "properties-{}-{}-{}".format(*properties),
+            "lc-lp",
+            "lc {}, lp {} (pb {}): more than 4 together.".format(*properties),
+            s,
+        )
     s = stream(40, (0, 0, 5))
-    add("properties-225", "pb", "Properties 225.", s.bytes(), len(s.content))
+    add("properties-225", "pb", "Properties 225.", s)
     s = stream().lzma(0xC0, operations(dice, 40, 20), (3, 2, 0))
-    add("properties-second-chunk", "lc-lp", "New properties of the second chunk with lc 3 and lp 2.", s.bytes(), len(s.content))
+    add("properties-second-chunk", "lc-lp", "New properties of the second chunk with lc 3 and lp 2.", s)
 
-    s = Stream().lzma(0xE0, _literals(b"abcdefgh")).lzma(0xE0, [*_literals(b"ij"), ("match", 3, 4)])
-    add("match-before-reset", "before-reset", "A match that reaches the last byte before a dictionary reset.", s.bytes(), len(s.content))
-    s = Stream().lzma(0xE0, _literals(b"abcdefgh")).stored(b"ij", 1).lzma(0xC0, [("match", 3, 4)])
-    add("match-before-stored-reset", "before-reset", "The same after a reset by a stored chunk.", s.bytes(), len(s.content))
-    s = Stream().lzma(0xE0, _literals(b"abcdefgh")).lzma(0xE0, [("short",), *_literals(b"xyz")])
-    add("short-after-reset", "before-reset", "A repeated byte right after a dictionary reset.", s.bytes(), len(s.content))
+    s = Stream().lzma(0xE0, text).lzma(0xE0, [*_literals(b"ij"), ("match", 3, 4)])
+    add("match-before-reset", "before-reset", "A match that reaches the last byte before a dictionary reset.", s)
+    s = Stream().lzma(0xE0, text).stored(b"ij", 1).lzma(0xC0, [("match", 3, 4)])
+    add("match-before-stored-reset", "before-reset", "The same after a reset by a stored chunk.", s)
+    s = Stream().lzma(0xE0, text).lzma(0xE0, [("short",), *_literals(b"xyz")])
+    add("short-after-reset", "before-reset", "A repeated byte right after a dictionary reset.", s)
     for first, name in ((("short",), "short"), (("repeat", 2, 3), "repeat"), (("match", 1, 3), "match")):
         s = Stream().lzma(0xE0, [first, *_literals(b"xyz")])
-        add(f"{name}-first", "zeros-before", f"The content begins with a {name}, before which there is nothing.",
-            s.bytes(), len(s.content))
+        add(f"{name}-first", "zeros-before", f"The content begins with a {name}, before which there is nothing.", s)
     s = Stream().lzma(0xE0, [*_literals(b"abc"), ("match", 4, 2)])
-    add("match-before-content", "zeros-before", "A match that reaches one byte before the content.", s.bytes(), len(s.content))
+    add("match-before-content", "zeros-before", "A match that reaches one byte before the content.", s)
 
     for name, end in (("match", ("match", 3, 12)), ("repeat", ("repeat", 0, 273))):
-        s = Stream().lzma(0xE0, [*_literals(b"abcdefgh"), ("match", 2, 3), end])
+        s = Stream().lzma(0xE0, [*text, ("match", 2, 3), end])
         whole = s.chunks[0].size
         s.chunks[0].size -= 5
-        add(f"{name}-cut", "match-cut", f"A {name} goes on for 5 bytes after its chunk's end; the content is what the chunk sizes say.",
-            s.bytes(), whole - 5)
-        add(f"{name}-beyond-chunk", "match-whole", f"A {name} goes on for 5 bytes after its chunk's end; the content is what it copies.",
-            s.bytes(), whole)
-    s = Stream().lzma(0xE0, [*_literals(b"abcdefgh"), END_MARKER])
+        add(
+            f"{name}-cut",
+            "match-cut",
+            f"A {name} goes on for 5 bytes after its chunk's end; the content is what the chunk sizes say.",
+            s,
+            size=whole - 5,
+        )
+        add(
+            f"{name}-beyond-chunk",
+            "match-whole",
+            f"A {name} goes on for 5 bytes after its chunk's end; the content is what it copies.",
+            s,
+            size=whole,
+        )
+    s = Stream().lzma(0xE0, [*text, END_MARKER])
     s.chunks[0].size += 4
-    add("end-marker", "end-marker", "An LZMA end marker, four bytes before the chunk's end.", s.bytes(), len(s.content))
-    s = Stream().lzma(0xE0, [*_literals(b"abcdefgh"), END_MARKER])
-    add("end-marker-after-content", "end-marker-last", "An LZMA end marker after the chunk's last byte.", s.bytes(), len(s.content))
+    add("end-marker", "end-marker", "An LZMA end marker, four bytes before the chunk's end.", s)
+    s = Stream().lzma(0xE0, [*text, END_MARKER])
+    add("end-marker-after-content", "end-marker-last", "An LZMA end marker after the chunk's last byte.", s)
 
     for control, name in ((0x80, "80"), (0xA0, "a0")):
         s = Stream().stored(b"abcd", 1).lzma(control, operations(dice, 4, 30))
-        add(f"properties-never-{name}", "no-properties", f"After a stored chunk, one with control byte 0x{name.upper()}, although properties have "
-            "never been given.", s.bytes(), len(s.content))
+        add(
+            f"properties-never-{name}",
+            "no-properties",
+            f"After a stored chunk, one with control byte 0x{name.upper()}, although properties have never been given.",
+            s,
+        )
         s = stream(20).stored(b"abcd", 1).lzma(control, operations(dice, 4, 30))
-        add(f"properties-before-reset-{name}", "old-properties", "After a stored chunk that resets the dictionary, one with control byte "
-            f"0x{name.upper()}: properties were given only before the reset.", s.bytes(), len(s.content))
+        add(
+            f"properties-before-reset-{name}",
+            "old-properties",
+            "After a stored chunk that resets the dictionary, one with control byte "
+            f"0x{name.upper()}: properties were given only before the reset.",
+            s,
+        )
     for control in (3, 4, 0x40, 0x7F):
         s = Stream().stored(b"abcd", 1).stored(b"ef", control)
-        add(f"control-{control:02x}", "reserved-control", f"A chunk with control byte 0x{control:02X}.", s.bytes(), len(s.content))
+        add(f"control-{control:02x}", "reserved-control", f"A chunk with control byte 0x{control:02X}.", s)
     s = Stream().lzma(0xC0, operations(dice, 0, 30))
-    add("no-dictionary-reset-c0", "no-dictionary-reset", "The first chunk has properties, but does not reset the dictionary.",
-        s.bytes(), len(s.content))
+    add(
+        "no-dictionary-reset-c0",
+        "no-dictionary-reset",
+        "The first chunk has properties, but does not reset the dictionary.",
+        s,
+    )
     s = Stream().stored(b"abcd", 2).lzma(0xE0, operations(dice, 0, 30))
-    add("no-dictionary-reset-then-reset", "no-dictionary-reset", "A stored chunk without dictionary reset, then one with it.",
-        s.bytes(), len(s.content))
+    add(
+        "no-dictionary-reset-then-reset",
+        "no-dictionary-reset",
+        "A stored chunk without dictionary reset, then one with it.",
+        s,
+    )
 
 
 def at_distance(distance: int, size: int) -> Stream:
-    """A stream of `size` bytes whose last bytes are a match of this distance, before which all are alike but the first."""
+    """A stream of `size` bytes with a match of this distance to the first two of them."""
     runs, rest = divmod(distance - 3, 273)
     made = [*_literals(b"\xc3\x5a\1"), ("match", 1, 273), *[("repeat", 0, 273)] * (runs - 1), *[("short",)] * rest]
     stream = Stream().lzma(0xE0, [*made, ("match", distance, 2)])
@@ -244,8 +310,19 @@ def _window(cases: Collection) -> None:
     stream = at_distance(lzma2.DICTIONARY + 1, size)
     raw = stream.bytes()
     content = lzma2.decode(raw, size, "distance")
-    cases.add("lzma-distance-beyond", "occupancy", "A match with distance 2^20 + 1.", occupied(raw, content, dims, 2), "R-OCC-02")
+    cases.add(
+        "lzma-distance-beyond",
+        "occupancy",
+        "A match with distance 2^20 + 1.",
+        occupied(raw, content, dims, 2),
+        "R-OCC-02",
+    )
     stream = at_distance(lzma2.DICTIONARY, size)
     assert stream.content[-1] >> 1  # bits after voxel V - 1, which is the lowest of its byte
-    cases.add("lzma-distance-full", "occupancy order-of-checks", "A match with distance 2^20, the largest; only the bits after the last "
-              "voxel are wrong.", occupied(stream.bytes(), bytes(stream.content), dims, 2), "R-OCC-03")
+    cases.add(
+        "lzma-distance-full",
+        "occupancy order-of-checks",
+        "A match with distance 2^20, the largest; only the bits after the last voxel are wrong.",
+        occupied(stream.bytes(), bytes(stream.content), dims, 2),
+        "R-OCC-03",
+    )

@@ -842,21 +842,20 @@ def _together(cases: Collection) -> None:
 def joint_work(size: tuple[int, int, int], kind: int = 0, *, shared: bool = False, excess: bool = False) -> Draft:
     """A file of which a joint model for two channels needs 2^30 multiplications, or six more, in its frame.
 
-    size: (z, y, x) of the basis grid, whose coefficient array for transform `kind` has 2^18 cells, hardly any of
-    them coded. shared: in the shared unit; then 2^16 cells, none of which has a one in the mask.
+    size: (z, y, x) of the basis grid, whose coefficient array for transform `kind` has 2^16 cells, hardly any of
+    them coded. shared: in the shared unit; then the mask has no one.
     """
     dice = Dice(660)
-    cells, neighbours = (1 << 16, 126) if shared else (1 << 18, 30)
     models = {
         0: FIXED,
-        1: context_model(dice, [(0, 0, 0, 0, -1)] * neighbours, joint=2, hidden=64),
+        1: context_model(dice, [(0, 0, 0, 0, -1)] * 126, joint=2, hidden=64),
         2: context_model(dice, [(0, 0, 0, 0, -1)], hidden=1),
         3: static_model((0, (1 << 20, 1))),
     }
-    assert cells * 64 * (2 * neighbours + 2 * 2) == 1 << 30
+    assert (1 << 16) * 64 * (2 * 126 + 2 * 2) == 1 << 30
     coding = dict(use={0: 2 if excess else 0, 1: 1}, transform={1: (kind, 0)})
-    draft = Draft(header((2, 1, 1, 1), ((2, *size),), occupancy=(32, 32, 32), digest_type=0))
-    voxels = np.zeros((32, 32, 32), bool)
+    draft = Draft(header((2, 1, 1, 1), ((2, *size),), occupancy=(64, 64, 64), digest_type=0))
+    voxels = np.zeros((64, 64, 64), bool)
     if shared:
         draft.shared(
             dice,
@@ -871,7 +870,7 @@ def joint_work(size: tuple[int, int, int], kind: int = 0, *, shared: bool = Fals
         )
         models, coding = {0: FIXED}, dict(predict={1: 2})
     else:
-        voxels[3, 4, 5] = True
+        voxels[0, 0, 0] = True
     draft.group(0, 1)
     draft.frame(dice, models, occupancy=voxels, **coding)
     return draft.finish(index=False)
@@ -883,13 +882,13 @@ def _bounds(cases: Collection) -> None:
         "levels context-models",
         "2^30 multiplications of a joint model, the most that level 1 allows: it is applied once to a cell, not to "
         "each channel.",
-        joint_work((64, 64, 64)).bytes(),
+        joint_work((64, 32, 32)).bytes(),
     )
     cases.add(
         "model-work-dct-full",
         "levels context-models transforms",
-        "2^30 multiplications of a joint model for 512 x 512 coefficients of a plane with 505 x 505 cells.",
-        joint_work((1, 505, 505), DCT).bytes(),
+        "2^30 multiplications of a joint model for 256 x 256 coefficients of a plane with 249 x 249 cells.",
+        joint_work((1, 249, 249), DCT).bytes(),
     )
     cases.add(
         "shared-model-work-full",

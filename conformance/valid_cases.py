@@ -179,8 +179,6 @@ def _sequence(cases: Collection) -> None:
               one_frame(header(aabb_min=(-1, 0, 5), aabb_max=(0, 1, 6), aabb_exponent=-60, ticks_per_second=1,
                                samples_per_diagonal=1, background=(0, 0, 0),
                                parameters=FieldParameters(-1e6, 2.0**-149, 0, 0))))
-    cases.add("density-minus-zero", "sequence", "density_shift and density_scale -0, which is not below 0.",
-              one_frame(header(parameters=FieldParameters(-0.0, -0.0, 0, 0))))
     tensors = [grid(Role.DIF_COEFFICIENT, 0, (1, 1, 1, 1), Mapping.LINEAR), grid(Role.DIF_BASIS, 0, (1, 1, 1, 1))]
     tensors += network([(4096, 1, False), (2, 4096, False)], [(3, 4, False)])
     table = static_model((0, (50, 1)))
@@ -192,6 +190,8 @@ def _sequence(cases: Collection) -> None:
     tensors += network([(2, 61, False)], [(3, 4, False)])
     cases.add("64-tensors", "sequence levels", "A list of 64 tensors, the most that there can be.",
               one_frame(header(tensors=tensors)))
+    cases.add("density-minus-zero", "sequence", "density_shift and density_scale -0, which is not below 0.",
+              one_frame(header(parameters=FieldParameters(-0.0, -0.0, 0, 0))))
     cases.add("digests-off", "digests", "digest_type 0: frames carry no digest.", ordinary(21, digest_type=0).bytes())
 
 

@@ -196,7 +196,19 @@ def test_worked_examples_are_made_from_vectors(generate):
     text = generate.EXAMPLES.read_text("utf-8")
     vectors = {v["name"]: stream(v) for v in VECTORS if v["name"] in ("minimal", "two-frames", "small-wavelet-masked")}
     assert generate.examples.fill(text, vectors) == text
-    assert text.count("<!-- example:") == 7
+    assert text.count("<!-- example:") == 9
+
+
+@pytest.mark.parametrize("name", ["dct", "wavelet"])
+def test_worked_transforms_are_those_of_the_codec(generate, name):
+    from refcodec.tensors import transforms
+
+    text = generate.EXAMPLES.read_text("utf-8").split(f"<!-- example: transform {name} -->")[1]
+    coefficients, cells = ([int(v) for v in line.split()[1:]] for line in text.splitlines()[2:4])
+    kind, levels, count, _ = generate.examples.TRANSFORMS[name]
+    assert len(cells) == count and len(set(cells)) > 5
+    array = np.array(coefficients, np.int64).reshape(1, 1, -1)
+    assert transforms.inverse(kind, levels, array, (1, 1, count)).reshape(-1).tolist() == cells
 
 
 def test_generator_refuses_what_the_two_decoders_see_differently(generate, monkeypatch):
