@@ -9,7 +9,7 @@ import numpy as np
 import lzma2
 from cases import Collection
 from crafting import (
-    BITS, FIXED, Dice, Draft, context_model, field_header, grid, grid_tensors, header, network, vm_tensors,
+    FIXED, Dice, Draft, context_model, field_header, grid, grid_tensors, header, network, vm_tensors,
 )
 from lzma_cases import at_distance, occupied
 from refcodec.entropy.models import BERNOULLI
@@ -72,21 +72,21 @@ def _tools(cases: Collection) -> None:
 
     def busy(name, features, description, head, coded, frames=2, **coding) -> None:
         """Tensors `coded` with a context model for values and one for bits, the others fixed."""
-        models = {0: FIXED, 1: BITS, 2: context_model(dice, 3),
-                  3: context_model(dice, 3, family=BERNOULLI, output_bias=[0, 18 << 8])}
+        models = {0: FIXED, 1: context_model(dice, 3),
+                  2: context_model(dice, 3, family=BERNOULLI, output_bias=[0, 18 << 8])}
         draft = Draft(head, 2)
         ids = range(len(head.tensors))
         draft.group(0, frames)
         for k in range(frames):
-            draft.frame(dice, models if k == 0 else {}, carry=None if k == 0 else coded, use=dict.fromkeys(coded, 2),
-                        values={i: small for i in ids}, masks={i: few for i in ids}, mask_use=dict.fromkeys(coded, 3),
+            draft.frame(dice, models if k == 0 else {}, carry=None if k == 0 else coded, use=dict.fromkeys(coded, 1),
+                        values={i: small for i in ids}, masks={i: few for i in ids}, mask_use=dict.fromkeys(coded, 2),
                         **coding)
         cases.add(name, features, description, draft.finish().bytes())
 
     head = field_header(Representation.VM, vm_tensors((300, 301, 302), (4, 4, 4), (6, 6, 6)), digest_type=1)
     planes = (0, 1, 2, 6, 7, 8)
-    busy("wavelet-planes", "transforms", "Planes of 300 x 301, 300 x 302 and 301 x 302 cells with 10 channels each, six "
-         "levels of the wavelet, a step for each band.", head, planes, transform=dict.fromkeys(planes, (2, 6)),
+    busy("wavelet-planes", "transforms", "Planes of 300 x 301, 300 x 302 and 301 x 302 cells with 10 channels each, "
+         "six levels of the wavelet, a step for each band.", head, planes, transform=dict.fromkeys(planes, (2, 6)),
          steps=dict.fromkeys(planes, tuple((1 << 9 - b, 0) for b in range(7))))
     busy("wavelet-planes-masked", "transforms masks", "The same planes with three levels and masks.", head, planes,
          transform=dict.fromkeys(planes, (2, 3)), significance=dict.fromkeys(planes, 2))
