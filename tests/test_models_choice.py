@@ -14,11 +14,11 @@ torch = pytest.importorskip("torch")
 
 from refcodec.decoder import open_stream  # noqa: E402
 from refcodec.encoder.models import (  # noqa: E402
-    MaskSymbols, best_mask_model, best_static, choose, fit_mask_model, fit_static, model_bytes,
+    MaskSymbols, best_mask_model, best_static, fit_mask_model, fit_static, model_bytes,
 )
 from refcodec.entropy.coder import MAX_SYMBOL, decode_mask, decode_symbols, encode_symbols  # noqa: E402
 from refcodec.entropy.models import (  # noqa: E402
-    BERNOULLI, BY_BAND, BY_BAND_AND_CHANNEL, BY_CHANNEL, ONE_TABLE, ContextModel, fits,
+    BERNOULLI, BY_BAND, BY_BAND_AND_CHANNEL, BY_CHANNEL, ONE_TABLE, fits,
 )
 from refcodec.evaluation.published import (  # noqa: E402
     coded_frames, huffman_decode, huffman_encode, independent_frames, masked_wavelet_inverse, masked_wavelet_pipeline,
@@ -194,19 +194,6 @@ def test_tables_by_band_serve_every_tensor_or_are_not_used():
     assert alike.assignment == BY_BAND and fits(alike, 1, 3)
     other = best_mask_model([sparse(1200, 3), sparse(1200, 2)], bands=3, iterations=2)
     assert fits(other, 1, 3) and fits(other, 1, 2)
-
-
-def test_choice_counts_words_and_models():
-    rng = np.random.default_rng(0)
-    values = np.round(rng.laplace(0, 2, (400, 2))).astype(np.int32)
-    shape = (2, 1, 20, 20)
-    good, poor = fit_static(values), ContextModel.fixed([0], [40])
-    sizes = [4 * len(encode_symbols(m, shape, None, None, values)[0]) for m in (good, poor)]
-    choice = choose([poor, good], shape, None, None, values)
-    assert choice.model is good and choice.index == 1
-    assert (choice.words, choice.model_bytes) == (sizes[0], model_bytes(good)) and sizes[0] < sizes[1]
-    assert choose([(poor, 0), (good, sizes[1])], shape, None, None, values).model is poor
-    assert choose([good, (good, model_bytes(good))], shape, None, None, values).index == 0
 
 
 # The published pipelines.

@@ -1,16 +1,15 @@
-"""Probability models fitted to the final symbols of a tensor, and the choice between them (spec 6.4 to 6.8).
+"""Probability models fitted to the final symbols of a tensor (spec 6.4 to 6.8).
 
 Static tables are histograms made small; mask models are context networks trained with
 the roundings of their integer form, as those of `refcodec.encoder.rate` are for values.
 
     static = best_static(values, band, selected, bands=len(tools.steps))
-    choice = choose([context, static], shape, cells, previous, values, selected, band)
     masks = best_mask_model([MaskSymbols(mask, shape, cells, previous), ...], bands=...)
 """
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -421,33 +420,3 @@ class _MaskNetwork(torch.nn.Module):
 
 
 # The choice.
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A model and what it costs: position among the candidates, bytes of the symbols' words, of the model."""
-
-    model: EntropyModel
-    index: int
-    words: int
-    model_bytes: int
-
-    @property
-    def size(self) -> int:
-        return self.words + self.model_bytes
-
-
-def choose(candidates: Iterable[EntropyModel | tuple[EntropyModel, int]], shape: Shape4, cells: np.ndarray | None,
-           previous: np.ndarray | None, values: np.ndarray, selected: np.ndarray | None = None,
-           band: np.ndarray | None = None) -> Choice:
-    """The candidate under which these symbols, coded, and the model take the fewest bytes; ties: the first.
-
-    candidates: models, or (model, bytes that it adds to the stream), 0 for one that the
-    stream carries anyway. The rest as for `encode_symbols`.
-    """
-    choices = []
-    for index, candidate in enumerate(candidates):
-        model, extra = candidate if isinstance(candidate, tuple) else (candidate, model_bytes(candidate))
-        words, _ = encode_symbols(model, shape, cells, previous, values, selected, band)
-        choices.append(Choice(model, index, 4 * len(words), extra))
-    return min(choices, key=lambda c: c.size)
