@@ -127,3 +127,36 @@ def test_errors_of_the_encoder_are_one_line(tmp_path):
         result = run(*arguments)
         assert result.exit_code == 1 and message in result.stderr and result.stderr.count("\n") == 1, result.output
     assert list(tmp_path.iterdir()) == []
+
+
+def test_scenes_options_arrive_and_the_summary_tells_of_every_scene(monkeypatch, tmp_path):
+    import refcodec.encoder.scenes as scenes
+
+    made = []
+
+    def encode_scenes(datasets, out, options, on_progress):
+        made.append((datasets, out, options))
+        on_progress(Progress("train", 0, 2, "I", 20, 100, 0.01, 27.5, 12.3, 1.0, None))
+        unit = FrameReport(5000, 0, 100, {0: 4800}, {0: 38000.0}, 100, 9000)
+        return scenes.ScenesReport(Path(out), 12345, unit, 4800.0,
+                                   [scenes.SceneResult("a", 0, unit, 4790.0, 4800, 28.5)] * 2, 189440, 3.0)
+
+    monkeypatch.setattr(scenes, "encode_scenes", encode_scenes)
+    log = tmp_path / "log.json"
+    result = CliRunner().invoke(cli, ["encode-scenes", "a", "b", "out.rfv", "--lambda", "0.02", "--iterations", "9",
+                                      "--frames", ":3", "--no-share", "--seed", "5", "--device", "cpu",
+                                      "--log-json", str(log), "--metadata", "title=Two"])
+    assert result.exit_code == 0, result.output
+    (datasets, out, options), = made
+    assert (datasets, out) == (["a", "b"], "out.rfv")
+    t = options.training
+    assert (t.lagrangian, t.intra_iterations, t.seed, options.share, options.frames) == (0.02, 9, 5, False, range(3))
+    assert options.metadata == {"title": "Two"} and options.device == "cpu"
+    assert "scene 1" in result.output and "28.50 dB" in result.output and "12,345 bytes" in result.output
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [e["event"] for e in events] == ["progress", "result"] and len(events[-1]["scenes"]) == 2
+
+
+def test_scenes_need_a_positive_lambda():
+    result = CliRunner().invoke(cli, ["encode-scenes", "a", "out.rfv", "--lambda", "0"])
+    assert result.exit_code == 1 and "positive" in result.output
