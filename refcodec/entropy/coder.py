@@ -166,8 +166,22 @@ def _walk(mask: np.ndarray | None, shape, scan, padded) -> tuple[list[np.ndarray
         rows[part] = ((z + PAD) * padded[1] + y + PAD) * padded[2] + x + PAD
     if scan[0]:
         key = (key[:, None] + scan[0] * np.arange(shape[0], dtype=np.uint16)).reshape(-1)
-    order = np.argsort(key, kind="stable").astype(np.int32)
-    return np.split(order, np.flatnonzero(np.diff(key[order])) + 1), rows
+    return _by_key(key), rows
+
+
+def _by_key(key: np.ndarray) -> list[np.ndarray]:
+    """Positions of equal keys, uint16, in their order: an array for each key, ascending."""
+    bits = len(key).bit_length()
+    if len(key) and int(key.max()) >> (32 - bits):
+        order = np.argsort(key, kind="stable").astype(np.int32)
+        return np.split(order, np.flatnonzero(np.diff(key[order])) + 1)
+    # Keys and positions in one number: sorted in place, with half the memory.
+    packed = np.left_shift(key, bits, dtype=np.uint32)
+    packed |= np.arange(len(key), dtype=np.uint32)
+    packed.sort()
+    ends = np.flatnonzero(np.diff(packed >> bits)) + 1
+    packed &= (1 << bits) - 1
+    return np.split(packed.view(np.int32), ends)
 
 
 class _Neighbourhood:
@@ -199,7 +213,8 @@ class _Neighbourhood:
         self.energies = np.zeros(len(self.rows), np.int8) if energy.any() else None
         self.shifted = [(k, model.template[i][1]) for k, i in enumerate(self.value) if model.template[i][1]]
         spatial = offsets - temporal * plane
-        self.seen_from, seen_later = np.unique(spatial[~temporal]), np.unique(spatial[temporal])
+        self.seen_from, seen_later = (np.array(sorted(set(part.tolist())), np.int64)
+                                      for part in (spatial[~temporal], spatial[temporal]))
         self.active = np.zeros(plane, bool)
         if temporal.any() and previous is not None:
             busy = self._busy(self.rows[plane:])

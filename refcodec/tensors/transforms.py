@@ -109,14 +109,14 @@ def support_mask(transform: int, levels: int, mask: np.ndarray) -> np.ndarray:
 
     mask: bool (z, y, x), the cells. Returns bool of the coefficient shape.
     """
-    spatial = mask.shape
-    out = mask.copy()
+    spatial, out = mask.shape, mask
     if transform == Transform.BLOCK_DCT:
         for axis in SPATIAL_AXES:
             if spatial[axis] > 1:
                 marked = np.logical_or.reduceat(out, range(0, spatial[axis], BLOCK), axis=axis)
                 out = np.concatenate([marked] * BLOCK, axis=axis)
     elif transform == Transform.WAVELET:
+        out = mask.copy()
         for size in box_sizes(levels, spatial)[:-1]:
             region = out[box(size)]
             for axis in SPATIAL_AXES:
