@@ -278,7 +278,8 @@ def test_tensors_do_not_go_to_standard_output(file):
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_interrupt_leaves_whole_files_only(tmp_path):
     out = tmp_path / "out"
-    p = process("decode", "-", out)
+    # Tests may run where interrupts are ignored, which children would inherit.
+    p = process("decode", "-", out, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     p.stdin.write(STREAM[: group_offsets()[1] + 40])  # one group and a little
     p.stdin.flush()
     deadline = time.monotonic() + 20
