@@ -313,10 +313,9 @@ class Views:
     """
 
     def __init__(self, header: SequenceHeader, pictures: Sequence[Picture], rays: int, generator: torch.Generator):
-        self.header, self.batch, self.generator = header, rays, generator
+        self.header, self.batch = header, rays
         self.device = generator.device
         self.ops = fields.TorchOps(self.device)
-        self.background = torch.tensor(header.background, device=self.device) / 255
         self.rays = RayBank(pictures, header, visual_hull(pictures, header), self.device, generator)
         if not len(self.rays):
             raise UsageError("no training ray meets the scene: are its box and its masks right?")

@@ -106,7 +106,6 @@ class _Training:
         self.generator = torch.Generator(self.device).manual_seed(settings.seed)
         self.host_generator = torch.Generator().manual_seed(settings.seed)
         self.ops = fields.TorchOps(self.device)
-        self.background = torch.tensor(header.background, device=self.device) / 255
 
         self.slots = slots(header, self.plan, self.device)
         self.grids = [s for s in self.slots if s.is_grid]

@@ -28,9 +28,8 @@ from ..entropy.tables import laplace_tables
 from ..fields import NumpyOps
 from ..inspection import inspect
 from ..syntax.headers import Mapping
-from ..tensors.significance import coded_mask
-from ..writer import FrameCoding, StreamWriter, TensorCoding
 from .held_out import view_psnr
+from .published import recoded
 
 _FINE_STEP = 2.0**-12  # of the field that the baseline quantises: as good as unquantised
 
@@ -93,25 +92,14 @@ def requantise(frames: Sequence[Frame], step: float) -> bytes:
     entropy coding, in the same format, with the same occupancy. Weights keep eight
     fractional bits.
     """
-    header, out = frames[0].header, io.BytesIO()
-    writer = StreamWriter(out, header)
-    writer.begin()
-    for position, frame in enumerate(frames):
-        writer.begin_group(position, 1)
-        tensors, models = [], {}
-        for i, (info, tensor) in enumerate(zip(header.tensors, frame.tensors)):
-            grid = info.mapping != Mapping.NONE
-            mask = coded_mask(header, info, frame.occupancy) if grid and header.has_occupancy else None
-            values = tensor[:, mask].T if mask is not None else tensor.reshape(info.shape[0], -1).T
-            units = max(1, round((step if grid else 2.0**-8) * 2.0**info.frac_bits))
-            exponent = max(0, units.bit_length() - 16)
-            mantissa = units >> exponent
-            q = np.clip(np.round(values / (mantissa << exponent)), -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
-            models[i] = histogram_model(q)
-            tensors.append(TensorCoding(i, q, i, ((mantissa, exponent),), 0, int(mask is not None)))
-        writer.write_frame(FrameCoding(position, 1, frame.time_stamp, frame.occupancy, models, tensors))
-    writer.finish()
-    return out.getvalue()
+    def quantise(info, values: np.ndarray):
+        units = max(1, round((step if info.mapping != Mapping.NONE else 2.0**-8) * 2.0**info.frac_bits))
+        exponent = max(0, units.bit_length() - 16)
+        mantissa = units >> exponent
+        q = np.clip(np.round(values / (mantissa << exponent)), -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
+        return q, (mantissa, exponent), histogram_model(q)
+
+    return recoded(frames, quantise)
 
 
 def histogram_model(q: np.ndarray) -> StaticModel:

@@ -16,7 +16,7 @@ import heapq
 import io
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -286,6 +286,22 @@ def independent_frames(frames: Sequence[Frame], bits: int = 8) -> bytes:
     """
     from ..encoder.models import best_static
 
+    def quantise(info: TensorInfo, values: np.ndarray):
+        values = values.astype(np.int64)
+        spread = int(values.max() - values.min()) if values.size else 0
+        mantissa, exponent = _step_at_least(spread, (1 << bits) - 2)
+        q = np.round(values / (mantissa * 2.0**exponent)).astype(np.int32)
+        return q, (mantissa, exponent), best_static(q)
+
+    return recoded(frames, quantise)
+
+
+def recoded(frames: Sequence[Frame], quantise: Callable) -> bytes:
+    """An RFV file of I-frames with the same fields, their tensors quantised anew.
+
+    quantise(info, values): of integers (coded cells, C), those of the cells that occupied
+    voxels touch, to (quantised values int32, step as (mantissa, exponent), their model).
+    """
     header, out = frames[0].header, io.BytesIO()
     writer = StreamWriter(out, header)
     writer.begin()
@@ -295,12 +311,8 @@ def independent_frames(frames: Sequence[Frame], bits: int = 8) -> bytes:
         for i, (info, tensor) in enumerate(zip(header.tensors, frame.tensors)):
             inside = info.mapping != Mapping.NONE and header.has_occupancy
             cells = coded_mask(header, info, frame.occupancy) if inside else np.ones(info.shape[1:], bool)
-            values = tensor[:, cells].T.astype(np.int64)
-            spread = int(values.max() - values.min()) if values.size else 0
-            mantissa, exponent = _step_at_least(spread, (1 << bits) - 2)
-            q = np.round(values / (mantissa * 2.0**exponent)).astype(np.int32)
-            models[i] = best_static(q)
-            tensors.append(TensorCoding(i, q, i, ((mantissa, exponent),), 0, int(inside)))
+            q, step, models[i] = quantise(info, tensor[:, cells].T)
+            tensors.append(TensorCoding(i, q, i, (step,), 0, int(inside)))
         writer.write_frame(FrameCoding(position, 1, frame.time_stamp, frame.occupancy, models, tensors))
     writer.finish()
     return out.getvalue()

@@ -90,20 +90,22 @@ class FrameState:
         channels, *spatial = self.header.tensors[tensor_id].shape
         shape = coefficient_shape(tools.transform, tools.levels, spatial)
         mask, bands = self.mask(tensor_id, tools), self.bands(tensor_id, tools)
+        steps = np.array(tools.steps)
         context, tensor = np.zeros((*shape, channels), np.int8), np.empty((channels, *spatial), np.int32)
         for cells, part in coded_blocks(mask, math.prod(shape)):
             context.reshape(-1, channels)[cells] = np.clip(values[part], -INPUT_LIMIT, INPUT_LIMIT)
         for c, plane in enumerate(tensor.reshape(channels, -1)):
             if tools.transform == Transform.NONE:
-                for cells, _ in coded_blocks(None, len(plane)):
-                    plane[cells] = saturate(self._prediction(tensor_id, tools, c, cells))
+                if mask is not None:  # what is not coded
+                    for cells, _ in coded_blocks(None, len(plane)):
+                        plane[cells] = saturate(self._prediction(tensor_id, tools, c, cells))
                 for cells, part in coded_blocks(mask, len(plane)):
                     residual = dequantise(values[part, c], *tools.steps[0])
                     plane[cells] = saturate(residual + self._prediction(tensor_id, tools, c, cells))
             else:
                 coefficients = np.zeros(shape, np.int64)
                 for cells, part in coded_blocks(mask, coefficients.size):
-                    mantissa, exponent = np.array(tools.steps)[bands[part]].T
+                    mantissa, exponent = steps[bands[part]].T
                     coefficients.reshape(-1)[cells] = saturate(dequantise(values[part, c], mantissa, exponent))
                 residual = transforms.inverse(tools.transform, tools.levels, coefficients, tuple(spatial)).reshape(-1)
                 for cells, _ in coded_blocks(None, len(plane)):
