@@ -63,7 +63,7 @@ def _file(cases: Collection) -> None:
     add("short-and-wrong", "R-FILE-01", "Three bytes that no signature begins with.", b"\x89RG")
     add("file-header-crc", "R-FILE-02", "A wrong checksum of the file header.", good[:12] + b"\0\0\0\0" + good[16:])
     add("file-header-damaged", "R-FILE-02", "The level changed, the checksum not.", good[:11] + b"\2" + good[12:])
-    for major, minor in ((1, 2), (0, 1), (0, 3)):
+    for major, minor in ((1, 3), (0, 2), (0, 4)):
         add(f"version-{major}-{minor}", "R-FILE-03", f"Version {major}.{minor}.", with_header(good, b8=major, b9=minor))
     for profile in (0, 2, 255):
         add(f"profile-{profile}", "R-FILE-04", f"Profile {profile}.", with_header(good, b10=profile))
@@ -429,8 +429,9 @@ def _occupancy(cases: Collection) -> None:
     add("occupancy-absent", "R-OCC-01", "An I-frame without occupancy in a sequence that has some.", 0,
         {"occupancy_mode": 0, "occupancy_size": None, "occupancy_data": b""})
     add("occupancy-difference-in-i", "R-OCC-01", "An I-frame whose occupancy is a difference.", 2, data(compress(bytes(5)), 2))
-    for value in (3, 255):
-        add(f"occupancy-mode-{value}", "R-OCC-04", f"occupancy_mode {value}.", 1, data(compress(bytes(5)), value))
+    for value in (4, 255):
+        add(f"occupancy-mode-{value}", "R-OCC-04", f"occupancy_mode {value}.", 1,
+            {"occupancy_mode": value, "occupancy_size": None, "occupancy_data": b""})
 
     content = bytes([0x11, 0x22, 0x33, 0x44, 0x05])  # 36 voxels: five bytes, four bits unused
     packed = compress(content)
@@ -510,7 +511,7 @@ def _models(cases: Collection) -> None:
         scan[axis] = 4
         add(f"scan-{name}-4", "R-MOD-06", f"The scan weight of {name} is 4.", alone, {"context.scan_weight": tuple(scan)})
     add("scan-joint", "R-MOD-06", "A joint model with a scan weight for the channel.", joint, {"context.scan_weight": (1, 1, 1, 1)})
-    for value in (6, 255):
+    for value in (8, 255):
         add(f"template-{value}", "R-MOD-07", f"template_id {value}.", alone, poke={"context.template_id": bytes([value])})
     for value in (4, 255):
         add(f"source-{value}", "R-MOD-08", f"neighbour_source {value}.", listed, {"context.neighbour[1].neighbour_source": value})
@@ -751,7 +752,7 @@ def _order_of_checks(cases: Collection) -> None:
 
     good = ordinary(316).bytes()
     add("crc-before-version", "R-FILE-02", "Another version and a wrong checksum of the file header.", with_header(good, b8=9)[:12] + good[12:])
-    add("version-before-profile", "R-FILE-03", "Another version, profile and level.", with_header(good, b9=3, b10=9, b11=9))
+    add("version-before-profile", "R-FILE-03", "Another version, profile and level.", with_header(good, b9=4, b10=9, b11=9))
     add("profile-before-level", "R-FILE-04", "Another profile and level.", with_header(good, b10=9, b11=9))
     at = unit_offset(good, FRAME, 1)
     add("size-before-end-of-data", "R-UNIT-02", "A unit that is too large and cut.", good[:at] + struct.pack("<BBI", 3, 0, 1 << 30))

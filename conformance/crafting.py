@@ -271,11 +271,11 @@ class Draft:
         self._number, self._intra = first_frame, True
 
     def frame(self, dice: Dice, models: dict[int, EntropyModel] | None = None, *, carry=None, occupancy=None,
-              time: int | None = None, **coding) -> None:
+              occupancy_model: int | None = None, time: int | None = None, **coding) -> None:
         """Codes the next frame of the group.
 
         models: those that the frame defines (by default model 0, fixed, in I-frames).
-        carry: tensors coded (all, in P-frames grids). coding: see `_coding`.
+        carry: tensors coded (all, in P-frames grids). occupancy_model: that codes the occupancy. coding: see `_coding`.
         """
         state, intra = self.writer.state, self._intra
         if models is None:
@@ -288,7 +288,8 @@ class Draft:
             if i in carry if carry is not None else intra or is_grid:
                 coded.append(self._coding(state, dice, i, info, intra, **coding))
         time = self._time if time is None else time
-        frame = FrameCoding(self._number, INTRA if intra else INTER, time, occupancy, models, coded)
+        frame = FrameCoding(self._number, INTRA if intra else INTER, time, occupancy, models, coded,
+                            occupancy_model)
         state.set_occupancy(before)
         with unchecked():
             payload, _ = self.writer.encode_frame(frame)

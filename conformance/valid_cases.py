@@ -280,13 +280,13 @@ def _occupancy(cases: Collection) -> None:
         draft.group(0, 2)
         draft.frame(dice, occupancy=previous)
         following = dice.occupancy((3, 4, 4), 2)
-        automatic = writer._code_occupancy
+        automatic = writer.compressed_occupancy
         content = following if mode == 1 else following ^ previous
-        writer._code_occupancy = lambda *_: (mode, compress(pack(content)))
+        writer.compressed_occupancy = lambda *_: writer.CodedOccupancy(mode, compress(pack(content)))
         try:
             draft.frame(dice, occupancy=following)
         finally:
-            writer._code_occupancy = automatic
+            writer.compressed_occupancy = automatic
         cases.add(f"occupancy-mode-{mode}", "occupancy", f"A P-frame whose occupancy is coded {name}.",
                   draft.finish().bytes())
 

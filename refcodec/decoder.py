@@ -16,12 +16,11 @@ from typing import BinaryIO
 import numpy as np
 
 from .entropy.coder import EntropyError, decode_mask, decode_symbols
-from .entropy.models import BERNOULLI, LAPLACE, EntropyModel, codes, fits, model_from_syntax, work
-from .entropy.occupancy import OccupancyError, decompress, unpack
+from .entropy.models import BERNOULLI, LAPLACE, EntropyModel, codes, fits, model_from_syntax, occupancy_fault, work
 from .errors import BitstreamError, UsageError
 from .rendering.cameras import Camera
 from .syntax import structures as syn
-from .syntax.coding import Prediction, Tools
+from .syntax.coding import OccupancyMode, Prediction, Tools
 from .syntax.declare import Trace
 from .syntax.headers import Mapping, SequenceHeader
 from .syntax.registry import UnitType
@@ -266,7 +265,7 @@ class SequenceDecoder:
                    "An I-frame stands inside a group.")
         if v.time_stamp <= self._last_time:
             refuse("R-FRM-04", "time_stamp", f"It is {v.time_stamp} after {self._last_time}.")
-        allowed = (0,) if not self.header.has_occupancy else (1,) if intra else (0, 1, 2)
+        allowed = (0,) if not self.header.has_occupancy else (1, 3) if intra else (0, 1, 2, 3)
         if v.occupancy_mode not in allowed:
             refuse("R-OCC-01", "occupancy_mode", f"It is {v.occupancy_mode}; allowed here: {allowed}.")
         self._check_coding(v, trace, "frame", self.state.models, intra)
@@ -287,6 +286,11 @@ class SequenceDecoder:
             models[model.model_id] = model_from_syntax(model)
         infos, shared = self.header.tensors, unit == "shared"
         bounds, multiplications, coefficients = self.file_header.bounds, 0, 0
+        if not shared and v.occupancy_mode == OccupancyMode.CODED:
+            model = models.get(v.occupancy_model_ref)
+            if (fault := occupancy_fault(model)) is not None:
+                refuse(fault, "occupancy_model_ref", f"It is {v.occupancy_model_ref}.")
+            multiplications += work(model, (1, *self.header.occupancy_shape))
         for i, tensor in enumerate(v.tensor):
             at = f"tensor[{i}]."
             if tensor.tensor_id >= len(infos) or (i and tensor.tensor_id <= v.tensor[i - 1].tensor_id):
@@ -328,7 +332,11 @@ class SequenceDecoder:
         """Chapters 6 and 7."""
         state = self.state
         if v.occupancy_mode:
-            state.set_occupancy(self._occupancy(v, trace))
+            try:
+                state.set_occupancy(state.decode_occupancy(v))
+            except EntropyError as e:
+                path = "frame.occupancy_words" if v.occupancy_mode == OccupancyMode.CODED else "frame.occupancy_data"
+                raise BitstreamError(e.requirement, trace.offset(path), path, str(e)) from None
         self._decode_tensors(v, trace, "frame", state, state.models)
         if v.frame_digest is not None and (found := state.digest(v.frame_number)) != v.frame_digest:
             raise BitstreamError("R-DIG-01", trace.offset("frame.frame_digest"), "frame.frame_digest",
@@ -368,19 +376,6 @@ class SequenceDecoder:
             path = "shared.shared_digest"
             raise BitstreamError("R-DIG-02", trace.offset(path), path, f"The stream says {value.shared_digest.hex()}, "
                                  f"the decoded tensors have {found.hex()}.")
-
-    def _occupancy(self, v, trace: Trace) -> np.ndarray:
-        shape = self.header.occupancy_shape
-        voxels = shape[0] * shape[1] * shape[2]
-        path = "frame.occupancy_data"
-        try:
-            data = decompress(v.occupancy_data, (voxels + 7) // 8)
-        except OccupancyError as e:
-            raise BitstreamError("R-OCC-02", trace.offset(path), path, f"{str(e).capitalize()}.") from None
-        if voxels % 8 and data[-1] >> voxels % 8:
-            raise BitstreamError("R-OCC-03", trace.offset(path), path)
-        occupancy = unpack(data, shape)
-        return occupancy ^ self.state.occupancy if v.occupancy_mode == 2 else occupancy
 
     def _cameras(self, unit: Unit) -> None:
         value, _ = self._parse(syn.CAMERAS, unit)

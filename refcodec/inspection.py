@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from .errors import BitstreamError, UsageError
 from .syntax import structures as syn
-from .syntax.coding import Tools
+from .syntax.coding import OccupancyMode, Tools
 from .syntax.declare import Span, Trace
 from .syntax.headers import Mapping, Role, SequenceHeader, lowest_level
 from .syntax.registry import UnitType
@@ -127,7 +127,7 @@ class Demand:
         """Takes in a parsed frame."""
         if value.frame_type == 1:
             self._models = {}
-        self._unit(value, self._models)
+        self._unit(value, self._models, value.occupancy_model_ref)
 
     def shared(self, value) -> None:
         """Takes in a parsed shared unit."""
@@ -137,13 +137,15 @@ class Demand:
         """The lowest level that holds the stream; None when none does."""
         return lowest_level(self.header, unit_size, group_frames, self.work, self.coefficients)
 
-    def _unit(self, value, models: dict[int, tuple[bool, int]]) -> None:
-        """models: of each whether it is joint, and the multiplications of one use."""
+    def _unit(self, value, models: dict[int, tuple[bool, int]], occupancy_model: int | None = None) -> None:
+        """models: of each whether it is joint, and the multiplications of one use. occupancy_model: its `model_id`."""
         for m in value.model:
             c = m.context
             models[m.model_id] = (False, 0) if c is None else (
                 c.channel_mode == 1, c.hidden_count * (syn.input_count(c) + 2 * c.model_channels))
         coefficients = work = 0
+        if occupancy_model is not None:
+            work += self.header.occupancy_voxels * models.get(occupancy_model, (False, 0))[1]
         for t in value.tensor:
             if t.tensor_id >= len(self.header.tensors):
                 continue
@@ -271,7 +273,7 @@ def inspect(source: str | os.PathLike | BinaryIO, *, symbols: bool = False,
             on_unit=None) -> Report:
     """Reads the headers of a stream, front to back; stops at the first damage.
 
-    source: path or binary stream (a pipe will do). symbols: decompress the occupancy
+    source: path or binary stream (a pipe will do). symbols: decode the occupancy
     and count the coded symbols of every tensor, for bits per symbol (imports numpy).
     on_unit: called with (number, Unit, Trace) for every unit, unit 0 being the file
     header (Unit None). Violations are not raised but end the report as its `error`.
@@ -384,7 +386,7 @@ class _Inspector:
         self.report.frames.append(FrameEntry(
             value.frame_number, frame_type(value.frame_type), value.time_stamp,
             value.time_stamp / header.ticks_per_second, number, unit.offset, unit.size, value.occupancy_mode,
-            len(value.occupancy_data), models, steps, tensors, value.frame_digest and value.frame_digest.hex()))
+            len(value.occupancy_data) + len(value.occupancy_words or b""), models, steps, tensors, value.frame_digest and value.frame_digest.hex()))
 
     def _tensors(self, value, trace, unit: str, occupied: bool) -> list[CodedTensor]:
         """The coded tensors of a frame or of the shared unit."""
@@ -415,21 +417,26 @@ class _Inspector:
 
     def _occupancy(self, value) -> bool:
         """Brings the state's occupancy up to date; False when the data don't allow it."""
-        from .entropy.occupancy import OccupancyError, decompress, unpack
+        from .entropy.coder import EntropyError
+        from .entropy.models import model_from_syntax, occupancy_fault, work
 
         header, state = self.report.header, self.symbols
-        if value.occupancy_mode and header.has_occupancy:
-            z, y, x = header.occupancy_shape
-            try:
-                bits = unpack(decompress(value.occupancy_data, (x * y * z + 7) // 8), header.occupancy_shape)
-            except OccupancyError:
-                state.set_occupancy(None)
-                return False
-            if value.occupancy_mode == 2:
-                if state.occupancy is None:
-                    return False
-                bits = bits ^ state.occupancy
-            state.set_occupancy(bits)
+        if value.frame_type == 1:
+            state.start_group(header)
+        state.models.update((m.model_id, model_from_syntax(m)) for m in value.model)
+        if not header.has_occupancy:
+            return False
+        readable = True
+        if value.occupancy_mode == OccupancyMode.CODED:
+            model = state.models.get(value.occupancy_model_ref)
+            readable = (occupancy_fault(model) is None
+                        and work(model, (1, *header.occupancy_shape)) <= self.report.file_header.bounds.model_work)
+        elif value.occupancy_mode == OccupancyMode.DIFFERENCE:
+            readable = state.occupancy is not None
+        try:
+            state.set_occupancy(state.decode_occupancy(value) if readable else None)
+        except EntropyError:
+            state.set_occupancy(None)
         return state.occupancy is not None
 
 

@@ -15,13 +15,13 @@ from typing import BinaryIO
 import numpy as np
 
 from .decoder import INTRA, SequenceDecoder
-from .entropy.coder import encode_symbols
+from .entropy.coder import encode_occupancy, encode_symbols
 from .entropy.models import EntropyModel, model_to_syntax
 from .entropy.occupancy import compress, pack
 from .errors import UsageError
 from .rendering.cameras import Camera
 from .syntax import structures as syn
-from .syntax.coding import Tools
+from .syntax.coding import OccupancyMode, Tools
 from .syntax.headers import SequenceHeader, lowest_level
 from .syntax.registry import LEVELS, UnitType
 from .syntax.units import UNIT_OVERHEAD, build_file_header, build_unit
@@ -65,7 +65,8 @@ class FrameCoding:
     """Everything that one frame unit says.
 
     type: 1 I, 2 P. occupancy: bool (z, y, x), or None when the sequence has none.
-    models: entropy models that this frame defines.
+    models: entropy models that this frame defines. occupancy_model_id: of the model that
+    codes the occupancy; None: it is compressed.
     """
 
     number: int
@@ -74,6 +75,7 @@ class FrameCoding:
     occupancy: np.ndarray | None
     models: MappingType[int, EntropyModel]
     tensors: Sequence[TensorCoding]
+    occupancy_model_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,7 @@ class StreamWriter:
             model_count=len(models), model=syntax, coded_count=len(coded.syntax), tensor=coded.syntax,
             shared_digest=self.state.shared_digest()), **self._params)
         self._put(build_unit(UnitType.SHARED, payload))
-        return self._report(payload, coded, b"", syntax)
+        return self._report(payload, coded, 0, syntax)
 
     def begin_group(self, first_frame: int, frame_count: int, scene_id: int = 0) -> None:
         self.state.start_group(self.header.of_scene(scene_id))
@@ -198,17 +200,25 @@ class StreamWriter:
     def encode_frame(self, frame: FrameCoding) -> tuple[bytes, FrameReport]:
         """The payload of a frame unit; moves `state` on without writing anything."""
         state = self.state
-        mode, occupancy_data = _code_occupancy(frame, state.occupancy)
-        state.set_occupancy(frame.occupancy)
         state.models.update(frame.models)
+        coded_occupancy = self._code_occupancy(frame)
+        state.set_occupancy(frame.occupancy)
         coded = self._code_tensors(frame.tensors, state, state.models)
         models = self._models_to_syntax(frame.models)
         payload = syn.FRAME.build(dict(
             frame_number=frame.number, frame_type=frame.type, time_stamp=frame.time_stamp,
-            occupancy_mode=mode, occupancy_size=len(occupancy_data), occupancy_data=occupancy_data,
+            **coded_occupancy.to_syntax(),
             model_count=len(models), model=models, coded_count=len(coded.syntax), tensor=coded.syntax,
             frame_digest=state.digest(frame.number)), **self._params)
-        return payload, self._report(payload, coded, occupancy_data, models)
+        return payload, self._report(payload, coded, len(coded_occupancy.data), models)
+
+    def _code_occupancy(self, frame: FrameCoding) -> CodedOccupancy:
+        """Occupancy as the frame wants it: under its model, or compressed. Before `state` moves on."""
+        intra, model_id = frame.type == INTRA, frame.occupancy_model_id
+        if model_id is None:
+            return compressed_occupancy(frame.occupancy, self.state.occupancy, intra)
+        words, _ = encode_occupancy(self.state.models[model_id], frame.occupancy, self.state.occupancy_context(intra))
+        return CodedOccupancy(OccupancyMode.CODED, words.astype("<u4").tobytes(), model_id)
 
     def _code_tensors(self, tensors: Sequence[TensorCoding], state: FrameState, models) -> _Coded:
         """Entropy codes the tensors of a unit and moves `state` on."""
@@ -241,12 +251,12 @@ class StreamWriter:
     def _models_to_syntax(models: MappingType[int, EntropyModel]) -> list[dict]:
         return [model_to_syntax(i, m) for i, m in sorted(models.items())]
 
-    def _report(self, payload: bytes, coded: _Coded, occupancy_data: bytes, models: list[dict]) -> FrameReport:
+    def _report(self, payload: bytes, coded: _Coded, occupancy: int, models: list[dict]) -> FrameReport:
         model_bytes = sum(len(syn.ENTROPY_MODEL.build(m, **self._params)) for m in models)
         size = len(payload) + UNIT_OVERHEAD
         steps = 3 * sum(len(t["step"]) for t in coded.syntax)
-        framing = size - len(occupancy_data) - model_bytes - steps - sum(coded.sizes.values())
-        return FrameReport(size, len(occupancy_data), model_bytes, coded.sizes, coded.ideal_bits, framing,
+        framing = size - occupancy - model_bytes - steps - sum(coded.sizes.values())
+        return FrameReport(size, occupancy, model_bytes, coded.sizes, coded.ideal_bits, framing,
                            coded.symbols, coded.masks)
 
     def finish(self, index: bool = True) -> None:
@@ -262,17 +272,34 @@ class StreamWriter:
             dict(group_total=self._groups, frame_total=len(self._entries), index_offset=at))))
 
 
-def _code_occupancy(frame: FrameCoding, previous: np.ndarray | None) -> tuple[int, bytes]:
-    """(occupancy_mode, data): the shortest of what the frame type allows."""
-    if frame.occupancy is None:
-        return 0, b""
-    alone = compress(pack(frame.occupancy))
-    if frame.type == INTRA:
-        return 1, alone
-    if np.array_equal(frame.occupancy, previous):
-        return 0, b""
-    difference = compress(pack(frame.occupancy ^ previous))
-    return (2, difference) if len(difference) <= len(alone) else (1, alone)
+@dataclass(frozen=True, slots=True)
+class CodedOccupancy:
+    """A frame's occupancy as it is in the stream (spec 4.7): its mode, data and, with mode 3, model."""
+
+    mode: OccupancyMode
+    data: bytes = b""
+    model_id: int | None = None
+
+    def to_syntax(self) -> dict:
+        coded = self.mode == OccupancyMode.CODED
+        compressed = self.mode in (OccupancyMode.COMPRESSED, OccupancyMode.DIFFERENCE)
+        return dict(
+            occupancy_mode=self.mode, occupancy_size=len(self.data) if compressed else None,
+            occupancy_data=b"" if coded else self.data, occupancy_model_ref=self.model_id,
+            occupancy_word_count=len(self.data) // 4 if coded else None, occupancy_words=self.data if coded else None)
+
+
+def compressed_occupancy(occupancy: np.ndarray | None, previous: np.ndarray | None, intra: bool) -> CodedOccupancy:
+    """The shortest of modes 0, 1 and 2 that the frame type allows. Occupancy: bool (z, y, x) or None."""
+    if occupancy is None:
+        return CodedOccupancy(OccupancyMode.UNCHANGED)
+    alone = CodedOccupancy(OccupancyMode.COMPRESSED, compress(pack(occupancy)))
+    if intra:
+        return alone
+    if np.array_equal(occupancy, previous):
+        return CodedOccupancy(OccupancyMode.UNCHANGED)
+    difference = CodedOccupancy(OccupancyMode.DIFFERENCE, compress(pack(occupancy ^ previous)))
+    return difference if len(difference.data) <= len(alone.data) else alone
 
 
 def build_cameras(cameras: Sequence[Camera], **params) -> bytes:

@@ -100,7 +100,7 @@ def layer_prior(values: np.ndarray) -> cnerf.LayerPrior:
 
 
 @given(triples, triples, triples)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_prior_is_a_density(location, log_scale, logit):
     prior, symbols = prior_of(location, log_scale, logit), torch.arange(-500.0, 501.0)
     with torch.no_grad():
@@ -112,7 +112,7 @@ def test_prior_is_a_density(location, log_scale, logit):
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.05, 30), st.integers(30, 600), st.lists(
     st.integers(-200000, 200000), max_size=4))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_tables_code_any_symbols_at_the_cost_foreseen(seed, scale, count, outliers):
     rng = np.random.default_rng(seed)
     values = np.concatenate([np.round(rng.laplace(1, scale, count)), outliers]).astype(np.int32)

@@ -127,7 +127,7 @@ def test_a_vector_decides_against_every_wrong_reading_of_lzma2(wrong, lzma2_stre
     assert any(content_or_none(lzma2.decode, raw, size, wrong) != content for raw, size, content in lzma2_streams)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_lzma2_written_by_hand_is_read_by_the_library(data):
     import lzma_cases

@@ -327,7 +327,7 @@ def test_downscaling_averages_premultiplied_colour():
     np.testing.assert_allclose(downscale_rgba(rgba, 1, 1)[0, 0], [0.75, 0.25, 0, 1 / 3], rtol=1e-6)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32 - 1))
 def test_downscaling_keeps_the_mean(height, width, out_height, out_width, seed):
     rgba = np.random.default_rng(seed).random((height, width, 4), np.float32)
@@ -557,7 +557,7 @@ KEYS = ("w", "h", "fl_x", "fl_y", "cx", "cy", "camera_angle_x", "k1", "camera_mo
 ENTRY_KEYS = ("file_path", "mask_path", "transform_matrix", "frame", "time", "camera", "w", "fl_x", "camera_label")
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(KEYS), json_values, max_size=2),
        st.dictionaries(st.sampled_from(ENTRY_KEYS), json_values, max_size=2), st.booleans())
 def test_any_content_gives_a_dataset_or_one_documented_error(small, tmp_path, keys, entry_keys, drop_aabb):

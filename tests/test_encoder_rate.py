@@ -67,7 +67,7 @@ def test_tabled_slopes():
     assert not rate.tabled_slope(table, x, uncoded).any()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31), st.sampled_from([2, 3, 4, 5]), st.floats(0.1, 20))
 def test_network_predicts_what_its_integer_model_predicts(seed, template, spread):
     generator = torch.Generator().manual_seed(seed)
@@ -91,7 +91,7 @@ NEIGHBOURHOODS = [(t, rate.SCAN, (4, 5, 6)) for t in (2, 3, 4, 5)] + [(ACROSS, (
     for axis in range(3) for temporal in (False, True)]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31), st.sampled_from(NEIGHBOURHOODS))
 def test_contexts_are_those_of_the_coder(seed, neighbourhood):
     """Bits predicted from our contexts are the bits that the coder spends with its own."""

@@ -171,7 +171,7 @@ def test_asking_for_a_tool_replaces_the_system_s():
 axis = st.integers(1, 20)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**31), st.tuples(axis, axis, axis).filter(lambda n: max(n) > 1), st.sampled_from(Transform),
        st.integers(1, 3))
 def test_latents_are_what_the_tensor_is_made_of(seed, spatial, transform, levels):

@@ -187,7 +187,7 @@ def unit_vectors(count, rng):
 
 
 @pytest.mark.parametrize("name", SIZES)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 2**31), vary=st.booleans(), unit=st.tuples(*[st.floats(0, 1)] * 3))
 @example(seed=0, vary=False, unit=(0.0, 0.0, 0.0))
 @example(seed=1, vary=False, unit=(1.0, 1.0, 1.0))
@@ -207,7 +207,7 @@ def test_field_equals_a_literal_reading_of_the_chapter(name, seed, vary, unit):
 
 
 @pytest.mark.parametrize("name", SIZES)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 2**31), vary=st.booleans(), count=st.integers(0, 40))
 def test_numpy_and_torch_agree(name, seed, vary, count):
     pytest.importorskip("torch")
@@ -305,7 +305,7 @@ def test_linear_grid_is_clamped_at_the_border(alignment, side):
     assert value[2, 0] == pytest.approx((middle * side + side - 1) * side)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**31), st.tuples(*[st.integers(1, 6)] * 3), st.sampled_from(Alignment))
 def test_samples_have_their_values_at_their_places(seed, sides, alignment):
     """A grid, plane or line gives the stored values at its lattice points, whatever the other coordinates are."""
@@ -334,7 +334,7 @@ def test_axes_with_one_sample_cost_nothing(ops, shape):
     assert index.min() >= 0 and index.max() <= math.prod(shape) - 1
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 2**31))
 def test_vector_matrix_factors_equal_the_grid_of_their_products(seed):
     header = vm_header(SMALL_VM, BOX)
@@ -396,7 +396,7 @@ _boxes = st.tuples(st.tuples(*[st.floats(-1e3, 1e3)] * 3), st.tuples(*[_positive
     lambda v: (v[0], tuple(a + e for a, e in zip(*v))))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(_boxes, st.sampled_from([*SIZES.values(), *DEFAULTS]))
 def test_headers_describe_fields_over_the_given_box(aabb, sizes):
     header = field_header(sizes, aabb, ticks_per_second=30, samples_per_diagonal=200, background=(1, 2, 3))
@@ -415,7 +415,7 @@ def test_a_box_without_extent_is_refused():
         field_header(VmSizes(), ((1, 0, 0), (0, 1, 1)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.tuples(*[st.floats(0.5, 2)] * 3), st.sampled_from([VmSizes(), TriplaneSizes(), GridSizes()]))
 def test_cells_of_oblong_boxes_are_cubes(extent, sizes):
     header = field_header(sizes, ((0, 0, 0), extent))

@@ -142,7 +142,7 @@ def test_filters():
 
 def test_summary_names_everything():
     text = run(with_unknown_unit()).stdout
-    for part in ("RFV 0.2, profile 1, level 1", "dif_basis[1]", "Bytes by component", "unknown, ancillary",
+    for part in ("RFV 0.3, profile 1, level 1", "dif_basis[1]", "Bytes by component", "unknown, ancillary",
                  "unit_type_200", "Index: none", "front: 40x30", "title: synthetic", "█"):
         assert part in text, part
     assert "Index: 5 entries" in run(STREAM).stdout
@@ -157,7 +157,7 @@ def test_json_keeps_to_its_schema(data, arguments):
     report = json.loads(result.stdout)
     VALIDATOR.validate(report)
     assert report["tool"] == dict(name="refcodec", version=refcodec.__version__)
-    assert report["specification"]["version"] == "0.2"
+    assert report["specification"]["version"] == "0.3"
     assert result.exit_code == (2 if report["error"] else 0)
     assert ("elements" in report) == any(a in arguments for a in ("--tree", "--hex"))
 
@@ -203,7 +203,7 @@ def test_a_malformed_unit_is_shown_up_to_the_element_that_breaks_it():
     assert "first_frame_number" not in result.stdout
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cut=st.integers(0, len(STREAM)), flips=st.lists(st.tuples(st.integers(0, len(STREAM) - 1),
                                                                  st.integers(1, 255)), max_size=3))
 def test_any_damage_gives_a_valid_report(cut, flips):

@@ -64,7 +64,7 @@ def ssim_by_definition(a, b):
     return np.mean(values)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 2**32), st.floats(0, 1))
 def test_ssim_follows_its_definition(seed, mix):
     a, b = pair(seed, (13, 12, 2))

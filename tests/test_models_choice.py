@@ -61,7 +61,7 @@ def parts(values, band, selected, assignment):
     return [values[keys == k] for k in np.unique(keys)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tensors(), st.sampled_from(ASSIGNMENTS))
 def test_static_models_code_what_they_are_given(case, assignment):
     values, band, bands, selected = case
@@ -81,7 +81,7 @@ def test_static_models_code_what_they_are_given(case, assignment):
     assert bits + 8 * model_bytes(model) <= 8 * empty + 44 * count + 8 * 8 * len(model.entries)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.3, 2.0, 15.0]), st.sampled_from([3000, 40000]))
 def test_static_tables_are_near_the_entropy(seed, scale, count):
     values = np.round(np.random.default_rng(seed).laplace(0, scale, (count, 1))).astype(np.int32)
@@ -92,7 +92,7 @@ def test_static_tables_are_near_the_entropy(seed, scale, count):
     assert bits + 8 * model_bytes(model) < ideal + 8 * (1.6 * entries + 12) + 0.003 * ideal
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(tensors())
 def test_best_static_is_the_smallest(case):
     values, band, bands, selected = case
@@ -142,7 +142,7 @@ def test_mask_models_beat_static_tables_and_run_lengths(shape):
     assert symbols.coded_bytes(best) + model_bytes(best) <= 1.1 * context
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.integers(0, 2**32 - 1), st.booleans(), st.booleans(), st.booleans(),
        st.sampled_from([(3, 1, 7, 8), (2, 5, 1, 6), (1, 4, 5, 3), (4, 1, 1, 9), (3, 5, 6, 1)]))
 def test_mask_models_see_what_the_decoder_sees(seed, joint, temporal, sparse, shape):
@@ -199,7 +199,7 @@ def test_tables_by_band_serve_every_tensor_or_are_not_used():
 # The published pipelines.
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 255), max_size=300) | st.lists(st.sampled_from([0, 0, 0, 127, 5]), max_size=300))
 def test_huffman_round_trip(symbols):
     symbols = np.array(symbols, np.uint8)
@@ -229,7 +229,7 @@ def masked(draw):
     return values, masks, levels, draw(st.sampled_from([cells, None]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(masked())
 def test_masked_wavelet_pipeline_round_trip(case):
     values, masks, levels, cells = case

@@ -118,7 +118,7 @@ def render_by_the_text(field, occupancy, origins, directions, offset=0.5):
     return results[:, :3], *results[:, 3:].T
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**32))
 def test_marching_follows_the_text(seed):
     args = Ball(), occupied(seed), *rays(seed)
@@ -134,7 +134,7 @@ def test_marching_follows_the_text(seed):
     np.testing.assert_allclose(depth[solid], wanted[1][solid], atol=1e-3)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 2**32))
 def test_numpy_and_torch_agree(seed):
     pytest.importorskip("torch")
@@ -146,7 +146,7 @@ def test_numpy_and_torch_agree(seed):
         np.testing.assert_allclose(a, b, atol=2e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32), st.integers(1, 70))
 def test_chunks_do_not_matter(seed, chunk):
     args = Ball(), occupied(seed), *rays(seed)
@@ -154,7 +154,7 @@ def test_chunks_do_not_matter(seed, chunk):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32), st.floats(1e-6, 0.9))
 def test_early_stop_changes_no_channel_by_more(seed, early_stop):
     args = Ball(peak=200.0), None, *rays(seed)
@@ -211,7 +211,7 @@ def test_opaque_box_has_the_depth_of_its_first_sample():
     np.testing.assert_allclose(rgb, 0.25, atol=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.floats(0.01, 5), st.integers(1, 300))
 def test_fog_attenuates_exponentially(density, samples):
     rgb, depth, opacity = render(
@@ -338,7 +338,7 @@ def render_placed_by_the_text(field, occupancy, origins, directions):
     return results[:, :3], *results[:, 3:].T
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 2**32), st.booleans())
 def test_samples_lie_where_the_coarse_network_puts_them(seed, full):
     occupancy = occupied(seed, share=1.0 if full else 0.7)
@@ -353,7 +353,7 @@ def test_samples_lie_where_the_coarse_network_puts_them(seed, full):
     np.testing.assert_allclose(depth[solid], wanted[1][solid], atol=5e-3)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 2**32), st.integers(1, 70), st.integers(1, 50))
 def test_chunks_do_not_matter_for_placed_samples(seed, chunk, piece):
     args = PlacedBall(), occupied(seed), *rays(seed)
@@ -367,7 +367,7 @@ def test_chunks_do_not_matter_for_placed_samples(seed, chunk, piece):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32), st.integers(1, 60), st.integers(1, 60), st.floats(0.1, 100))
 def test_fine_samples_follow_the_coarse_weights(seed, parts, count, contrast):
     pytest.importorskip("torch")
@@ -408,7 +408,7 @@ class PlacedFog(Fog):
         return x[:, 0] * 0 + self.peak
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.floats(0.01, 5), st.integers(1, 30), st.integers(1, 30))
 def test_placed_samples_fill_the_ray_from_the_first_one(density, coarse, fine):
     field = PlacedFog(peak=density)
@@ -444,7 +444,7 @@ def camera(width=40, height=30, position=(3.0, 2.0, 2.5)):
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 39), st.integers(0, 29), st.floats(0.1, 50))
 def test_rays_pass_through_their_pixels(column, row, distance):
     view = camera()

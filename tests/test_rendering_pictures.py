@@ -46,7 +46,7 @@ def test_failed_writes_leave_the_old_file_alone(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["view.png"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(1e-3, 1e4), st.integers(0, 1000))
 def test_depth_png_holds_depth_and_unit(tmp_path_factory, far, seed):
     rng = np.random.default_rng(seed)
@@ -149,7 +149,7 @@ def assert_rigid(camera):
     assert np.linalg.det(rotation) == pytest.approx(1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(unit_vectors, st.floats(-80, 80), st.integers(1, 9), st.floats(20, 90))
 def test_orbit_looks_at_the_whole_box(up, elevation, count, field_of_view):
     size = {"width": 64, "height": 48, "field_of_view": field_of_view}
@@ -174,7 +174,7 @@ def test_orbit_looks_at_the_whole_box(up, elevation, count, field_of_view):
     np.testing.assert_allclose(steps, steps[0], atol=1e-9)  # closes evenly
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), st.integers(2, 5), st.integers(1, 4), st.booleans())
 def test_interpolation_passes_through_the_cameras(seed, count, between, closed):
     rng = np.random.default_rng(seed)

@@ -88,7 +88,7 @@ def test_every_single_byte_flip_is_refused():
         assert caught.value.offset is not None
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.data())
 def test_damage_behind_a_valid_checksum(data):
     """Mutated payloads with repaired checksums: documented errors only, and the text agrees."""
@@ -123,7 +123,7 @@ def _streams() -> list[bytes]:
     return _STREAMS
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.integers(0, 2))
 def test_units_in_any_order(order, which):
     """Whole units dropped, repeated and reordered: documented errors only, and the text agrees."""
@@ -175,7 +175,7 @@ def test_a_pipe_is_read_front_to_back(stream):
         next(s.frames())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(16, 3_000), st.integers(1, 255))
 def test_salvage_loses_one_group_at_most(at, change):
     data = tiny_stream((2, 2, 2))

@@ -54,7 +54,7 @@ def axes_of(spatial) -> int:
 # Against the text.
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data(), small_cases(1600))
 def test_inverse_is_that_of_the_text(data, case):
     mode, spatial = case
@@ -64,7 +64,7 @@ def test_inverse_is_that_of_the_text(data, case):
     assert transforms.inverse(*mode, coefficients, spatial).reshape(-1).tolist() == expected
 
 
-@settings(max_examples=70, deadline=None)
+@settings(max_examples=70)
 @given(modes, spatial_shapes)
 def test_sizes_and_bands_are_those_of_the_text(mode, spatial):
     spec, info = spec_decoder.namespace(), tensor_info(spatial)
@@ -77,7 +77,7 @@ def test_sizes_and_bands_are_those_of_the_text(mode, spatial):
     assert bands.max() < band_count(*mode) == spec["band_count"](*mode)
 
 
-@settings(max_examples=70, deadline=None)
+@settings(max_examples=70)
 @given(st.data(), modes, spatial_shapes, st.sampled_from([0, 0.02, 0.3, 1]))
 def test_support_is_that_of_the_text(data, mode, spatial, density):
     mask = seeded(data.draw).random(spatial) < density
@@ -136,7 +136,7 @@ def test_lifting_steps_stay_within_their_bounds(n):
 # What an encoder relies on.
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data(), st.integers(1, 6), spatial_shapes)
 def test_wavelet_reconstructs_perfectly(data, levels, spatial):
     values = data.draw(integers((2, *spatial), 1 << 24))
@@ -145,7 +145,7 @@ def test_wavelet_reconstructs_perfectly(data, levels, spatial):
     assert (transforms.inverse(Transform.WAVELET, levels, coefficients, spatial) == values).all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data(), spatial_shapes)
 def test_error_of_the_dct_round_trip(data, spatial):
     """The bound of `forward`. With A, the largest gain of an inverse pass, and e, the largest of the rounded matrix's
@@ -165,7 +165,7 @@ def test_error_of_the_dct_round_trip(data, spatial):
     assert error <= bound * (1 + relative) + relative * np.abs(values).max()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data(), modes, spatial_shapes)
 def test_channels_are_transformed_by_themselves(data, mode, spatial):
     shape = coefficient_shape(*mode, spatial)
@@ -195,7 +195,7 @@ def test_coefficients_of_another_shape_are_refused():
         transforms.inverse(Transform.BLOCK_DCT, 0, np.zeros((3, 9, 9, 9), np.int64), (9, 9, 9))
 
 
-@settings(max_examples=70, deadline=None)
+@settings(max_examples=70)
 @given(st.data(), modes, spatial_shapes)
 def test_support_of_one_cell(data, mode, spatial):
     """One approximation, at most all but one corner of a cube of details a level; a DCT block is exact."""
@@ -218,7 +218,7 @@ def test_support_of_one_cell(data, mode, spatial):
             assert support[bands == band].sum() <= 7
 
 
-@settings(max_examples=70, deadline=None)
+@settings(max_examples=70)
 @given(st.data(), modes, spatial_shapes)
 def test_support_of_a_union_is_the_union(data, mode, spatial):
     rng = seeded(data.draw)
@@ -258,7 +258,7 @@ def wavelet_rounding_bound(floats, levels, spatial) -> float:
     return float(error.max())
 
 
-@settings(max_examples=70, deadline=None)
+@settings(max_examples=70)
 @given(st.data(), modes, spatial_shapes)
 def test_float_inverse_is_near_the_integer_one(floats, data, mode, spatial):
     import torch
@@ -275,7 +275,7 @@ def test_float_inverse_is_near_the_integer_one(floats, data, mode, spatial):
     assert np.abs(got - transforms.inverse(*mode, coefficients, spatial)).max() <= bound + 1e-6
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.data(), modes, spatial_shapes)
 def test_float_forward_and_inverse(floats, data, mode, spatial):
     """`inverse` undoes `forward`, and the block DCT is near the integer one (whose wavelet is tested above)."""
@@ -293,7 +293,7 @@ def test_float_forward_and_inverse(floats, data, mode, spatial):
         assert np.abs(difference).max() <= bound + 1e-6
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.data(), modes, spatial_shapes)
 def test_gradient_is_the_adjoint(floats, data, mode, spatial):
     import torch
@@ -312,7 +312,7 @@ def test_gradient_is_the_adjoint(floats, data, mode, spatial):
         assert torch.allclose((operation(elsewhere) * other).sum(), (elsewhere * a.grad).sum(), rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(small_cases(600))
 def test_gains_are_those_of_unit_coefficients(floats, case):
     import torch

@@ -78,7 +78,7 @@ def test_a_conforming_stream():
     report = validate(STREAM)
     assert report.conforming and report.findings == []
     assert (report.groups, report.frames, report.checked, report.needed_level) == (3, 7, 7, 1)
-    assert report.verdict() == ("conforms to RFV 0.2, profile 1 (Main), level 1; "
+    assert report.verdict() == ("conforms to RFV 0.3, profile 1 (Main), level 1; "
                                 "7 of 7 frames in 3 groups checked")
 
 
@@ -293,7 +293,7 @@ def first_error(data: bytes) -> str | None:
     return None
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(changes=st.lists(st.tuples(st.integers(0, 14), st.integers(0, 400), st.integers(0, 255)), max_size=3),
        damage=st.lists(st.integers(0, len(STREAM) - 1), max_size=2))
 def test_the_verdict_is_the_decoders(changes, damage):
@@ -312,7 +312,7 @@ def test_the_verdict_is_the_decoders(changes, damage):
         tool=dict(name="", version=""), specification=dict(name="", version=""), files=[report.to_dict()]))))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cut=st.integers(0, len(STREAM) - 1))
 def test_every_truncation_is_found(cut):
     assert "R-FILE-06" in errors(STREAM[:cut]) or cut < 8 and errors(STREAM[:cut])
@@ -352,7 +352,7 @@ def test_exit_codes(good, bad, tmp_path):
 def test_text_report(good, bad):
     result = run(good, bad)
     lines = result.stdout.splitlines()
-    assert lines[0].startswith(f"{good}: conforms to RFV 0.2")
+    assert lines[0].startswith(f"{good}: conforms to RFV 0.3")
     assert lines[-1].startswith(f"{bad}: does not conform") and "2 errors" in lines[-1]
     assert "likely cause: The unit was damaged, its size field included." in result.stdout
     assert "(R-UNIT-03, section 4.2)" in result.stdout

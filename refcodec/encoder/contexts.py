@@ -37,9 +37,10 @@ from refcodec.tensors.state import FrameState
 _INTRA_TEMPLATE, _INTER_TEMPLATE = 4, 5  # of grids
 _HIDDEN_UNITS = 8
 _FIRST_SCALE = 0.35
-_FIRST_STEPS, _REFRESH_STEPS = 60, 8  # of the networks' training: at the first refresh, at the others
+# Steps of the networks' training: at the first refresh, there with a network of the frame before, at the others.
+_FIRST_STEPS, _WARM_STEPS, _REFRESH_STEPS = 60, 16, 8
 _FINAL_SHARE, _ONLY_SHARE = 0.4, 1.2  # of `model_iterations`, at the end: after refreshes, and without any
-_FIT_SYMBOLS = 8192
+_FIT_SYMBOLS = 4096  # of a step, those that see zeros alone not counted
 _CELLS = 1 << 17  # cells predicted at once
 
 
@@ -125,7 +126,8 @@ class RateModel:
         in_network = set()
         for group in self.groups:
             if group.in_loss:
-                self.fit(group, symbols, selected, _REFRESH_STEPS if self.bits[group.slots[0].id] else _FIRST_STEPS)
+                first = _WARM_STEPS if group.matches(self.known(group)) else _FIRST_STEPS
+                self.fit(group, symbols, selected, _REFRESH_STEPS if self.bits[group.slots[0].id] else first)
                 in_network.update(s.id for s in group.slots)
         for slot in self.slots:
             if slot.id not in in_network:
@@ -204,25 +206,37 @@ class RateModel:
         self.bits[slot.id] = total
 
     def _train(self, group: ContextGroup, symbols, selected, around, steps: int, rate: float) -> None:
-        """Adam on random symbols of the group, each tensor in proportion to its size."""
-        counts = [len(self.cells[s.id]) * s.channels for s in group.slots]
-        if not sum(counts):
-            return
+        """Adam on random symbols of the group, each tensor in proportion to its size.
+
+        Most symbols of a sparse tensor see nothing but zeros; what the network says of those
+        is one output, weighted by how often each value occurs there.
+        """
+        cells, quiet = {}, []
+        for slot in group.slots:
+            busy = around[slot.id].active[self.cells[slot.id]]
+            cells[slot.id], others = self.cells[slot.id][busy], self.cells[slot.id][~busy]
+            quiet.append(self._symbols_of(slot, symbols, selected, others)[0])
+        quiet, occurrences = torch.unique(torch.cat(quiet), return_counts=True)
+        counts = {s.id: len(cells[s.id]) * s.channels for s in group.slots}
+        busy_count = sum(counts.values())
         inputs, values = [], []
-        wanted = min(sum(counts), _FIT_SYMBOLS * (steps if steps <= 4 else 4 + steps // 16))
-        for slot, count in zip(group.slots, counts):
-            cells = self.cells[slot.id]
-            n = math.ceil(wanted * count / sum(counts) / slot.channels) if count else 0
-            chosen = cells[torch.randint(max(len(cells), 1), (n,), generator=self.generator, device=self.device)]
-            found = around[slot.id].inputs(chosen), symbols[slot.id].view(-1, slot.channels)[chosen].reshape(-1)
-            if slot.id in selected:
-                kept = selected[slot.id][chosen].reshape(-1)
-                found = tuple(f[kept] for f in found)
-            inputs.append(found[0])
-            values.append(found[1])
-        inputs, values = torch.cat(inputs), torch.cat(values)
-        if not len(values):
+        wanted = min(busy_count, _FIT_SYMBOLS * (4 + steps // 8))
+        for slot in group.slots:
+            if not counts[slot.id]:
+                continue
+            n = math.ceil(wanted * counts[slot.id] / busy_count / slot.channels)
+            chosen = cells[slot.id]
+            chosen = chosen[torch.randint(len(chosen), (n,), generator=self.generator, device=self.device)]
+            found, kept = self._symbols_of(slot, symbols, selected, chosen)
+            values.append(found)
+            near = around[slot.id].inputs(chosen)
+            inputs.append(near if kept is None else near[kept])
+        values = torch.cat([*values, quiet[:0]])
+        total = busy_count + int(occurrences.sum())
+        if not total:
             return
+        inputs = torch.cat(inputs) if inputs else torch.zeros((0, len(group.network.template)), device=self.device)
+        nothing = inputs.new_zeros((1, inputs.shape[1]))
         optimiser = torch.optim.Adam(group.network.parameters(), lr=rate)
         order = torch.randperm(len(values), generator=self.generator, device=self.device)
         at = 0
@@ -231,9 +245,20 @@ class RateModel:
                 at = 0
             batch = order[at:at + _FIT_SYMBOLS]
             at += _FIT_SYMBOLS
-            location, index = group.network(inputs[batch])
-            loss = laplace_bits(values[batch] - location, table_scale(index)).mean()
+            location, index = group.network(torch.cat([nothing, inputs[batch]]))
+            scale = table_scale(index)
+            loss = (laplace_bits(quiet - location[0], scale[0]) * occurrences).sum()
+            if len(batch):
+                loss = loss + laplace_bits(values[batch] - location[1:], scale[1:]).mean() * busy_count
             optimiser.zero_grad()
-            loss.backward()
+            (loss / total).backward()
             optimiser.param_groups[0]["lr"] = rate * (1 - 0.9 * i / steps)
             optimiser.step()
+
+    def _symbols_of(self, slot: Slot, symbols, selected, cells) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Symbols at some cells, flat, and which of all there those are that the mask keeps (None: all)."""
+        values = symbols[slot.id].view(-1, slot.channels)[cells].reshape(-1)
+        if slot.id not in selected:
+            return values, None
+        kept = selected[slot.id][cells].reshape(-1)
+        return values[kept], kept

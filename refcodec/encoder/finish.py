@@ -9,14 +9,25 @@ import torch
 
 from refcodec.encoder.contexts import ContextGroup, RateModel
 from refcodec.encoder.latents import Slot
-from refcodec.encoder.models import MaskSymbols, best_mask_model, best_static, model_bytes
+from refcodec.encoder.models import (
+    MaskSymbols,
+    best_mask_model,
+    best_static,
+    fit_occupancy_model,
+    model_bytes,
+    occupancy_symbols,
+)
 from refcodec.encoder.rate import table_index
 from refcodec.encoder.systems import Kind, Model, kind_of
 from refcodec.entropy.coder import encode_symbols
 from refcodec.entropy.models import ContextModel, EntropyModel, fits
 from refcodec.syntax.coding import Tools
+from refcodec.syntax.registry import PREVIOUS
 from refcodec.tensors.state import FrameState
-from refcodec.writer import TensorCoding
+from refcodec.writer import TensorCoding, compressed_occupancy
+
+_OCCUPANCY_MODEL = 63  # the last identifier that there is
+_OCCUPANCY_HIDDEN = 4, 8  # units of the models tried for an occupancy
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +123,25 @@ class Finish:
                 slot.id, s.values, choice.model_id, s.tools.steps, s.tools.prediction, s.tools.significance,
                 s.tools.transform, s.tools.levels, s.mask, mask.model_id if mask else 0))
         return codings
+
+    def occupancy(self, occupancy: np.ndarray, previous: FrameState | None) -> int | None:
+        """The model that codes the occupancy, bool (z, y, x), in the fewest bytes, itself counted: that of the frame
+        before, or a new one in the first I- and the first P-frame; None where compression is as good."""
+        intra, before = previous is None, previous.occupancy if previous is not None else None
+        symbols = occupancy_symbols(occupancy, None if intra else previous.occupancy_context(False))
+        compressed = compressed_occupancy(occupancy, before, intra)
+        known = self.known.get(_OCCUPANCY_MODEL)
+        offers = [] if known is None else [(known, 0)]
+        if known is None or not intra and not any(source == PREVIOUS for source, *_ in known.template):
+            fitted = [fit_occupancy_model(symbols, hidden=hidden, iterations=self.iterations // 2)
+                      for hidden in _OCCUPANCY_HIDDEN]
+            offers += [(model, model_bytes(model)) for model in fitted]
+        model, size = min(((m, symbols.coded_bytes(m) + extra) for m, extra in offers), key=lambda offer: offer[1])
+        if size >= len(compressed.data):
+            return None
+        if model is not known:
+            self.models[_OCCUPANCY_MODEL] = model
+        return _OCCUPANCY_MODEL
 
     def _of_group(self, group: ContextGroup, flat, selected) -> dict[int, _Choice]:
         """The group's context model, or that of the frame before; static tables where the plan wants or allows them."""

@@ -21,7 +21,7 @@ from refcodec.entropy.models import (
     EntropyModel, StaticModel, model_to_syntax,
 )
 from refcodec.entropy.tables import BERNOULLI_ONE, TOTAL, static_table
-from refcodec.syntax.registry import ENERGY, PREVIOUS, PREVIOUS_ENERGY, VALUE
+from refcodec.syntax.registry import ENERGY, PREVIOUS, PREVIOUS_ENERGY, TEMPLATES, VALUE
 from refcodec.syntax.structures import ENTROPY_MODEL
 
 Shape4 = tuple[int, int, int, int]
@@ -192,6 +192,7 @@ class MaskSymbols:
 
 
 Neighbour = tuple[int, int, int, int, int]
+_OCCUPANCY_TEMPLATE, _OCCUPANCY_TEMPLATE_INTER = 6, 7
 _CHANNEL_SCAN = 3  # a channel lies as far ahead of the next as the slowest axis: its surroundings are known
 _SAMPLE = 1 << 20  # symbols that a network is trained on
 _BATCH = 1 << 14  # contexts of an iteration
@@ -296,6 +297,23 @@ def fit_mask_model(masks: Sequence[MaskSymbols], *, hidden: int = 8, iterations:
     the family's tables, in integers rounded as the decoder's are.
     """
     scan, template = mask_template([m.shape for m in masks], any(m.previous is not None for m in masks), joint, wide)
+    return _fit(masks, scan, template, joint, hidden, iterations, rate, seed)
+
+
+def fit_occupancy_model(occupancy: MaskSymbols, *, hidden: int = 8, iterations: int = 200, rate: float = 0.06,
+                        seed: int = 0) -> ContextModel:
+    """A context model of family Bernoulli for an occupancy (spec 6.1.2), its neighbours a registered template."""
+    template = TEMPLATES[_OCCUPANCY_TEMPLATE if occupancy.previous is None else _OCCUPANCY_TEMPLATE_INTER]
+    return _fit([occupancy], (0, 3, 2, 1), tuple(template), False, hidden, iterations, rate, seed)
+
+
+def occupancy_symbols(occupancy: np.ndarray, previous: np.ndarray | None) -> MaskSymbols:
+    """Occupancy, bool (z, y, x), as the mask of a tensor of one channel. previous: int8 (z, y, x, 1) or None."""
+    return MaskSymbols(occupancy.reshape(-1, 1), (1, *occupancy.shape), None, previous)
+
+
+def _fit(masks: Sequence[MaskSymbols], scan, template, joint: bool, hidden: int, iterations: int, rate: float,
+         seed: int) -> ContextModel:
     inputs, ones, total = _contexts(masks, scan, template, joint, np.random.default_rng(seed))
     network = _MaskNetwork(inputs.shape[1], hidden, ones.shape[1], torch.Generator().manual_seed(seed))
     with torch.no_grad():

@@ -30,6 +30,7 @@ class TrainingSettings:
     learn_steps: False keeps the quantisation steps where they start.
     initial_step, inter_step: quantisation step of the grids at the start of I- and P-frames,
         in field values; of the bands of a transform, what makes an error of the same size.
+    code_occupancy: by a context model where that is shorter; False: always compressed.
     spread: standard deviation of random grids, planes and lines at the start.
     rate_start: share of the iterations after which the rate sets in.
     mask_rate: Adam's learning rate for the logits of masks. first_logit: theirs at the start.
@@ -49,6 +50,7 @@ class TrainingSettings:
     learn_steps: bool = True
     initial_step: float = 0.1
     inter_step: float = 0.1
+    code_occupancy: bool = True
     spread: float = 0.1
     rate_start: float = 0.02
     mask_rate: float = 0.05

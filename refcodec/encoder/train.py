@@ -47,6 +47,7 @@ _WEIGHTS = (Role.FUSION_WEIGHT, Role.RENDER_WEIGHT)
 _PRUNE_AT, _RATE_RAMP, _ROUNDING_START = 0.25, 0.1, 0.8
 _CONTEXT_START, _INTER_RATE_START = 0.35, 0.02
 _DEAD_ZONE = 0.1
+_RETIRE_FROM = 0.5  # share of the iterations after which grids that are zero are left out
 _LAST_RATE = 0.05  # what is left of the learning rates at the end
 _STEP_RATE = 0.01  # Adam's learning rate for the logarithm of a step
 _REFRESH = 40  # iterations between refreshes of the distributions
@@ -112,8 +113,11 @@ class _Training:
         self.trained = self.grids if self.inter else self.slots
         self.total = self.trained[-1].part.stop
         # What the trained values are added to, and the networks of a P-frame.
-        self.base = flatten(header, previous.tensors, self.device) if self.inter else None
+        cells = self.slots[-1].cells_part.stop
+        self.base = flatten(header, previous.tensors, self.device) if self.inter else torch.zeros(cells, device=self.device)
         self.predicted = {s.id for s in self.trained if self._prediction(s) == Prediction.PREVIOUS}
+        # Slots that still take part. What is zero before a P-frame, or half-way (`_retire`), stays so.
+        self.active = [s for s in self.trained if s.id not in self.predicted or bool(s.reconstructed(self.base).any())]
         self.values = self._initial_values()
         self.log_step = self._initial_steps()
         self.noise = torch.rand(self.total + (1 << 16), generator=self.generator, device=self.device) - 0.5
@@ -200,22 +204,18 @@ class _Training:
 
     def run(self, number: int, time_stamp: int) -> TrainedFrame:
         s = self.settings
-        network_start = self.grids[-1].part.stop
-        groups = [(self.values[:network_start], s.inter_rate if self.inter else s.grid_rate)]
-        if not self.inter:
-            groups.append((self.values[network_start:], s.network_rate))
-        groups += [(logits, s.mask_rate) for logits in self.logits.values()]
-        parameters = [torch.nn.Parameter(part) for part, _ in groups]
-        optimiser = torch.optim.Adam(
-            [dict(params=[p], lr=lr, base=lr) for p, (_, lr) in zip(parameters, groups)],
-            betas=(0.9, 0.99), eps=1e-15, fused=True)
+        grid_rate = s.inter_rate if self.inter else s.grid_rate
+        parameters = {slot.id: torch.nn.Parameter(self.values[slot.part]) for slot in self.trained}
+        logits = {i: torch.nn.Parameter(logits) for i, logits in self.logits.items()}
+        groups = [([parameters[slot.id] for slot in self.grids], grid_rate),
+                  ([parameters[slot.id] for slot in self.trained if not slot.is_grid], s.network_rate),
+                  (list(logits.values()), s.mask_rate)]
+        optimiser = torch.optim.Adam([dict(params=params, lr=lr, base=lr) for params, lr in groups if params],
+                                     betas=(0.9, 0.99), eps=1e-15, fused=True)
         step_parameter = torch.nn.Parameter(self.log_step)
         step_optimiser = torch.optim.Adam([step_parameter], lr=_STEP_RATE, betas=(0.9, 0.99), eps=1e-15)
         gradient = torch.empty_like(self.values)
         mask_gradients = {i: torch.zeros_like(logits) for i, logits in self.logits.items()}
-        gradients = [gradient[:network_start], *([] if self.inter else [gradient[network_start:]]),
-                     *mask_gradients.values()]
-        learned = [slot for slot in self.trained if slot.plan.steps == Steps.LEARNED]
         start = _INTER_RATE_START if self.inter else s.rate_start
         mean_error = None
         for i in range(self.iterations):
@@ -230,7 +230,10 @@ class _Training:
             if s.rate_loss and i % _REFRESH == 0:
                 self._follow_ranges()
                 if weight and done >= _CONTEXT_START:
-                    self.rate.refresh(*self._symbols())
+                    symbols, selected = self._symbols()
+                    self.rate.refresh(symbols, selected)
+                    if done >= _RETIRE_FROM:
+                        self._retire(symbols)
             noise = self._quantised_values(rounding)
             if i % _OCCLUSION_EVERY == _OCCLUSION_EVERY - 1:
                 self.rays.set_occluders(self.rays.voxel_density(self._field(), 4).amin(0))
@@ -238,20 +241,27 @@ class _Training:
             self._mask_gradients(gradient, mask_gradients, weight / self.rays.pixels)
             if weight:
                 self._rate_slopes(i)
-                gradient.add_(self.rate_gradient, alpha=weight / self.rays.pixels)
-                if self.magnitude is not None:
-                    gradient.add_(torch.sign(self.values) * self.magnitude, alpha=weight / self.rays.pixels)
+                for part in (slot.part for slot in self.active):
+                    gradient[part].add_(self.rate_gradient[part], alpha=weight / self.rays.pixels)
+                    if self.magnitude is not None:
+                        gradient[part].add_(torch.sign(self.values[part]) * self.magnitude[part],
+                                            alpha=weight / self.rays.pixels)
                 if s.learn_steps and not rounding:
                     step_parameter.grad = self.step_rate * (weight / self.rays.pixels)
-                    for slot in learned:
+                    for slot in self.active:
+                        if slot.plan.steps != Steps.LEARNED:
+                            continue
                         change = slot.by_band(gradient[slot.part], noise[slot.part])
                         step_parameter.grad[slot.bands] += change * torch.exp(self.log_step[slot.bands])
                     step_optimiser.step()
-            for parameter, part in zip(parameters, gradients):
-                parameter.grad = part
-            before = {slot.id: slot.cells(self.values).clone() for slot in self.trained if slot.transformed}
+            active = {slot.id for slot in self.active}
+            for i, parameter in parameters.items():
+                parameter.grad = gradient[self.slots[i].part] if i in active else None
+            for i, parameter in logits.items():
+                parameter.grad = mask_gradients[i] if i in active else None
+            before = {slot.id: slot.cells(self.values).clone() for slot in self.active if slot.transformed}
             optimiser.step()
-            for slot in self.trained:
+            for slot in self.active:
                 if slot.transformed:
                     values = slot.cells(self.values)
                     torch.lerp(before[slot.id], values, self.speeds[slot.id], out=values)
@@ -276,7 +286,7 @@ class _Training:
         """Fills `work` with what the field is to be evaluated with; returns the noise used."""
         start = int(torch.randint(1 << 16, (1,), generator=self.host_generator))
         noise = self.noise[start:start + self.total]
-        for slot in self.trained:
+        for slot in self.active:
             part, step, work = slot.part, self._step(slot), slot.cells(self.work)
             if not self.settings.rate_loss:
                 self.work[part] = self.values[part]
@@ -330,22 +340,24 @@ class _Training:
 
     def _field(self, leaves: Sequence[torch.Tensor] = ()):
         """The field of the values in `work`; leaves: (z, y, x, C), to differentiate instead."""
-        tensors = []
-        for slot, leaf in zip(self.trained, leaves or [slot.grid(self.work) for slot in self.trained]):
+        tensors = {}
+        for slot, leaf in zip(self.active, leaves or [slot.grid(self.work) for slot in self.active]):
             values = slot.synthesis(leaf)
             if slot.transformed and slot.id in self.predicted:
                 values = values + slot.reconstructed(self.base)
-            tensors.append(values)
-        tensors += [slot.reconstructed(self.base) for slot in self.slots[len(self.trained):]]
-        return fields.build(self.header, [t.permute(3, 0, 1, 2) for t in tensors], self.ops)
+            tensors[slot.id] = values
+        for slot in self.slots:
+            if slot.id not in tensors:
+                tensors[slot.id] = slot.reconstructed(self.base)
+        return fields.build(self.header, [tensors[s.id].permute(3, 0, 1, 2) for s in self.slots], self.ops)
 
     def _backward(self, gradient: torch.Tensor) -> torch.Tensor:
         """Gradient of D on a batch of rays into `gradient`; returns D over all pixels."""
         # One leaf a tensor: slices of a single one would each cost a full-length gradient.
-        leaves = [slot.grid(self.work).detach().requires_grad_() for slot in self.trained]
+        leaves = [slot.grid(self.work).detach().requires_grad_() for slot in self.active]
         loss, distortion, _ = self.rays.error(self._field(leaves), self.settings.rays)
         loss.backward()
-        for slot, leaf in zip(self.trained, leaves):
+        for slot, leaf in zip(self.active, leaves):
             slot.grid(gradient).copy_(leaf.grad)
             if slot.transformed:
                 gradient[slot.part] *= self.coded[slot.part]
@@ -354,6 +366,8 @@ class _Training:
     def _mask_gradients(self, gradient: torch.Tensor, out: dict[int, torch.Tensor], weight: float) -> None:
         """Gradients of the logits, as if the mask were their sigmoid; zeroes those of dropped coefficients."""
         for slot in self.masked:
+            if slot not in self.active:
+                continue
             share = torch.sigmoid(self.logits[slot.id])
             change = gradient[slot.part] * self.unmasked[slot.id]
             change += self.coded[slot.part] * (weight * self.plan.mask_bits)
@@ -377,11 +391,18 @@ class _Training:
 
     def _quarters(self) -> list[list[Slot]]:
         parts, sizes = [[], [], [], []], [0] * 4
-        for slot in sorted(self.trained, key=lambda s: -s.size):
+        for slot in sorted(self.active, key=lambda s: -s.size):
             k = sizes.index(min(sizes))
             parts[k].append(slot)
             sizes[k] += slot.size
         return parts
+
+    def _retire(self, symbols: dict[int, torch.Tensor]) -> None:
+        """Leaves out the grids all of whose symbols are zero: hardly any comes back, and each costs as much as any other."""
+        for slot in self.grids:
+            if slot in self.active and not symbols[slot.id].any() and len(self.active) > 1:
+                self.active.remove(slot)
+                self.values[slot.part] = 0.0
 
     # Occupancy.
 
@@ -405,8 +426,10 @@ class _Training:
         symbols = {s.id: self._of_tensor(s, steps[s.id], flat[s.id], selected.get(s.id)) for s in self.trained}
         finish = Finish(self.rate, self.previous, symbols, self.settings.model_iterations)
         codings = finish.run(flat, selected)
-        coding = FrameCoding(number, INTER if self.inter else INTRA, time_stamp, self.rays.occupancy.copy(),
-                             finish.models, codings)
+        occupancy = self.rays.occupancy.copy()
+        model = finish.occupancy(occupancy, self.previous) if self.settings.code_occupancy else None
+        coding = FrameCoding(number, INTER if self.inter else INTRA, time_stamp, occupancy, finish.models, codings,
+                             model)
         return TrainedFrame(coding, finish.estimated)
 
     def _of_tensor(self, slot: Slot, steps, flat: torch.Tensor, selected: torch.Tensor | None) -> Symbols:

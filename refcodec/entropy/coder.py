@@ -431,3 +431,15 @@ def decode_mask(model: EntropyModel, shape, mask, previous, words: np.ndarray,
     if bits.size and (bits.min() < 0 or bits.max() > 1):
         raise EntropyError("R-ENT-05", f"One is {bits.max() if bits.max() > 1 else bits.min()}.")
     return bits > 0
+
+
+def decode_occupancy(model: EntropyModel, shape, previous: np.ndarray | None, words: np.ndarray) -> np.ndarray:
+    """Decodes occupancy: bool `shape`, which is (z, y, x) (spec 6.1.2). previous: int8 (z, y, x, 1), that of
+    the previous frame, or None. Raises EntropyError."""
+    return decode_mask(model, (1, *shape), None, previous, words).reshape(shape)
+
+
+def encode_occupancy(model: EntropyModel, occupancy: np.ndarray, previous: np.ndarray | None
+                     ) -> tuple[np.ndarray, float]:
+    """Inverse of `decode_occupancy`: (uint32 words, ideal code length in bits)."""
+    return encode_symbols(model, (1, *occupancy.shape), None, previous, occupancy.reshape(-1, 1).astype(np.int32))

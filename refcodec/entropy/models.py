@@ -180,6 +180,15 @@ def fits(model: EntropyModel, channels: int, bands: int) -> bool:
     return len(model.entries) == (1, channels, bands, bands * channels)[model.assignment]
 
 
+def occupancy_fault(model: EntropyModel | None) -> str | None:
+    """The requirement that a model of the occupancy breaks; None for one that can serve. model: None when undefined."""
+    if model is None:
+        return "R-OCC-05"
+    if not fits(model, 1, 1):
+        return "R-OCC-06"
+    return None if codes(model, BERNOULLI) else "R-OCC-07"
+
+
 def codes(model: EntropyModel, family: int) -> bool:
     """Whether a model is for values (LAPLACE) or mask bits (BERNOULLI) (R-TEN-13)."""
     return not isinstance(model, ContextModel) or model.family == family

@@ -22,11 +22,13 @@ class Grids:
         self._low = ops.asarray(low)
         self._extent = ops.asarray([b - a for a, b in zip(low, high)])
         self._longest = max(b - a for a, b in zip(low, high))
-        self._grids = [(info.shape[1:], ops.table(tensor)) for info, tensor in entries]
+        # None in place of a table: zeros throughout, which need no lookup.
+        self._grids = [(info.shape, None if ops.vanishes(tensor) else ops.table(tensor)) for info, tensor in entries]
         # (mapping, alignment, frequency), samples along x, y, z (1: as many as you like), members.
         self._raster: list[tuple[tuple[Mapping, Alignment, int], list[int], list[int]]] = []
         for i, (info, _) in enumerate(entries):
-            self._join(i, (info.mapping, info.alignment, info.frequency), list(info.shape[:0:-1]))
+            if self._grids[i][1] is not None:
+                self._join(i, (info.mapping, info.alignment, info.frequency), list(info.shape[:0:-1]))
 
     def _join(self, i: int, rule, sizes: list[int]) -> None:
         for other, shared, members in self._raster:
@@ -43,8 +45,8 @@ class Grids:
             cells = self._ops.cells(self.position(rule, sizes, x), sizes)
             for i in members:
                 shape, table = self._grids[i]
-                values[i] = self._ops.interpolate(table, *self._ops.corners(*cells, shape))
-        return values
+                values[i] = self._ops.interpolate(table, *self._ops.corners(*cells, shape[1:]))
+        return [self._ops.zeros(len(x), shape[0]) if v is None else v for v, (shape, _) in zip(values, self._grids)]
 
     def position(self, rule, sizes, x):
         """Position in units of grid samples, inside [0, size - 1] on each axis (R-FLD-05, R-FLD-06).

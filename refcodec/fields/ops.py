@@ -53,6 +53,13 @@ class NumpyOps:
         y = x @ weight.T
         return y if bias is None else y + bias
 
+    def zeros(self, *shape: int):
+        return np.zeros(shape, np.float32)
+
+    def vanishes(self, tensor) -> bool:
+        """Whether a tensor is zero throughout, and stays so."""
+        return not tensor.any()
+
     def table(self, tensor):
         """A grid (C, z, y, x) laid out for lookups: (z*y*x, C), contiguous."""
         return np.ascontiguousarray(np.moveaxis(tensor, 0, -1).reshape(-1, tensor.shape[0]))
@@ -115,6 +122,12 @@ class TorchOps:
 
     def clamp(self, a, low, high):
         return self.torch.clamp(a, low, high)
+
+    def zeros(self, *shape: int):
+        return self.torch.zeros(shape, device=self.device)
+
+    def vanishes(self, tensor) -> bool:
+        return not tensor.requires_grad and not bool(tensor.any())
 
     def table(self, tensor):
         return tensor.permute(1, 2, 3, 0).reshape(-1, tensor.shape[0])

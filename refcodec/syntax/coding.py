@@ -8,6 +8,15 @@ from enum import IntEnum
 BLOCK = 8  # cells of a DCT block along an axis
 
 
+class OccupancyMode(IntEnum):
+    """`occupancy_mode`: how a frame says which voxels are occupied."""
+
+    UNCHANGED = 0
+    COMPRESSED = 1
+    DIFFERENCE = 2
+    CODED = 3
+
+
 class Prediction(IntEnum):
     """`prediction`: what the decoded values are added to."""
 

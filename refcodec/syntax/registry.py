@@ -46,6 +46,9 @@ _CROSS = [(0, 0, 0), (0, 0, -1), (0, 0, 1), (0, -1, 0), (0, 1, 0), (-1, 0, 0), (
 
 _SPATIAL = [(VALUE, 0, *o) for o in _CAUSAL]
 _TEMPORAL = [(PREVIOUS, 0, *o) for o in _CROSS]
+# Without the corner, with the diagonals that point back along one axis and forth along another.
+_DIAGONAL = [(VALUE, 0, *o) for o in [(-1, 0, 0), (0, -1, 0), (0, 0, -1), (-1, -1, 0), (-1, 0, -1), (0, -1, -1),
+                                      (-1, 1, 0), (-1, 0, 1), (0, -1, 1)]]
 _SPATIAL_ENERGY = [(ENERGY, 0, *o) for o in _CAUSAL[:3]]
 
 # `template_id` -> neighbours (source, dc, dz, dy, dx), Annex A.3. 1 means "listed in the stream".
@@ -55,4 +58,6 @@ TEMPLATES: dict[int, list[tuple[int, int, int, int, int]]] = {
     3: _SPATIAL + _TEMPORAL,
     4: _SPATIAL + _SPATIAL_ENERGY,
     5: _SPATIAL + _TEMPORAL + _SPATIAL_ENERGY + [(PREVIOUS_ENERGY, 0, 0, 0, 0)],
+    6: _DIAGONAL,
+    7: _DIAGONAL + _TEMPORAL,
 }

@@ -7,14 +7,14 @@ from __future__ import annotations
 import math
 import re
 
-from .coding import Prediction, Transform, band_count
+from .coding import OccupancyMode, Prediction, Transform, band_count
 from .declare import Field, Nested, Structure
 from .registry import TEMPLATES, Level
 from .headers import Representation, Role
 
 FILE_SIGNATURE = b"\x89RFV\r\n\x1a\n"
 GROUP_SYNC = b"\x89RFG\r\n\x1a\n"
-VERSION = (0, 2)
+VERSION = (0, 3)
 PROFILE_MAIN = 1
 
 
@@ -165,7 +165,7 @@ def input_count(model) -> int:
 
 CONTEXT_MODEL = Structure(
     "context_model", "4.9",
-    Field("family", "u8", "The tables that the model chooses from: 0 Laplace (section 6.7), for values; 1 Bernoulli (section 6.8), for mask bits.",
+    Field("family", "u8", "The tables that the model chooses from: 0 Laplace (section 6.7), for values; 1 Bernoulli (section 6.8), for bits of masks and occupancy.",
           (("R-MOD-15", _within(0, 1)),)),
     Field("channel_mode", "u8", "0: the model is applied to each channel by itself, with the same weights. 1: it predicts all channels of a cell jointly.",
           (("R-MOD-04", _within(0, 1)),)),
@@ -274,6 +274,10 @@ def _models() -> tuple[Field, Nested]:
             Nested("model", ENTROPY_MODEL, count=lambda c: c.model_count, count_text="model_count"))
 
 
+def _coded_occupancy(ctx) -> bool:
+    return ctx.occupancy_mode == OccupancyMode.CODED
+
+
 def _has_digest(ctx) -> bool:
     return ctx._params.header.digest_type == 1
 
@@ -293,11 +297,20 @@ FRAME = Structure(
     Field("frame_type", "u8", "1: I-frame, decodable by itself. 2: P-frame, which refers to the frame before.",
           (("R-FRM-03", _within(1, 2)),)),
     Field("time_stamp", "u32", "Time of the frame in ticks (`ticks_per_second`)."),
-    Field("occupancy_mode", "u8", "0: as in the previous frame, or none. 1: coded by itself. 2: coded as the exclusive or with the previous frame's.",
-          (("R-OCC-04", _within(0, 2)),)),
-    Field("occupancy_size", "uv", "Number of bytes of `occupancy_data`.", when=lambda c: c.occupancy_mode > 0, when_text="occupancy_mode > 0"),
+    Field("occupancy_mode", "u8", "0: as in the previous frame, or none. 1: compressed by itself. 2: compressed as the exclusive or "
+          "with the previous frame's. 3: entropy coded.",
+          (("R-OCC-04", _within(0, 3)),)),
+    Field("occupancy_size", "uv", "Number of bytes of `occupancy_data`.",
+          when=lambda c: c.occupancy_mode in (1, 2), when_text="occupancy_mode is 1 or 2"),
     Field("occupancy_data", "bytes", "Occupancy bits, compressed (section 6.1).",
           count=lambda c: c.occupancy_size or 0, count_text="occupancy_size"),
+    Field("occupancy_model_ref", "u8", "`model_id` of the entropy model of the occupancy.",
+          when=_coded_occupancy, when_text="occupancy_mode == 3"),
+    Field("occupancy_word_count", "uv", "Number of 32-bit words of the occupancy.",
+          when=_coded_occupancy, when_text="occupancy_mode == 3"),
+    Field("occupancy_words", "bytes", "The words of the occupancy (section 6.1.2), each in little-endian order.",
+          count=lambda c: 4 * c.occupancy_word_count, count_text="4 * occupancy_word_count",
+          when=_coded_occupancy, when_text="occupancy_mode == 3"),
     *_models(),
     Field("coded_count", "u8", "Number of tensors that the frame carries. The others keep their values."),
     Nested("tensor", CODED_TENSOR, count=lambda c: c.coded_count, count_text="coded_count"),

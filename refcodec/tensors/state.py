@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..entropy.coder import coded_blocks
+from ..entropy.coder import coded_blocks, decode_occupancy
 from ..entropy.models import INPUT_LIMIT, EntropyModel
-from ..entropy.occupancy import pack
-from ..syntax.coding import Prediction, Tools, Transform, coefficient_shape
+from ..entropy.occupancy import decompressed, pack
+from ..syntax.coding import OccupancyMode, Prediction, Tools, Transform, coefficient_shape
 from ..syntax.headers import SequenceHeader
 from . import transforms
 from .reconstruction import dequantise, digest, saturate
@@ -61,6 +61,22 @@ class FrameState:
             return
         self.occupancy = occupancy
         self._masks.clear()
+
+    def decode_occupancy(self, v) -> np.ndarray | None:
+        """Occupancy that a parsed frame states: bool (z, y, x) (spec 6.1). The model of an entropy coded one
+        is in `models` and can serve. Raises EntropyError."""
+        if v.occupancy_mode == OccupancyMode.UNCHANGED:
+            return self.occupancy
+        shape = self.header.occupancy_shape
+        if v.occupancy_mode == OccupancyMode.CODED:
+            return decode_occupancy(self.models[v.occupancy_model_ref], shape,
+                                    self.occupancy_context(v.frame_type == 1), np.frombuffer(v.occupancy_words, "<u4"))
+        bits = decompressed(v.occupancy_data, shape)
+        return bits ^ self.occupancy if v.occupancy_mode == OccupancyMode.DIFFERENCE else bits
+
+    def occupancy_context(self, intra: bool) -> np.ndarray | None:
+        """What a model of the next frame's occupancy sees of this one's (spec 6.1.2): int8 (z, y, x, 1), None = all zero."""
+        return None if intra or self.occupancy is None else self.occupancy.astype(np.int8)[..., None]
 
     def mask(self, tensor_id: int, tools: Tools) -> np.ndarray | None:
         """Cells of a tensor's coefficients whose elements may be coded (spec 7.1), None when all are."""
