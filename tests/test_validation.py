@@ -270,7 +270,7 @@ def test_unused_models_are_named_where_they_are_defined():
 VIOLATIONS = [
     ("R-SEQ-04", 0, 3, b"\0\0\0\0"), ("R-CAM-01", CAMERAS, 8, b"\0\0"), ("R-MET-01", METADATA, 3, b"T"),
     ("R-GRP-01", GROUP_1, 0, b"x"), ("R-GRP-03", GROUP_1, 8, b"\x05"), ("R-FRM-02", FRAME_4, 4, b"\x01"),
-    ("R-OCC-04", FRAME_0, 9, b"\x03"), ("R-FRM-04", FRAME_3, 5, b"\0\0\0\0"),
+    ("R-OCC-04", FRAME_0, 9, b"\x04"), ("R-FRM-04", FRAME_3, 5, b"\0\0\0\0"),
 ]
 
 
