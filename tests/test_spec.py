@@ -28,7 +28,7 @@ def sections() -> dict[str, str]:
     for text in CHAPTERS.values():
         parts = re.split(r"^#{1,3} (?=(?:Annex )?[\dA-D])", text, flags=re.M)
         for part in parts[1:]:
-            number = re.match(r"(?:Annex )?([\dA-D]+(?:\.\d+)?)", part)[1]
+            number = re.match(r"(?:Annex )?([\dA-D]+(?:\.\d+)*)", part)[1]
             found[number] = part
     return found
 
