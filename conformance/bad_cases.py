@@ -511,7 +511,7 @@ def _models(cases: Collection) -> None:
         scan[axis] = 4
         add(f"scan-{name}-4", "R-MOD-06", f"The scan weight of {name} is 4.", alone, {"context.scan_weight": tuple(scan)})
     add("scan-joint", "R-MOD-06", "A joint model with a scan weight for the channel.", joint, {"context.scan_weight": (1, 1, 1, 1)})
-    for value in (8, 255):
+    for value in (14, 255):
         add(f"template-{value}", "R-MOD-07", f"template_id {value}.", alone, poke={"context.template_id": bytes([value])})
     for value in (4, 255):
         add(f"source-{value}", "R-MOD-08", f"neighbour_source {value}.", listed, {"context.neighbour[1].neighbour_source": value})

@@ -355,10 +355,11 @@ def _significance(cases: Collection) -> None:
 def _context_models(cases: Collection) -> None:
     shape = (3, 3, 4, 3)
     head = header(shape, (shape,))
-    for template in (0, 2, 3, 4, 5):
+    for template in (0, *range(2, 14)):
         for joint in (0, 3):
             dice = Dice(80 + template + 10 * joint)
-            model = context_model(dice, template, joint=joint)
+            scan = (0, 1, 1, 1) if template < 6 else (0, 3, 2, 1)  # diagonals that point forth come before, too
+            model = context_model(dice, template, joint=joint, scan=scan)
             name = f"template-{template}-{'joint' if joint else 'channels'}"
             cases.add(name, "context-models", f"Template {template}, " +
                       ("all channels jointly." if joint else "each channel by itself."),

@@ -126,6 +126,7 @@ def test_contexts_are_those_of_the_coder(seed, neighbourhood):
 @pytest.mark.parametrize("axis", range(3))
 def test_neighbours_on_a_plane_come_before_and_stay_on_it(axis):
     template, scan = rate.plane_template(axis, True)
+    template = rate.neighbours(template)
     assert len(set(template)) == len(template)
     for source, dc, *offset in template:
         assert dc == 0 and offset[2 - axis] == 0

@@ -34,7 +34,7 @@ from refcodec.entropy.models import ContextModel
 from refcodec.syntax.headers import Role
 from refcodec.tensors.state import FrameState
 
-_INTRA_TEMPLATE, _INTER_TEMPLATE = 4, 5  # of grids
+_INTRA_TEMPLATE, _INTER_TEMPLATE = 4, 5  # of grids; less 2: without energies
 _HIDDEN_UNITS = 8
 _FIRST_SCALE = 0.35
 # Steps of the networks' training: at the first refresh, there with a network of the frame before, at the others.
@@ -61,11 +61,12 @@ class ContextGroup:
                 and model.scan == self.network.scan)
 
 
-def context_groups(slots: Sequence[Slot], temporal: bool) -> list[ContextGroup]:
+def context_groups(slots: Sequence[Slot], temporal: bool, energies: bool = True) -> list[ContextGroup]:
     """Grids and planes that context models may serve, by what their values have in common.
 
     The coefficients, coarse bases and fine bases of a dictionary field; any other grid by
-    itself; planes by the axis that they lack. temporal: with neighbours in the frame before.
+    itself; planes by the axis that they lack. temporal: with neighbours in the frame before. energies: with sums
+    over channels, and templates of their own for planes.
     """
     members: dict[tuple, list[Slot]] = {}
     bases = sum(s.info.role == Role.DIF_BASIS for s in slots)
@@ -80,8 +81,10 @@ def context_groups(slots: Sequence[Slot], temporal: bool) -> list[ContextGroup]:
         members.setdefault(key, []).append(slot)
     groups = []
     for model_id, (key, group) in enumerate(members.items()):
-        template, scan = _INTER_TEMPLATE if temporal else _INTRA_TEMPLATE, SCAN
-        if key[0] == Kind.PLANE:
+        template, scan = (_INTER_TEMPLATE if temporal else _INTRA_TEMPLATE), SCAN
+        if not energies:
+            template -= 2
+        elif key[0] == Kind.PLANE:
             template, scan = plane_template(2 - group[0].info.shape[1:].index(1), temporal)
         groups.append(ContextGroup(model_id, group, template, scan, group[0].plan.rate == Rate.CONTEXT))
     return groups
@@ -96,7 +99,7 @@ class RateModel:
     """
 
     def __init__(self, slots: Sequence[Slot], previous: FrameState | None, device: torch.device,
-                 generator: torch.Generator, host_generator: torch.Generator):
+                 generator: torch.Generator, host_generator: torch.Generator, energies: bool = True):
         self.slots, self.previous, self.device, self.generator = slots, previous, device, generator
         total = slots[-1].part.stop
         self.location = torch.zeros(total, device=device)
@@ -106,7 +109,7 @@ class RateModel:
                                     device=device)
         self.bits = {s.id: 0.0 for s in slots}
         self.cells: dict[int, torch.Tensor] = {}
-        self.groups = context_groups(slots, previous is not None)
+        self.groups = context_groups(slots, previous is not None, energies)
         for group in self.groups:
             group.network = ContextNetwork(group.template, _HIDDEN_UNITS, host_generator, group.scan).to(device)
             # The group's latest network, as far as the stream knows it, is a better start.

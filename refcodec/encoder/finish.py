@@ -88,13 +88,14 @@ class Finish:
 
     models: those that the frame has to define. estimated: bits of each tensor by
     tensor_id; for values under context models the estimate of training.
-    iterations: to fit a mask's model; of those of values a part is left to do.
+    iterations: to fit a mask's model; of those of values a part is left to do. reuse: models that the
+    stream has may serve again.
     """
 
     def __init__(self, rate: RateModel, previous: FrameState | None, symbols: MappingType[int, Symbols],
-                 iterations: int):
+                 iterations: int, reuse: bool = True):
         self.rate, self.symbols, self.iterations = rate, symbols, iterations
-        self.known = dict(previous.models) if previous is not None else {}
+        self.known = dict(previous.models) if previous is not None and reuse else {}
         self.models: dict[int, EntropyModel] = {}
         self.estimated: dict[int, float] = {}
         # Identifiers, the same in every frame: context groups, masks by kind, values by tensor.
@@ -152,7 +153,7 @@ class Finish:
         self.rate.finish(group, flat, selected, self.iterations)
         model = group.network.export()
         bits, extra = {s.id: self.rate.bits[s.id] for s in group.slots}, 8 * model_bytes(model)
-        known = self.rate.known(group)
+        known = self.known.get(group.model_id)
         if group.matches(known):
             under = self.rate.bits_under(group, known, flat, selected)
             if sum(under.values()) < sum(bits.values()) + extra:

@@ -30,6 +30,9 @@ class TrainingSettings:
     learn_steps: False keeps the quantisation steps where they start.
     initial_step, inter_step: quantisation step of the grids at the start of I- and P-frames,
         in field values; of the bands of a transform, what makes an error of the same size.
+    dead_zone: how much further than half a step a value must be from zero not to become zero.
+    energies: context models see sums over channels, and on planes a wider neighbourhood; False: the neighbours
+        of MM 2024 alone. reuse_models: a model that the stream has serves again where that is shorter.
     code_occupancy: by a context model where that is shorter; False: always compressed.
     spread: standard deviation of random grids, planes and lines at the start.
     rate_start: share of the iterations after which the rate sets in.
@@ -50,6 +53,9 @@ class TrainingSettings:
     learn_steps: bool = True
     initial_step: float = 0.1
     inter_step: float = 0.1
+    dead_zone: float = 0.1
+    energies: bool = True
+    reuse_models: bool = True
     code_occupancy: bool = True
     spread: float = 0.1
     rate_start: float = 0.02

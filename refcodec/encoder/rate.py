@@ -16,7 +16,7 @@ import torch
 from refcodec.entropy.coder import PAD
 from refcodec.entropy.models import HIDDEN_LIMIT, INPUT_LIMIT, LOCATION_LIMIT, ContextModel
 from refcodec.entropy.tables import LAPLACE_REACH, PRECISION
-from refcodec.syntax.registry import ENERGY, PREVIOUS, PREVIOUS_ENERGY, TEMPLATES, VALUE
+from refcodec.syntax.registry import ENERGY, PREVIOUS, PREVIOUS_ENERGY, TEMPLATES
 
 SCALES = 44
 SCAN = (0, 1, 1, 1)  # wavefronts: all the spatial templates look at lower coordinates only
@@ -103,27 +103,12 @@ def neighbours(template: int | Template) -> Template:
     return tuple(TEMPLATES[template] if isinstance(template, int) else template)
 
 
-def plane_template(axis: int, temporal: bool) -> tuple[Template, tuple[int, int, int, int]]:
-    """Neighbours on a plane that lacks an axis (0 = x), and the scan in which they come before.
-
-    Two rings of causal neighbours (W, N, NW, NE, WW, NN), the energies of the nearest three,
-    and with `temporal` a cross in the previous frame.
-    """
+def plane_template(axis: int, temporal: bool) -> tuple[int, tuple[int, int, int, int]]:
+    """`template_id` for planes that lack an axis (0 = x), and a scan in which its neighbours come before."""
     slow, fast = (a for a in (2, 1, 0) if a != axis)  # 2 = z
-
-    def place(source: int, along_slow: int, along_fast: int) -> tuple[int, int, int, int, int]:
-        offset = [0, 0, 0]
-        offset[2 - slow], offset[2 - fast] = along_slow, along_fast
-        return source, 0, *offset
-
-    causal = [(0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0)]
-    found = [place(VALUE, *o) for o in causal] + [place(ENERGY, *o) for o in causal[:2] + causal[3:4]]
-    if temporal:
-        cross = [(0, 0), (0, -1), (0, 1), (-1, 0), (1, 0)]
-        found += [place(PREVIOUS, *o) for o in cross] + [place(PREVIOUS_ENERGY, 0, 0)]
     scan = [0, 0, 0, 0]
     scan[3 - slow], scan[3 - fast] = 2, 1  # the neighbour NE is then decoded too
-    return tuple(found), tuple(scan)
+    return 8 + 2 * axis + temporal, tuple(scan)
 
 
 class Neighbourhood:

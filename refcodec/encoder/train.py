@@ -46,7 +46,6 @@ _WEIGHTS = (Role.FUSION_WEIGHT, Role.RENDER_WEIGHT)
 # noise gives way to true rounding.
 _PRUNE_AT, _RATE_RAMP, _ROUNDING_START = 0.25, 0.1, 0.8
 _CONTEXT_START, _INTER_RATE_START = 0.35, 0.02
-_DEAD_ZONE = 0.1
 _RETIRE_FROM = 0.5  # share of the iterations after which grids that are zero are left out
 _LAST_RATE = 0.05  # what is left of the learning rates at the end
 _STEP_RATE = 0.01  # Adam's learning rate for the logarithm of a step
@@ -124,7 +123,8 @@ class _Training:
         self.work = torch.empty_like(self.values)
         self.rate_gradient = torch.zeros_like(self.values)
         self.step_rate = torch.zeros_like(self.log_step)
-        self.rate = RateModel(self.trained, previous, self.device, self.generator, self.host_generator)
+        self.rate = RateModel(self.trained, previous, self.device, self.generator, self.host_generator,
+                              settings.energies)
         # A mask has a logit for each coefficient; `unmasked` keeps what it is applied to.
         self.masked = [s for s in self.trained if s.plan.masks]
         self.logits = {s.id: torch.full((s.size,), settings.first_logit, device=self.device) for s in self.masked}
@@ -310,7 +310,7 @@ class _Training:
         v = (slot.cells(self.values) / self._step(slot)).view(-1)
         if not self.settings.rate_loss or slot.plan.rate == Rate.NONE:
             return torch.floor(v + 0.5)
-        return torch.sign(v) * torch.floor(v.abs() + (0.5 - _DEAD_ZONE))
+        return torch.sign(v) * torch.floor(v.abs() + (0.5 - self.settings.dead_zone))
 
     def _symbols(self) -> tuple[dict[int, torch.Tensor], dict[int, torch.Tensor]]:
         """Quantised values of all trained tensors, zero where a mask drops them, and the masks."""
@@ -424,7 +424,7 @@ class _Training:
                 [math.log(step_value(*step, slot.info.frac_bits)) for step in steps[slot.id]], device=self.device)
         flat, selected = self._symbols()
         symbols = {s.id: self._of_tensor(s, steps[s.id], flat[s.id], selected.get(s.id)) for s in self.trained}
-        finish = Finish(self.rate, self.previous, symbols, self.settings.model_iterations)
+        finish = Finish(self.rate, self.previous, symbols, self.settings.model_iterations, self.settings.reuse_models)
         codings = finish.run(flat, selected)
         occupancy = self.rays.occupancy.copy()
         model = finish.occupancy(occupancy, self.previous) if self.settings.code_occupancy else None

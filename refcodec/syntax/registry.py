@@ -51,6 +51,26 @@ _DIAGONAL = [(VALUE, 0, *o) for o in [(-1, 0, 0), (0, -1, 0), (0, 0, -1), (-1, -
                                       (-1, 1, 0), (-1, 0, 1), (0, -1, 1)]]
 _SPATIAL_ENERGY = [(ENERGY, 0, *o) for o in _CAUSAL[:3]]
 
+
+
+def _on_plane(axis: int, temporal: bool) -> list[tuple[int, int, int, int, int]]:
+    """Neighbours on a plane that lacks an axis (0 = z): two rings of values before, in an order of decoding that
+    takes NE first, energies of the nearest, and with `temporal` a cross in the previous frame."""
+    slow, fast = (a for a in range(3) if a != axis)
+
+    def place(source, along_slow, along_fast):
+        offset = [0, 0, 0]
+        offset[slow], offset[fast] = along_slow, along_fast
+        return source, 0, *offset
+
+    causal = [(0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0)]
+    found = [place(VALUE, *o) for o in causal] + [place(ENERGY, *o) for o in causal[:2] + causal[3:4]]
+    if temporal:
+        cross = [(0, 0), (0, -1), (0, 1), (-1, 0), (1, 0)]
+        found += [place(PREVIOUS, *o) for o in cross] + [place(PREVIOUS_ENERGY, 0, 0)]
+    return found
+
+
 # `template_id` -> neighbours (source, dc, dz, dy, dx), Annex A.3. 1 means "listed in the stream".
 TEMPLATES: dict[int, list[tuple[int, int, int, int, int]]] = {
     0: [],
@@ -60,4 +80,7 @@ TEMPLATES: dict[int, list[tuple[int, int, int, int, int]]] = {
     5: _SPATIAL + _TEMPORAL + _SPATIAL_ENERGY + [(PREVIOUS_ENERGY, 0, 0, 0, 0)],
     6: _DIAGONAL,
     7: _DIAGONAL + _TEMPORAL,
+    8: _on_plane(2, False), 9: _on_plane(2, True),
+    10: _on_plane(1, False), 11: _on_plane(1, True),
+    12: _on_plane(0, False), 13: _on_plane(0, True),
 }
