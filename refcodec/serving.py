@@ -12,6 +12,7 @@ import io
 import mimetypes
 import os
 import re
+import socket
 import stat
 import sys
 import urllib.parse
@@ -219,6 +220,10 @@ def _listing(folder: Path, path: str) -> Resource:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[RangeHandler]):
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
 
     def handle_error(self, request, client_address) -> None:
         """A client that went away is no error; anything else is one line."""

@@ -13,18 +13,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..entropy.coder import MAX_SYMBOL
-from ..entropy.fitting import best_static_bits
+from ..entropy.fitting import best_static
 from ..entropy.models import StaticModel
 from ..syntax.coding import Prediction, Significance
 from ..syntax.headers import Mapping, SequenceHeader, TensorInfo
-from ..tensors.reconstruction import INT32_MIN, dequantise
+from ..tensors.reconstruction import INT32_MAX, INT32_MIN, dequantise
 from ..tensors.significance import coded_mask
 from ..writer import TensorCoding
 
 Step = tuple[int, int]  # mantissa, exponent
 
 _LOW_BITS = (6, 8, 10, 12)  # of the low one of two layers
-_FEW = 1 << 10  # symbols up to which every choice is costed exactly
 _TABLE = 1 << 12  # values that one table can hold
 _LARGEST_EXPONENT, _LARGEST_MANTISSA = 15, (1 << 16) - 1
 
@@ -61,21 +60,19 @@ def code_exactly(header: SequenceHeader, tensors: Sequence[np.ndarray], occupanc
         values = np.moveaxis(tensor, 0, -1).reshape(-1, info.shape[0]).astype(np.int64)
         cells = _coded_cells(header, info, occupancy)
         choices = [(grid, layers) for grid in _grids(values, steps[i]) for layers in _layers(grid)]
-        few = values.size <= _FEW
-        grid, (low, high, bits) = min(choices, key=lambda c: sum(
-            _cost(layer) if few else _estimate(layer) for layer in c[1][:2] if layer is not None))
+        grid, (low, high, bits) = min(choices, key=lambda c: _estimate(c[1][0]) + _estimate(c[1][1]))
         significance = Significance.ALL
         if cells is not None and not grid.q[~cells].any():
             significance, low = Significance.OCCUPIED, low[cells]
         prediction = Prediction.CONSTANT if grid.offset else Prediction.NONE
         if high is not None:
             coding.shared.append(TensorCoding(i, high.astype(np.int32), i, (_coarser(grid.step, bits),)))
-            coding.shared_models[i] = best_static_bits(high)[0]
+            coding.shared_models[i] = best_static(high)
             prediction = Prediction.BASE
         coding.tensors.append(TensorCoding(
             i, low.astype(np.int32), i, (grid.step,), prediction, significance,
             base=(1, 0) if high is not None else (0, 0), offset=grid.offset))
-        coding.models[i] = best_static_bits(low)[0]
+        coding.models[i] = best_static(low)
     return coding
 
 
@@ -125,18 +122,18 @@ def _layers(grid: _Grid) -> Iterator[tuple[np.ndarray, np.ndarray | None, int]]:
     for bits in _LOW_BITS:
         if exponent < 0 or high - low < 1 << bits or _coarser(grid.step, bits) is None:
             continue
-        if max(high >> bits, -(low >> bits)) <= MAX_SYMBOL and (low >> bits << bits) * (mantissa << exponent) >= INT32_MIN:
+        ends = [(end >> bits << bits) * (mantissa << exponent) for end in (low, high)]
+        if max(high >> bits, -(low >> bits)) <= MAX_SYMBOL and INT32_MIN <= ends[0] and ends[1] <= INT32_MAX:
             yield q & (1 << bits) - 1, q >> bits, bits
 
 
-def _cost(layer: np.ndarray) -> float:
-    """Bits of symbols and model."""
-    return best_static_bits(layer)[1]
-
-
-def _estimate(layer: np.ndarray) -> float:
-    """Roughly the same, sooner."""
+def _estimate(layer: np.ndarray | None) -> float:
+    """Roughly the bits of symbols and model: a table of the values, or escapes from a small one."""
+    if layer is None:
+        return 0.0
     counts = np.unique(layer, return_counts=True)[1]
     spread = int(layer.max() - layer.min()) + 1
-    bits = float(counts @ np.log2(layer.size / counts)) + 12 * min(spread, _TABLE)
-    return bits + (2 * layer.size * np.log2(spread / _TABLE) if spread > _TABLE else 0)
+    escapes = 2 * float(np.log2(1 + np.abs(layer - np.median(layer))).sum() + layer.size)
+    if spread > _TABLE:
+        return escapes
+    return min(float(counts @ np.log2(layer.size / counts)) + 10 * spread, escapes)

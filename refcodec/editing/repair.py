@@ -19,6 +19,7 @@ from ..writer import UnitWriter
 from .mend import mended_file_header, mended_unit
 from .source import NOTHING, EditReport, frame_head
 
+_CLOSING = (bytes([UnitType.INDEX, 1]), bytes([UnitType.END, 0]))  # are made anew in any case
 _ONCE = (UnitType.CAMERAS, UnitType.METADATA, UnitType.SHARED)
 
 
@@ -162,12 +163,13 @@ class _Repair:
             return True
         following = following_unit(self.data, start, self.reader.header)
         stop = len(self.data) if following is None else following
-        if stop > start:
+        unit = None if following is None else unit_at(self.data, following, self.reader.header)
+        closing = self.data[start : start + 2] in _CLOSING and (unit is None or unit.type == UnitType.END)
+        if stop > start and not closing:
             self._drop(start, stop, "damaged data")
-        if following is None:
+        if unit is None:
             return False
         # A group goes on when what was damaged was none of its frames.
-        unit = unit_at(self.data, following, self.reader.header)
         if not (self.decoder.frames_left and unit.type == UnitType.FRAME
                 and frame_head(unit.payload)[0] == self.decoder.group.first_frame + self.part.frames):
             self._give_up_group()

@@ -55,17 +55,11 @@ def fit_static(values: np.ndarray, band: np.ndarray | None = None, selected: np.
 def best_static(values: np.ndarray, band: np.ndarray | None = None, selected: np.ndarray | None = None,
                 *, bands: int | None = None) -> StaticModel:
     """The smallest of the static models of all assignments, tables counted; arguments as in `fit_static`."""
-    return best_static_bits(values, band, selected, bands=bands)[0]
-
-
-def best_static_bits(values: np.ndarray, band: np.ndarray | None = None, selected: np.ndarray | None = None,
-                     *, bands: int | None = None) -> tuple[StaticModel, float]:
-    """As `best_static`, and the ideal bits of model and symbols."""
     bands = band_number(band, bands)
     possible = {ONE_TABLE: 1, BY_CHANNEL: values.shape[1], BY_BAND: bands, BY_BAND_AND_CHANNEL: bands * values.shape[1]}
     tried = [_fit_static(values, band, selected, assignment, bands) for assignment, tables in possible.items()
              if assignment == ONE_TABLE or 1 < tables <= _MAX_TABLES]
-    return min(((model, 8 * model_bytes(model) + bits) for model, bits in tried), key=lambda t: t[1])
+    return min(tried, key=lambda t: 8 * model_bytes(t[0]) + t[1])[0]
 
 
 def band_number(band: np.ndarray | None, bands: int | None) -> int:
