@@ -89,7 +89,8 @@ class RangeHandler(BaseHTTPRequestHandler):
     root: the file or folder to serve, set by `make_server` on a derived class. A file is
     served under its name, and `/` leads to it. Of a folder the files inside are served;
     `/` and the folders' names list them.
-    quiet: whether requests are logged.
+    quiet: whether requests go unlogged. allow_origin: pages of that origin may read what is
+    served (`*`: of all); None: only pages that come from here.
     """
 
     protocol_version = "HTTP/1.1"
@@ -97,6 +98,7 @@ class RangeHandler(BaseHTTPRequestHandler):
     timeout = 60  # seconds that an idle connection holds a thread
     root: Path
     quiet = False
+    allow_origin: str | None = None
 
     def find(self, path: str) -> Resource | str | None:
         """What `path` (decoded, with its leading slash) names: a resource, another path to go to, or None."""
@@ -119,6 +121,21 @@ class RangeHandler(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         self._reply(body=False)
+
+    def do_OPTIONS(self) -> None:
+        """Browsers ask before they send a header such as `Range` to another origin."""
+        self.send_response(HTTPStatus.NO_CONTENT)
+        self.send_header("Allow", "GET, HEAD, OPTIONS")
+        if self.allow_origin is not None:
+            self.send_header("Access-Control-Allow-Methods", "GET, HEAD")
+            self.send_header("Access-Control-Allow-Headers", "Range, If-Range, If-None-Match")
+        self.end_headers()
+
+    def end_headers(self) -> None:
+        if self.allow_origin is not None:
+            self.send_header("Access-Control-Allow-Origin", self.allow_origin)
+            self.send_header("Access-Control-Expose-Headers", "Accept-Ranges, Content-Length, Content-Range, ETag")
+        super().end_headers()
 
     def _reply(self, body: bool) -> None:
         path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
@@ -233,7 +250,7 @@ class _Server(ThreadingHTTPServer):
 
 
 def make_server(root: str | os.PathLike, host: str = "127.0.0.1", port: int = 0, *,
-                handler: type[RangeHandler] = RangeHandler, quiet: bool = False,
+                handler: type[RangeHandler] = RangeHandler, quiet: bool = False, allow_origin: str | None = None,
                 extra: Callable[[str], Resource | str | None] | None = None) -> ThreadingHTTPServer:
     """A server of a file or folder, bound but not yet running (`serve_forever`).
 
@@ -243,7 +260,7 @@ def make_server(root: str | os.PathLike, host: str = "127.0.0.1", port: int = 0,
     path = Path(root)
     if not path.is_dir() and not path.is_file():
         raise UsageError(f"can't serve {root}: there is no such file or folder")
-    members: dict = dict(root=path, quiet=quiet)
+    members: dict = dict(root=path, quiet=quiet, allow_origin=allow_origin)
     if extra is not None:
         members["find"] = lambda self, asked: extra(asked) or handler.find(self, asked)
     try:

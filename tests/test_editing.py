@@ -161,6 +161,20 @@ def test_a_pipe_is_cut_like_a_file(monkeypatch):
         assert edited(cut, pipe, range(last, LAST))[0] == cut_of(data, last, LAST)[0]
 
 
+def test_an_index_that_lies_is_found_out():
+    data = streams()[0]
+    index = next(u for u in units_of(data) if u.type == UnitType.INDEX)
+    entries = [list(e) for e in struct.iter_unpack("<IBQ", index.payload[4:])]
+    groups = [e[2] for e in entries if e[1] == 1]
+    entries[3][2] = groups[2]  # frame 3 is said to begin where frame 4 does
+    payload = index.payload[:4] + b"".join(struct.pack("<IBQ", *e) for e in entries)
+    wrong = data[: index.offset] + build_unit(UnitType.INDEX, payload) + data[index.offset + index.size :]
+    for edit, wanted in ((cut, range(3, 6)), (extract, 3)):
+        with pytest.raises(BitstreamError, match="frame 3 begins here, not frame 4") as caught:
+            edit(io.BytesIO(wrong), io.BytesIO(), wanted)
+        assert caught.value.requirement == "R-IDX-01"
+
+
 def test_private_units_stay_with_their_groups():
     data = streams()[4]
     kept = [struct.unpack("<I", u.payload)[0] for u in units_of(cut_of(data, 3, 4)[0]) if not u.known]
@@ -448,8 +462,8 @@ def file(tmp_path) -> Path:
 
 def test_commands_and_their_reports(file, tmp_path):
     out, data = tmp_path / "out.rfv", streams()[0]
-    for command, *arguments in (["cut", file, out, "--frames", "1:4"], ["concat", file, file, out], ["repair", file, out],
-                                ["extract", file, out, "--frame", "2"]):
+    for command, *arguments in (["cut", file, out, "--frames", "1:4"], ["concat", file, file, out],
+                                ["repair", file, out], ["extract", file, out, "--frame", "2"]):
         done = run(command, *arguments, "--json")
         assert done.exit_code == 0, done.output
         report = json.loads(done.stdout)
@@ -479,7 +493,8 @@ def test_damage_is_one_line_and_leaves_no_file(file, tmp_path):
     assert run("extract", damaged, out, "--frame", 5).exit_code == 2 and not out.exists()
     assert run("extract", damaged, out, "--frame", 4).exit_code == 0  # nothing behind it is read
     done = run("repair", damaged, out)
-    assert done.exit_code == 2 and "lost: frames 5" in done.stderr and list(frames_of(out.read_bytes())) == [0, 1, 2, 3, 4]
+    assert done.exit_code == 2 and "lost: frames 5" in done.stderr
+    assert list(frames_of(out.read_bytes())) == [0, 1, 2, 3, 4]
     assert run("repair", cutoff, out).exit_code == 0 and frames_of(out.read_bytes()) == frames_of(streams()[0])
     assert not [p for p in tmp_path.iterdir() if ".part" in p.name]
 

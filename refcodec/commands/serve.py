@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import click
 
+from ..errors import UsageError
 from .common import to_json
 
 
@@ -10,13 +11,16 @@ from .common import to_json
 @click.argument("path")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0: all of the machine's.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: a free one.")
+@click.option("--allow-origin", metavar="ORIGIN", help="Let pages of another origin read the files (*: all).")
 @click.option("--json", "as_json", is_flag=True, help="Say where, on standard output, as one line of JSON.")
 @click.option("--quiet", is_flag=True, help="No log of requests.")
-def command(path, host, port, as_json, quiet):
+def command(path, host, port, allow_origin, as_json, quiet):
     """Serve a file or folder over HTTP, with byte ranges, until interrupted."""
+    if allow_origin is not None and not (allow_origin.isascii() and allow_origin.isprintable()):
+        raise UsageError("an origin is * or like https://example.org")
     from ..serving import make_server
 
-    with make_server(path, host, port, quiet=quiet) as server:
+    with make_server(path, host, port, quiet=quiet, allow_origin=allow_origin) as server:
         bound = server.server_address[1]
         url = f"http://{f'[{host}]' if ':' in host else host}:{bound}/"
         if as_json:

@@ -34,6 +34,7 @@ class Source:
             self.prologue.append(unit)
         self.header = self.decoder.header
         self._pending: Unit | None = unit
+        self._indexed: int | None = None  # frame that the index promises at the next group header
 
     def _read(self) -> Unit:
         unit = self.reader.read_unit()
@@ -46,6 +47,10 @@ class Source:
         while not self.decoder.ended:
             unit, self._pending = self._pending or self._read(), None
             self.decoder.feed(unit)
+            if self._indexed not in (None, found := getattr(self.decoder.group, "first_frame", None)):
+                raise BitstreamError("R-IDX-01", unit.offset, "index.entry.frame_offset",
+                                     f"The index says that frame {self._indexed} begins here, not frame {found}.")
+            self._indexed = None
             yield unit
         if self.reader.stream.read(1):
             raise BitstreamError("R-FILE-07", self.reader.offset, "file")
@@ -56,16 +61,13 @@ class Source:
             return
         here = self.file.tell()
         entries = read_index(self.file, self.file_header) or ()
-        start = max((offset for n, kind, offset in entries if kind == INTRA and n <= number), default=None)
-        if start is None or start <= self._pending.offset:
+        starts = [(n, offset) for n, kind, offset in entries if kind == INTRA and n <= number]
+        if not starts or starts[-1][1] <= self._pending.offset:
             self.file.seek(here)
-        else:
-            self.seek(start)
-
-    def seek(self, offset: int) -> None:
-        """Goes to a group header."""
-        self.file.seek(offset)
-        self.reader.offset, self._pending = offset, None
+            return
+        self._indexed, self.reader.offset = starts[-1]
+        self.file.seek(self.reader.offset)
+        self._pending = None
         self.decoder.jump()
 
 
