@@ -28,7 +28,7 @@ from refcodec.decoder import open_stream
 from refcodec.editing import concat, cut, extract, repair
 from refcodec.editing.exact import code_exactly
 from refcodec.entropy.models import ContextModel
-from refcodec.errors import BitstreamError, RefcodecError, UsageError
+from refcodec.errors import BitstreamError, UsageError
 from refcodec.inspection import inspect
 from refcodec.syntax.headers import Scene
 from refcodec.syntax.registry import LEVELS, UnitType
@@ -187,7 +187,7 @@ def test_private_units_stay_with_their_groups():
 @given(any_file, st.integers(2, 3))
 def test_numbers_and_times_move_on_where_they_must(data, times):
     frames = frames_of(data)
-    assume(max(frames) < 1 << 30)
+    assume(max(frames) < 1 << 30 and max(f[1] for f in frames.values()) < 1 << 30)
     whole, report = joined(*[data] * times)
     found = frames_of(whole)
     assert len(found) == times * len(frames) and list(found) == sorted(found)
@@ -309,7 +309,7 @@ def test_repair_leaves_an_intact_file_as_it_is(data):
     assert edited(repair, data, decode=True)[0] == whole
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 1 << 20), st.integers(1, 255))
 def test_any_single_byte_can_be_wrong(at, change):
     data = tiny_stream((2, 2, 2))
@@ -408,7 +408,7 @@ def test_an_extracted_frame_has_the_same_tensors(data, draw):
     assert report.details == dict(frame=number, recoded=number not in starts_of(data))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 300, 70000, 1 << 23, (1 << 31) - 1]),
        st.sampled_from([1, 3, 1 << 9, 65537, 1 << 17]), st.booleans(), st.booleans())
 def test_any_integers_can_be_coded_exactly(seed, reach, step, sparse, extremes):
@@ -433,6 +433,12 @@ def test_any_integers_can_be_coded_exactly(seed, reach, step, sparse, extremes):
     writer.write_frame(FrameCoding(0, 1, 0, occupancy, coding.models, coding.tensors))
     writer.finish()
     assert frames_of(out.getvalue())[0][3] == [tensor_digest(t) for t in tensors]
+
+
+def test_values_at_both_ends_of_32_bits():
+    data = (ROOT / "conformance/vectors/valid/constant-offsets/stream.rfv").read_bytes()
+    for number, frame in frames_of(data).items():
+        assert frames_of(edited(extract, io.BytesIO(data), number)[0]) == {number: frame}
 
 
 def test_tensors_that_p_frames_leave_alone_keep_their_size():
