@@ -21,6 +21,11 @@ COMMANDS = {
     "conformance": "Judge any decoder by the conformance suite.",
     "benchmark": "Measure the gain of each coding tool, or compare published systems (needs torch).",
     "validate": "Check files against the specification; report every violation.",
+    "cut": "Cut frames out of a file, without decoding.",
+    "concat": "Join files.",
+    "repair": "Make a conforming file of a damaged one.",
+    "extract": "One frame as a file of its own, with the same tensors.",
+    "serve": "Serve files over HTTP with byte ranges.",
 }
 
 

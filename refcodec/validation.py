@@ -23,7 +23,7 @@ from .syntax import structures as syn
 from .syntax.headers import SequenceHeader
 from .syntax.registry import LEVELS, UnitType
 from .syntax.units import (
-    END_UNIT_SIZE, FILE_HEADER_SIZE, UNIT_HEADER_SIZE, UNIT_OVERHEAD, FileHeader, Unit, UnitReader, resynchronise,
+    FILE_HEADER_SIZE, UNIT_HEADER_SIZE, FileHeader, Unit, UnitReader, following_unit,
 )
 
 SCHEMA = "validate.schema.json"
@@ -236,7 +236,7 @@ class _Validator:
                 else:
                     unit, self.broken, self.lost = None, True, True
                     self.base_lost |= not self.report.groups
-                    if (following := self._following(start)) is None:
+                    if (following := following_unit(self.data, start, self.reader.header)) is None:
                         return
                     self._seek(following)
             if unit is not None:
@@ -253,36 +253,6 @@ class _Validator:
             return None
         payload = self.data[start + UNIT_HEADER_SIZE : self.reader.offset - 4]
         return Unit(UnitType(kind), start, payload, flags)
-
-    def _following(self, start: int) -> int | None:
-        """Where a readable unit follows a damaged one: at its declared end, at a group header, or near the end."""
-        found = []
-        if start + UNIT_HEADER_SIZE <= len(self.data):
-            size = struct.unpack_from("<I", self.data, start + 2)[0]
-            if self._unit_at(start + UNIT_OVERHEAD + size):
-                return start + UNIT_OVERHEAD + size
-        group = resynchronise(self.data, start + 1)
-        while group is not None and not self._unit_at(group):
-            group = resynchronise(self.data, group + 1)
-        if group is not None:
-            found.append(group)
-        end = len(self.data) - END_UNIT_SIZE
-        if end > start and (unit := self._unit_at(end)) and unit.type == UnitType.END:
-            index = syn.END.parse(unit.payload, unit.payload_offset)[0].index_offset
-            found.append(index if start < index < end and self._unit_at(index) else end)
-        return min(found, default=None)
-
-    def _unit_at(self, offset: int) -> Unit | None:
-        if offset >= len(self.data):
-            return None
-        here = self.reader.offset
-        self._seek(offset)
-        try:
-            return self.reader.read_unit()
-        except BitstreamError:
-            return None
-        finally:
-            self._seek(here)
 
     # Contents
 

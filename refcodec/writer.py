@@ -3,7 +3,6 @@
 No torch here: training is one way to come by a `FrameCoding`, an editor another.
 The writer reconstructs every frame with the decoder's own integer code, so what it
 returns as reference for the next frame is what a decoder will have.
-`StreamWriter.frames_left` counts the frames that the current group still lacks.
 """
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ from .syntax import structures as syn
 from .syntax.coding import OccupancyMode, Tools
 from .syntax.headers import SequenceHeader, lowest_level
 from .syntax.registry import LEVELS, UnitType
-from .syntax.units import UNIT_OVERHEAD, build_file_header, build_unit
+from .syntax.units import UNIT_OVERHEAD, Unit, build_file_header, build_unit
 from .tensors.state import FrameState
 
 
@@ -110,32 +109,21 @@ class _Coded:
 
 
 @dataclass(slots=True)
-class StreamWriter:
-    """Writes one RFV file front to back (spec chapter 3).
+class UnitWriter:
+    """Writes units front to back and keeps what index and end unit say of them (spec chapter 3).
 
-    out: binary stream. level: smallest that holds the sequence when None. `state`
-    is the decoder's state after the last frame. Raises BitstreamError when given
-    something that no conforming stream may hold.
+    out: binary stream, never sought in. header, level: of the file. position: bytes written.
+    frames_left: frames that the current group still lacks.
     """
 
     out: BinaryIO
     header: SequenceHeader
     level: int | None = None
-    cameras: Sequence[Camera] = ()
-    metadata: MappingType[str, str] = field(default_factory=dict)
-    state: FrameState = field(init=False)
     position: int = field(init=False, default=0)
     frames_left: int = field(init=False, default=0)
+    groups: int = field(init=False, default=0)
+    entries: list[tuple[int, int, int]] = field(init=False, default_factory=list)
     _group_offset: int = field(init=False, default=0)
-    _groups: int = field(init=False, default=0)
-    _entries: list[tuple[int, int, int]] = field(init=False, default_factory=list)
-
-    def __post_init__(self):
-        self.level = self.level or lowest_level(self.header)
-        if self.level is None:
-            raise UsageError(f"no level holds {self.header.tensor_elements} tensor elements and "
-                             f"{self.header.occupancy_voxels} voxels")
-        self.state = FrameState(self.header)
 
     @property
     def _params(self) -> dict:
@@ -148,8 +136,65 @@ class StreamWriter:
         return at
 
     def begin(self) -> None:
-        """File header, sequence header, cameras, metadata."""
+        """The file header."""
         self._put(build_file_header(self.level))
+
+    def copy(self, unit: Unit) -> None:
+        """A unit of another file as it is, unless its content says where it stands."""
+        self._put(build_unit(unit.type, unit.payload, unit.flags))
+
+    def begin_group(self, first_frame: int, frame_count: int, scene_id: int = 0) -> None:
+        payload = syn.GROUP_HEADER.build(
+            dict(group_sync=syn.GROUP_SYNC, scene_id=scene_id, first_frame_number=first_frame,
+                 frame_count=frame_count), **self._params)
+        self._group_offset = self._put(build_unit(UnitType.GROUP_HEADER, payload))
+        self.groups += 1
+        self.frames_left = frame_count
+
+    def add_frame(self, number: int, kind: int, payload: bytes) -> None:
+        """A frame unit. number, kind (1 I, 2 P): as the payload says them."""
+        at = self._put(build_unit(UnitType.FRAME, payload))
+        self.entries.append((number, kind, self._group_offset if kind == INTRA else at))
+        self.frames_left -= 1
+
+    def finish(self, index: bool = True) -> int:
+        """Index and end unit. Returns the index's offset; 0: there is none, as asked or because no unit of
+        the level could hold it."""
+        at, size = 0, 4 + 13 * len(self.entries)
+        if index and size <= LEVELS[self.level].unit_size:
+            payload = syn.INDEX.build(
+                dict(index_count=len(self.entries),
+                     entry=[dict(indexed_frame=n, indexed_type=t, frame_offset=o) for n, t, o in self.entries]),
+                payload_size=size, **self._params)
+            at = self._put(build_unit(UnitType.INDEX, payload))
+        self._put(build_unit(UnitType.END, syn.END.build(
+            dict(group_total=self.groups, frame_total=len(self.entries), index_offset=at))))
+        return at
+
+
+@dataclass(slots=True)
+class StreamWriter(UnitWriter):
+    """Writes one RFV file front to back (spec chapter 3).
+
+    level: smallest that holds the sequence when None. `state`
+    is the decoder's state after the last frame. Raises BitstreamError when given
+    something that no conforming stream may hold.
+    """
+
+    cameras: Sequence[Camera] = ()
+    metadata: MappingType[str, str] = field(default_factory=dict)
+    state: FrameState = field(init=False)
+
+    def __post_init__(self):
+        self.level = self.level or lowest_level(self.header)
+        if self.level is None:
+            raise UsageError(f"no level holds {self.header.tensor_elements} tensor elements and "
+                             f"{self.header.occupancy_voxels} voxels")
+        self.state = FrameState(self.header)
+
+    def begin(self) -> None:
+        """File header, sequence header, cameras, metadata."""
+        UnitWriter.begin(self)
         self._put(build_unit(UnitType.SEQUENCE_HEADER,
                              syn.SEQUENCE_HEADER.build(self.header.to_syntax(), **self._params)))
         if self.cameras:
@@ -160,7 +205,7 @@ class StreamWriter:
     def resume(self, decoder: SequenceDecoder, position: int) -> None:
         """Goes on after what `decoder` has taken in, at this byte position of `out`."""
         self.state, self.position = decoder.state, position
-        self._entries, self._groups = list(decoder.entries), decoder.groups
+        self.entries, self.groups = list(decoder.entries), decoder.groups
         if decoder.group is not None:
             self._group_offset, self.frames_left = decoder.group.offset, decoder.frames_left
 
@@ -178,12 +223,7 @@ class StreamWriter:
 
     def begin_group(self, first_frame: int, frame_count: int, scene_id: int = 0) -> None:
         self.state.start_group(self.header.of_scene(scene_id))
-        payload = syn.GROUP_HEADER.build(
-            dict(group_sync=syn.GROUP_SYNC, scene_id=scene_id, first_frame_number=first_frame,
-                 frame_count=frame_count), **self._params)
-        self._group_offset = self._put(build_unit(UnitType.GROUP_HEADER, payload))
-        self._groups += 1
-        self.frames_left = frame_count
+        UnitWriter.begin_group(self, first_frame, frame_count, scene_id)
 
     def write_frame(self, frame: FrameCoding) -> FrameReport:
         """Codes a frame, appends its unit and moves `state` on."""
@@ -193,9 +233,7 @@ class StreamWriter:
 
     def append_frame(self, frame: FrameCoding, payload: bytes) -> None:
         """Appends the unit of a frame that `encode_frame` has coded."""
-        at = self._put(build_unit(UnitType.FRAME, payload))
-        self._entries.append((frame.number, frame.type, self._group_offset if frame.type == INTRA else at))
-        self.frames_left -= 1
+        self.add_frame(frame.number, frame.type, payload)
 
     def encode_frame(self, frame: FrameCoding) -> tuple[bytes, FrameReport]:
         """The payload of a frame unit; moves `state` on without writing anything."""
@@ -258,18 +296,6 @@ class StreamWriter:
         framing = size - occupancy - model_bytes - steps - sum(coded.sizes.values())
         return FrameReport(size, occupancy, model_bytes, coded.sizes, coded.ideal_bits, framing,
                            coded.symbols, coded.masks)
-
-    def finish(self, index: bool = True) -> None:
-        """Index and end unit."""
-        at = 0
-        if index:
-            payload = syn.INDEX.build(
-                dict(index_count=len(self._entries),
-                     entry=[dict(indexed_frame=n, indexed_type=t, frame_offset=o) for n, t, o in self._entries]),
-                payload_size=4 + 13 * len(self._entries), **self._params)
-            at = self._put(build_unit(UnitType.INDEX, payload))
-        self._put(build_unit(UnitType.END, syn.END.build(
-            dict(group_total=self._groups, frame_total=len(self._entries), index_offset=at))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,9 @@ from synthetic import small_header, small_stream
 torch = pytest.importorskip("torch")
 
 from refcodec.decoder import open_stream  # noqa: E402
-from refcodec.encoder.models import (  # noqa: E402
-    MaskSymbols, best_mask_model, best_static, fit_mask_model, fit_static, model_bytes,
-)
+from refcodec.encoder.models import MaskSymbols, best_mask_model, fit_mask_model  # noqa: E402
 from refcodec.entropy.coder import MAX_SYMBOL, decode_mask, decode_symbols, encode_symbols  # noqa: E402
+from refcodec.entropy.fitting import best_static, fit_static, model_bytes  # noqa: E402
 from refcodec.entropy.models import (  # noqa: E402
     BERNOULLI, BY_BAND, BY_BAND_AND_CHANNEL, BY_CHANNEL, ONE_TABLE, fits,
 )

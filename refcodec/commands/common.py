@@ -139,3 +139,14 @@ def load_frames(path: str, wanted: range | None, **options):
             raise UsageError(f"the dataset's last frame is {last}")
         wanted = range(wanted.start, last + 1)
     return load_dataset(path, frames=wanted, **options)
+
+
+def ranges(numbers: list[int]) -> str:
+    """3, 5-8, 12"""
+    parts: list[list[int]] = []
+    for n in numbers:
+        if parts and n == parts[-1][1] + 1:
+            parts[-1][1] = n
+        else:
+            parts.append([n, n])
+    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in parts)

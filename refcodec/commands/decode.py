@@ -9,7 +9,7 @@ import click
 
 from ..errors import EXIT_NOT_CONFORMING, BitstreamError, UsageError
 from .common import (
-    FrameRange, calm_threads, make_folder, no_frames, open_input, progress_bar, seekable_input, to_json,
+    FrameRange, calm_threads, make_folder, no_frames, open_input, progress_bar, ranges, seekable_input, to_json,
 )
 
 
@@ -75,6 +75,7 @@ def command(file, out, frames, scene, kind, digests_only, salvaging, limit_eleme
                 if frames is not None and frame.number not in frames or scene not in (None, frame.scene):
                     continue  # salvage hands out all that it finds
                 digests.add(frame)
+                listing.flush()  # whoever reads along need not wait for the next frame
                 name = save(folder, frame).name if save else None
                 entries.append(frame_entry(frame, name))
                 advance(1, f"frame {frame.number}")
@@ -95,7 +96,7 @@ def command(file, out, frames, scene, kind, digests_only, salvaging, limit_eleme
     if lost.errors or lost.lost:
         for e in lost.errors:
             click.echo(f"refcodec: damage: {e}", err=True)
-        click.echo(f"refcodec: decoded {len(entries)} frames; lost: {_ranges(lost.lost) or 'no frame'}", err=True)
+        click.echo(f"refcodec: decoded {len(entries)} frames; lost: {ranges(lost.lost) or 'no frame'}", err=True)
         return EXIT_NOT_CONFORMING
     if not quiet and out != "-":
         click.echo(f"{len(entries)} frames decoded to {out}", err=True)
@@ -109,14 +110,3 @@ def _text_file(path):
 
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
         yield file
-
-
-def _ranges(numbers: list[int]) -> str:
-    """3, 5-8, 12"""
-    parts: list[list[int]] = []
-    for n in numbers:
-        if parts and n == parts[-1][1] + 1:
-            parts[-1][1] = n
-        else:
-            parts.append([n, n])
-    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in parts)

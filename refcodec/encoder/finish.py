@@ -9,17 +9,11 @@ import torch
 
 from refcodec.encoder.contexts import ContextGroup, RateModel
 from refcodec.encoder.latents import Slot
-from refcodec.encoder.models import (
-    MaskSymbols,
-    best_mask_model,
-    best_static,
-    fit_occupancy_model,
-    model_bytes,
-    occupancy_symbols,
-)
+from refcodec.encoder.models import MaskSymbols, best_mask_model, fit_occupancy_model, occupancy_symbols
 from refcodec.encoder.rate import table_index
 from refcodec.encoder.systems import Kind, Model, kind_of
 from refcodec.entropy.coder import encode_symbols
+from refcodec.entropy.fitting import best_static, model_bytes
 from refcodec.entropy.models import ContextModel, EntropyModel, fits
 from refcodec.syntax.coding import Tools
 from refcodec.syntax.registry import PREVIOUS

@@ -284,7 +284,7 @@ def independent_frames(frames: Sequence[Frame], bits: int = 8) -> bytes:
     occupied voxel touches are left out, as in any other file, and each tensor has the
     tables that code it in the fewest bytes: what is compared is coding, not waste.
     """
-    from ..encoder.models import best_static
+    from ..entropy.fitting import best_static
 
     def quantise(info: TensorInfo, values: np.ndarray):
         values = values.astype(np.int64)

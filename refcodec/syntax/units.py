@@ -1,6 +1,8 @@
 """Units: how a stream of bytes is cut into checked pieces (spec chapter 3, section 4.2)."""
 from __future__ import annotations
 
+import io
+import mmap
 import struct
 import zlib
 from collections.abc import Iterator
@@ -171,7 +173,45 @@ def build_unit(unit_type: int, payload: bytes, flags: int | None = None) -> byte
     return head + payload + struct.pack("<I", zlib.crc32(payload, zlib.crc32(head)))
 
 
-def resynchronise(data: bytes, start: int) -> int | None:
-    """Offset of the next group header unit at or after `start` (spec 3.4), None without one."""
-    at = data.find(syn.GROUP_SYNC, start + UNIT_HEADER_SIZE)
+def unit_at(data: bytes | mmap.mmap, offset: int, header: FileHeader) -> Unit | None:
+    """The unit at an offset of a file's bytes; None where there is no whole and undamaged one."""
+    head = data[offset : offset + UNIT_HEADER_SIZE]
+    if len(head) < UNIT_HEADER_SIZE:
+        return None
+    size = struct.unpack("<BBI", head)[2]
+    if size > header.bounds.unit_size:
+        return None
+    reader = UnitReader(io.BytesIO(data[offset : offset + UNIT_OVERHEAD + size]), offset)
+    reader.header = header
+    try:
+        return reader.read_unit()
+    except BitstreamError:
+        return None
+
+
+def following_unit(data: bytes | mmap.mmap, start: int, header: FileHeader) -> int | None:
+    """Where a readable unit follows the damaged one at `start` (spec 3.4); None without one.
+
+    The first of: its declared end, unless a group comes before; the next group header; index
+    and end unit, as the end of the file gives them.
+    """
+    following = None
+    if start + UNIT_HEADER_SIZE <= len(data):
+        declared = start + UNIT_OVERHEAD + struct.unpack("<I", data[start + 2 : start + UNIT_HEADER_SIZE])[0]
+        following = declared if unit_at(data, declared, header) else None
+    group = resynchronise(data, start + 1, following)
+    while group is not None and not unit_at(data, group, header):
+        group = resynchronise(data, group + 1, following)
+    if group is not None or following is not None:
+        return group if group is not None else following
+    end = len(data) - END_UNIT_SIZE
+    if end > start and (unit := unit_at(data, end, header)) and unit.type == UnitType.END:
+        index = syn.END.parse(unit.payload, unit.payload_offset)[0].index_offset
+        return index if start < index < end and unit_at(data, index, header) else end
+    return None
+
+
+def resynchronise(data: bytes | mmap.mmap, start: int, stop: int | None = None) -> int | None:
+    """Offset of the next group header unit at or after `start` (spec 3.4) whose pattern ends before `stop`."""
+    at = data.find(syn.GROUP_SYNC, start + UNIT_HEADER_SIZE, len(data) if stop is None else stop)
     return None if at < 0 else at - UNIT_HEADER_SIZE

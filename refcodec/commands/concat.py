@@ -1,0 +1,28 @@
+"""`refcodec concat`."""
+from __future__ import annotations
+
+import click
+
+from .common import calm_threads, progress_bar
+from .editing import json_option, output, quiet_option, stored_input, tell
+
+
+@click.command("concat")
+@click.argument("inputs", nargs=-1, required=True)
+@click.argument("out")
+@json_option
+@quiet_option
+def command(inputs, out, as_json, quiet):
+    """Join INPUTS with equal sequence headers into the file OUT (- for a pipe).
+
+    Frames keep their numbers and time stamps where these go on increasing; else they are
+    moved on, which takes decoding where frames carry digests.
+    """
+    calm_threads()
+    from ..editing import concat
+
+    files = [(name, stored_input(name)) for name in inputs]
+    with progress_bar("joining", None, quiet) as advance, output(out, as_json) as target:
+        report = concat(files, target, progress=lambda frame: advance(1, f"frame {frame}"))
+    tell(report, "concat", out, as_json, quiet)
+    return 0

@@ -1,0 +1,67 @@
+"""What the commands that edit files share: inputs, the output, the report."""
+from __future__ import annotations
+
+import contextlib
+import mmap
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import click
+
+from ..errors import UsageError
+from ..files import replacing
+from .common import open_input, printable, to_json
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Report as JSON (schemas/edit.schema.json).")
+quiet_option = click.option("--quiet", is_flag=True, help="No progress, no summary.")
+
+
+def stored_input(path: str) -> BinaryIO:
+    """As `open_input`; a pipe is copied to a temporary file first."""
+    file = open_input(path)
+    if file.seekable():
+        return file
+    copy = tempfile.TemporaryFile()
+    shutil.copyfileobj(file, copy, 1 << 20)
+    copy.seek(0)
+    return copy
+
+
+def mapped_input(path: str) -> bytes | mmap.mmap:
+    """The bytes of a file, which are read when they are needed."""
+    file = stored_input(path)
+    try:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (ValueError, OSError):  # empty, or nothing that can be mapped
+        return file.read()
+
+
+@contextlib.contextmanager
+def output(path: str, as_json: bool) -> Iterator[BinaryIO]:
+    """The stream to write to; a file appears under its name when the block succeeds."""
+    if path != "-":
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            yield file
+        return
+    if as_json:
+        raise UsageError("--json and a file can't both go to standard output")
+    if sys.stdout.isatty():
+        raise UsageError("the file won't be written to a terminal")
+    yield sys.stdout.buffer
+    sys.stdout.buffer.flush()
+
+
+def tell(report, command: str, out: str, as_json: bool, quiet: bool) -> None:
+    """The report, as JSON on standard output or as lines on standard error."""
+    if as_json:
+        click.echo(to_json(report.to_dict(command)))
+    elif not quiet:
+        for note in report.notes:
+            click.echo(f"refcodec: note: {printable(note)}", err=True)
+        frames = f"frame {report.first_frame}" if report.frames == 1 else \
+            f"{report.frames} frames ({report.first_frame} to {report.last_frame})"
+        click.echo(f"{frames} in {report.groups} group{'s' * (report.groups > 1)}, {report.bytes} bytes"
+                   + ("" if out == "-" else f", written to {out}"), err=True)

@@ -1,0 +1,28 @@
+"""`refcodec extract`."""
+from __future__ import annotations
+
+import click
+
+from .common import LAST_FRAME, calm_threads, open_input
+from .editing import json_option, output, quiet_option, tell
+
+
+@click.command("extract")
+@click.argument("file")
+@click.argument("out")
+@click.option("--frame", "number", type=click.IntRange(0, LAST_FRAME), required=True, help="Number of the frame.")
+@json_option
+@quiet_option
+def command(file, out, number, as_json, quiet):
+    """Write one frame of FILE to the file OUT (- for pipes), as a static scene.
+
+    Its tensors are the same to the bit. An I-frame is copied; a P-frame is decoded and
+    coded anew without loss, which takes more bytes than it had.
+    """
+    calm_threads()
+    from ..editing import extract
+
+    with output(out, as_json) as target:
+        report = extract(open_input(file), target, number)
+    tell(report, "extract", out, as_json, quiet)
+    return 0

@@ -1,0 +1,33 @@
+"""`refcodec serve`."""
+from __future__ import annotations
+
+import click
+
+from ..errors import UsageError
+from .common import to_json
+
+
+@click.command("serve")
+@click.argument("path")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0: all of the machine's.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: a free one.")
+@click.option("--allow-origin", metavar="ORIGIN", help="Let pages of another origin read the files (*: all).")
+@click.option("--json", "as_json", is_flag=True, help="Say where, on standard output, as one line of JSON.")
+@click.option("--quiet", is_flag=True, help="No log of requests.")
+def command(path, host, port, allow_origin, as_json, quiet):
+    """Serve a file or folder over HTTP, with byte ranges, until interrupted."""
+    if allow_origin is not None and not (allow_origin.isascii() and allow_origin.isprintable()):
+        raise UsageError("an origin is * or like https://example.org")
+    from ..serving import make_server
+
+    with make_server(path, host, port, quiet=quiet, allow_origin=allow_origin) as server:
+        bound = server.server_address[1]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{bound}/"
+        if as_json:
+            click.echo(to_json({"url": url, "host": host, "port": bound}).replace("\n", ""))
+        click.echo(f"refcodec: serving {path} at {url}", err=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            pass
+    return 0

@@ -1,0 +1,139 @@
+"""Coding given integer tensors so that decoding gives exactly them (spec 7.2, 7.3).
+
+Without a transform and with a step of which all values are multiples, dequantisation
+loses nothing. Values that are too many or too far apart for one table are coded in two
+layers: the high part in the shared unit, the low part as a residual to it (`prediction`
+2). Two layers of 20 bits hold any tensor of 32-bit integers.
+"""
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..entropy.coder import MAX_SYMBOL
+from ..entropy.fitting import best_static
+from ..entropy.models import StaticModel
+from ..syntax.coding import Prediction, Significance
+from ..syntax.headers import Mapping, SequenceHeader, TensorInfo
+from ..tensors.reconstruction import INT32_MAX, INT32_MIN, dequantise
+from ..tensors.significance import coded_mask
+from ..writer import TensorCoding
+
+Step = tuple[int, int]  # mantissa, exponent
+
+_LOW_BITS = (6, 8, 10, 12)  # of the low one of two layers
+_TABLE = 1 << 12  # values that one table can hold
+_LARGEST_EXPONENT, _LARGEST_MANTISSA = 15, (1 << 16) - 1
+
+
+@dataclass(slots=True)
+class ExactCoding:
+    """What a file of one I-frame carries: tensors and models of the shared unit (none: it has none) and
+    of the frame."""
+
+    shared: list[TensorCoding] = field(default_factory=list)
+    shared_models: dict[int, StaticModel] = field(default_factory=dict)
+    tensors: list[TensorCoding] = field(default_factory=list)
+    models: dict[int, StaticModel] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """values = dequantised(q) + offset, q: int64."""
+
+    q: np.ndarray
+    step: Step
+    offset: int
+
+
+def code_exactly(header: SequenceHeader, tensors: Sequence[np.ndarray], occupancy: np.ndarray | None,
+                 steps: Sequence[Collection[Step]]) -> ExactCoding:
+    """How an I-frame carries these tensors.
+
+    header: of the frame's scene. tensors: int32 (C, z, y, x). occupancy: bool (z, y, x) or
+    None. steps: of each tensor those that its values may be multiples of.
+    """
+    coding = ExactCoding()
+    for i, (info, tensor) in enumerate(zip(header.tensors, tensors)):
+        values = np.moveaxis(tensor, 0, -1).reshape(-1, info.shape[0]).astype(np.int64)
+        cells = _coded_cells(header, info, occupancy)
+        choices = [(grid, layers) for grid in _grids(values, steps[i]) for layers in _layers(grid)]
+        grid, (low, high, bits) = min(choices, key=lambda c: _estimate(c[1][0]) + _estimate(c[1][1]))
+        significance = Significance.ALL
+        if cells is not None and not grid.q[~cells].any():
+            significance, low = Significance.OCCUPIED, low[cells]
+        prediction = Prediction.CONSTANT if grid.offset else Prediction.NONE
+        if high is not None:
+            coding.shared.append(TensorCoding(i, high.astype(np.int32), i, (_coarser(grid.step, bits),)))
+            coding.shared_models[i] = best_static(high)
+            prediction = Prediction.BASE
+        coding.tensors.append(TensorCoding(
+            i, low.astype(np.int32), i, (grid.step,), prediction, significance,
+            base=(1, 0) if high is not None else (0, 0), offset=grid.offset))
+        coding.models[i] = best_static(low)
+    return coding
+
+
+def _coded_cells(header: SequenceHeader, info: TensorInfo, occupancy: np.ndarray | None) -> np.ndarray | None:
+    """Cells that `significance` 1 codes, flat; None where it is not allowed."""
+    if occupancy is None or info.mapping == Mapping.NONE:
+        return None
+    return coded_mask(header, info, occupancy).reshape(-1)
+
+
+def _grids(values: np.ndarray, steps: Collection[Step]) -> Iterator[_Grid]:
+    """Ways to write the values as multiples of a step; the last always works."""
+    for mantissa, exponent in sorted(steps):
+        right = max(-exponent, 0)
+        step = mantissa << max(exponent, 0)
+        if step > 1 << right:
+            q = ((values << right + 1) + step) // (2 * step)
+            if np.array_equal(dequantise(q, mantissa, exponent), values):
+                yield _Grid(q, (mantissa, exponent), 0)
+    divisor = int(np.gcd.reduce((values - values.flat[0]).reshape(-1))) or 1
+    if _step(divisor) is None:
+        divisor &= -divisor  # its power of two
+    if (step := _step(divisor)) is not None and divisor > 1 or values.min() == values.max():
+        offset = int(values.flat[0]) % divisor if divisor > 1 else int(values.flat[0])
+        offset -= divisor if divisor > 1 and offset > divisor // 2 else 0
+        yield _Grid((values - offset) // divisor, step, offset)
+    yield _Grid(values, (1, 0), 0)
+
+
+def _step(size: int) -> Step | None:
+    """A whole number as a quantisation step; None where there is none."""
+    exponent = min((size & -size).bit_length() - 1, _LARGEST_EXPONENT)
+    return (size >> exponent, exponent) if size >> exponent <= _LARGEST_MANTISSA else None
+
+
+def _coarser(step: Step, bits: int) -> Step | None:
+    """A whole step times 2**bits."""
+    return _step(step[0] << step[1] + bits)
+
+
+def _layers(grid: _Grid) -> Iterator[tuple[np.ndarray, np.ndarray | None, int]]:
+    """(low, high or None, bits of low): q in one layer or two."""
+    q, (mantissa, exponent) = grid.q, grid.step
+    low, high = int(q.min()), int(q.max())
+    if max(high, -low) <= MAX_SYMBOL:
+        yield q, None, 0
+    for bits in _LOW_BITS:
+        if exponent < 0 or high - low < 1 << bits or _coarser(grid.step, bits) is None:
+            continue
+        ends = [(end >> bits << bits) * (mantissa << exponent) for end in (low, high)]
+        if max(high >> bits, -(low >> bits)) <= MAX_SYMBOL and INT32_MIN <= ends[0] and ends[1] <= INT32_MAX:
+            yield q & (1 << bits) - 1, q >> bits, bits
+
+
+def _estimate(layer: np.ndarray | None) -> float:
+    """Roughly the bits of symbols and model: a table of the values, or escapes from a small one."""
+    if layer is None:
+        return 0.0
+    counts = np.unique(layer, return_counts=True)[1]
+    spread = int(layer.max() - layer.min()) + 1
+    escapes = 2 * float(np.log2(1 + np.abs(layer - np.median(layer))).sum() + layer.size)
+    if spread > _TABLE:
+        return escapes
+    return min(float(counts @ np.log2(layer.size / counts)) + 10 * spread, escapes)

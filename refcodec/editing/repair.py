@@ -1,0 +1,285 @@
+"""Making a conforming file of a damaged one (spec 3.4, 3.5)."""
+from __future__ import annotations
+
+import io
+import mmap
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from ..decoder import Group, SequenceDecoder
+from ..errors import BitstreamError
+from ..inspection import error_dict
+from ..syntax import structures as syn
+from ..syntax.registry import UnitType
+from ..syntax.units import (
+    END_UNIT_SIZE, FILE_HEADER_SIZE, FileHeader, Unit, UnitReader, following_unit, unit_at,
+)
+from ..writer import UnitWriter
+from .mend import mended_file_header, mended_unit
+from .source import NOTHING, EditReport, frame_head
+
+_CLOSING = (bytes([UnitType.INDEX, 1]), bytes([UnitType.END, 0]))  # are made anew in any case
+_ONCE = (UnitType.CAMERAS, UnitType.METADATA, UnitType.SHARED)
+
+
+@dataclass(slots=True)
+class _Part:
+    """A group as far as it is intact: its header, and the units behind it that are kept."""
+
+    group: Group
+    units: list[Unit] = field(default_factory=list)  # without payload
+    frames: int = 0
+    time_stamp: int = 0  # of the first frame
+    last_time: int = 0
+
+
+def repair(data: bytes | mmap.mmap, out: BinaryIO, *, decode: bool = False,
+           progress: Callable[[int], None] = lambda frame: None) -> EditReport:
+    """Writes to `out` what is intact of a file, as a conforming file with index and end unit.
+
+    data: the whole file (mapped: it is not read into memory). Of a damaged group the frames
+    before the damage are kept. A file, sequence or group header of which one byte was
+    changed is set right by its checksum, and a lost sequence header replaced by a
+    repetition of it. decode: decode every frame, too, and drop those that can't be or have
+    another digest than they state. The report's details have `damage` (what was found,
+    in order), `dropped` (parts of the file that were left out) and `lost` (numbers of frames
+    that are known to have been there). Raises BitstreamError where nothing can be kept.
+    """
+    return _Repair(data, out, decode, progress).run()
+
+
+class _Repair:
+    def __init__(self, data: bytes | mmap.mmap, out: BinaryIO, decode: bool, progress):
+        self.data, self.out, self.progress = data, out, progress
+        self.wanted = None if decode else NOTHING
+        self.report = EditReport()
+        self.damage: list[BitstreamError] = []
+        self.dropped: list[dict] = []
+        self.known: set[int] = set()
+        self.prologue: list[Unit] = []
+        self.part: _Part | None = None
+        self.groups_met = False
+        self.last_number = self.last_time = -1
+        self.last_scene = 0
+        self.writer: UnitWriter | None = None
+
+    def run(self) -> EditReport:
+        header = self._file_header()
+        self.reader = UnitReader(io.BytesIO(self.data) if isinstance(self.data, bytes) else self.data)
+        self.reader.header = header
+        self._seek(FILE_HEADER_SIZE)
+        self.decoder = SequenceDecoder(header, wanted=self.wanted)
+        self._sequence_header()
+        while not self.decoder.ended and self._next():
+            pass
+        self._flush()
+        if self.reader.offset < len(self.data) and self.decoder.ended:
+            self.damage.append(BitstreamError("R-FILE-07", self.reader.offset, "file"))
+            self._drop(self.reader.offset, len(self.data), "what follows the end unit")
+        if self.writer is None:
+            raise self.damage[0] if self.damage else BitstreamError(
+                "R-UNIT-08", self.reader.offset, "unit_header.unit_type", "There is no group.")
+        report = self.report.close(self.writer)
+        self.known.update(self._indexed())
+        lost = sorted(self.known - {number for number, _, _ in self.writer.entries})
+        report.details = dict(damage=[error_dict(e) for e in self.damage], dropped=self.dropped, lost=lost)
+        return report
+
+    # Headers
+
+    def _file_header(self) -> FileHeader:
+        try:
+            return UnitReader(io.BytesIO(self.data[:FILE_HEADER_SIZE])).read_file_header()
+        except BitstreamError as e:
+            header = mended_file_header(self.data, e)
+            self.damage.append(e)
+            self.report.notes.append(f"the file header was written anew, with level {header.level}")
+            return header
+
+    def _sequence_header(self) -> None:
+        """Feeds the sequence header, or what can stand for it; raises what is wrong with it where nothing can."""
+        start, header = self.reader.offset, self.reader.header
+        unit = found = unit_at(self.data, start, header)
+        if found is not None and found.type == UnitType.SEQUENCE_HEADER:
+            following = start + found.size
+        else:
+            try:
+                self.reader.read_unit()
+                error = BitstreamError("R-UNIT-08", start, "unit_header.unit_type", "The first unit is another one.")
+            except BitstreamError as e:
+                error = e
+            self.damage.append(error)
+            if unit := mended_unit(self.data, start, UnitType.SEQUENCE_HEADER, header):
+                following, how = start + unit.size, "one byte of it was set right by its checksum"
+            elif unit := self._repetition(start):
+                following = start if found is not None else following_unit(self.data, start, header)
+                how = "a repetition of it was taken in its place"
+            else:
+                raise error
+            self.report.notes.append(f"the sequence header was damaged: {how}")
+        self.decoder.feed(unit)
+        self.prologue.append(unit)
+        self._seek(following)
+
+    def _repetition(self, start: int) -> Unit | None:
+        at: int | None = start
+        while at is not None and at < len(self.data):
+            unit = unit_at(self.data, at, self.reader.header)
+            if unit is not None and unit.type == UnitType.SEQUENCE_HEADER:
+                return unit
+            at = at + unit.size if unit is not None else following_unit(self.data, at, self.reader.header)
+        return None
+
+    # Units
+
+    def _seek(self, offset: int) -> None:
+        self.reader.stream.seek(offset)
+        self.reader.offset = offset
+
+    def _next(self) -> bool:
+        """Takes the next unit; False where there is none."""
+        start = self.reader.offset
+        try:
+            unit = self.reader.read_unit()
+            if unit is None:
+                raise BitstreamError("R-FILE-06", start, "unit_header", "There is no end unit.")
+        except BitstreamError as e:
+            self.damage.append(e)
+            if self.reader.offset > start:  # whole, but of an unknown critical type or with wrong flags
+                self._drop(start, self.reader.offset, "a unit")
+                self._give_up_group()
+                return True
+            return self._pass_damage(start)
+        self._take(unit)
+        return True
+
+    def _pass_damage(self, start: int) -> bool:
+        header = mended_unit(self.data, start, UnitType.GROUP_HEADER, self.reader.header)
+        if header is not None:
+            self.report.notes.append(f"the group header at byte {start} was set right by its checksum")
+            self._seek(start + header.size)
+            self._take(header)
+            return True
+        following = following_unit(self.data, start, self.reader.header)
+        stop = len(self.data) if following is None else following
+        unit = None if following is None else unit_at(self.data, following, self.reader.header)
+        closing = self.data[start : start + 2] in _CLOSING and (unit is None or unit.type == UnitType.END)
+        if stop > start and not closing:
+            self._drop(start, stop, "damaged data")
+        if unit is None:
+            return False
+        # A group goes on when what was damaged was none of its frames.
+        if not (self.decoder.frames_left and unit.type == UnitType.FRAME
+                and frame_head(unit.payload)[0] == self.decoder.group.first_frame + self.part.frames):
+            self._give_up_group()
+        self._seek(following)
+        return True
+
+    def _take(self, unit: Unit) -> None:
+        if unit.type == UnitType.FRAME and self.decoder.group is None and self.damage:
+            self._drop(unit.offset, unit.offset + unit.size, "a frame that depends on what was dropped")
+            return
+        if unit.type in _ONCE and not self.decoder.frames_left and (
+                self.groups_met or any(u.type == unit.type for u in self.prologue)):
+            self._refuse(unit, BitstreamError("R-UNIT-08", unit.offset, "unit_header.unit_type",
+                                              f"A {unit.label} unit is repeated or follows a group."))
+            return
+        try:
+            self.decoder.feed(unit)
+        except BitstreamError as e:
+            if unit.type != UnitType.FRAME and self.decoder.frames_left:
+                self.damage.append(e)  # the group lacks frames; the unit itself may be as it should
+                self._give_up_group()
+                self._take(unit)
+                return
+            if unit.type == UnitType.INDEX or unit.type == UnitType.END:
+                self.damage.append(e)  # written anew in any case
+            else:
+                self._refuse(unit, e)
+            if unit.type in (UnitType.FRAME, UnitType.GROUP_HEADER):
+                self._give_up_group()
+            return
+        self._keep(unit)
+
+    def _keep(self, unit: Unit) -> None:
+        match unit.type:
+            case UnitType.GROUP_HEADER:
+                self._flush()
+                group = self.decoder.group
+                self.part, self.groups_met = _Part(group), True
+                self.known.update(range(group.first_frame, group.first_frame + group.frame_count))
+            case UnitType.FRAME:
+                part = self.part
+                _, _, part.last_time = frame_head(unit.payload)
+                if not part.frames:
+                    part.time_stamp = part.last_time
+                part.units.append(Unit(unit.type, unit.offset, b"", unit.flags))
+                part.frames += 1
+            case UnitType.INDEX | UnitType.END:
+                pass
+            case _ if self.part is not None:
+                self.part.units.append(Unit(unit.type, unit.offset, b"", unit.flags))
+            case _ if self.groups_met:
+                self._drop(unit.offset, unit.offset + unit.size, f"a {unit.label} unit of a group that was dropped")
+            case _:
+                self.prologue.append(unit)
+
+    def _refuse(self, unit: Unit, error: BitstreamError) -> None:
+        self.damage.append(error)
+        self._drop(unit.offset, unit.offset + unit.size, f"a {unit.label} unit")
+
+    def _drop(self, start: int, stop: int, what: str) -> None:
+        self.dropped.append(dict(offset=start, bytes=stop - start, what=what))
+
+    def _give_up_group(self) -> None:
+        """Keeps what came of the current group; goes on at the next group header."""
+        self._flush()
+        self.decoder.jump()
+
+    def _flush(self) -> None:
+        """Writes the current group, which may have become shorter, where a file can hold it."""
+        part, self.part = self.part, None
+        if part is None or not part.frames:
+            return
+        group = part.group
+        same_scene = group.scene == self.last_scene
+        if group.scene < self.last_scene or group.first_frame <= self.last_number \
+                or (same_scene and part.time_stamp <= self.last_time):
+            requirement = ("R-GRP-06" if group.scene < self.last_scene else
+                           "R-GRP-04" if group.first_frame <= self.last_number else "R-FRM-04")
+            self.damage.append(BitstreamError(requirement, group.offset, "group_header",
+                                              "The group does not follow those that were kept."))
+            self._drop(group.offset, self.reader.offset - group.offset, "a group out of order")
+            return
+        if self.writer is None:
+            self.writer = UnitWriter(self.out, self.decoder.header, self.reader.header.level)
+            self.writer.begin()
+            for unit in self.prologue:
+                self.writer.copy(unit)
+        self.writer.begin_group(group.first_frame, part.frames, group.scene)
+        for place in part.units:
+            unit = unit_at(self.data, place.offset, self.reader.header)
+            if unit.type == UnitType.FRAME:
+                number, kind, _ = frame_head(unit.payload)
+                self.writer.add_frame(number, kind, unit.payload)
+                self.progress(number)
+            else:
+                self.writer.copy(unit)
+        self.last_scene, self.last_time = group.scene, part.last_time
+        self.last_number = group.first_frame + part.frames - 1
+
+    def _indexed(self) -> list[int]:
+        """Frame numbers of the index, found through the end unit."""
+        end = unit_at(self.data, max(0, len(self.data) - END_UNIT_SIZE), self.reader.header)
+        if end is None or end.type != UnitType.END or len(end.payload) != END_UNIT_SIZE - 10:
+            return []
+        at = syn.END.parse(end.payload, end.payload_offset)[0].index_offset
+        index = unit_at(self.data, at, self.reader.header) if 0 < at < end.offset else None
+        if index is None or index.type != UnitType.INDEX:
+            return []
+        try:
+            value, _ = syn.INDEX.parse(index.payload, index.payload_offset, payload_size=len(index.payload))
+        except BitstreamError:
+            return []
+        return [entry.indexed_frame for entry in value.entry]

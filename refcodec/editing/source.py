@@ -1,0 +1,119 @@
+"""What every editor reads and reports (spec 3.5)."""
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from ..decoder import INTRA, SequenceDecoder, read_index
+from ..errors import BitstreamError
+from ..inspection import tool_dict
+from ..syntax.registry import UnitType
+from ..syntax.units import Unit, UnitReader
+from ..writer import UnitWriter
+
+NOTHING = range(0)  # frames to decode: their syntax is checked all the same
+_FRAME_HEAD = struct.Struct("<IBI")  # frame_number, frame_type, time_stamp (spec 4.7)
+
+
+class Source:
+    """A file or pipe, read unit by unit: everything is checked but entropy-coded data.
+
+    prologue: the units before the first group. `decoder` has the state after the latest
+    unit; wanted is what it decodes. Raises BitstreamError.
+    """
+
+    def __init__(self, file: BinaryIO, wanted: range | None = NOTHING):
+        self.file, self.reader = file, UnitReader(file)
+        self.file_header = self.reader.read_file_header()
+        self.decoder = SequenceDecoder(self.file_header, wanted=wanted)
+        self.prologue: list[Unit] = []
+        while (unit := self._read()).type != UnitType.GROUP_HEADER or self.decoder.header is None:
+            self.decoder.feed(unit)
+            self.prologue.append(unit)
+        self.header = self.decoder.header
+        self._pending: Unit | None = unit
+        self._indexed: int | None = None  # frame that the index promises at the next group header
+
+    def _read(self) -> Unit:
+        unit = self.reader.read_unit()
+        if unit is None:
+            raise BitstreamError("R-FILE-06", self.reader.offset, "unit_header", "There is no end unit.")
+        return unit
+
+    def units(self) -> Iterator[Unit]:
+        """The units from the first group header on, the end unit included, after they were checked."""
+        while not self.decoder.ended:
+            unit, self._pending = self._pending or self._read(), None
+            self.decoder.feed(unit)
+            if self._indexed not in (None, found := getattr(self.decoder.group, "first_frame", None)):
+                raise BitstreamError("R-IDX-01", unit.offset, "index.entry.frame_offset",
+                                     f"The index says that frame {self._indexed} begins here, not frame {found}.")
+            self._indexed = None
+            yield unit
+        if self.reader.stream.read(1):
+            raise BitstreamError("R-FILE-07", self.reader.offset, "file")
+
+    def seek_frame(self, number: int) -> None:
+        """Goes to the group that holds a frame, where the file can be sought in and has an index."""
+        if not self.file.seekable():
+            return
+        here = self.file.tell()
+        entries = read_index(self.file, self.file_header) or ()
+        starts = [(n, offset) for n, kind, offset in entries if kind == INTRA and n <= number]
+        if not starts or starts[-1][1] <= self._pending.offset:
+            self.file.seek(here)
+            return
+        self._indexed, self.reader.offset = starts[-1]
+        self.file.seek(self.reader.offset)
+        self._pending = None
+        self.decoder.jump()
+
+
+@dataclass(slots=True)
+class EditReport:
+    """What an editor wrote. notes: what else the user should know, one line each.
+
+    details: what one command alone has to say, for JSON.
+    """
+
+    groups: int = 0
+    frames: int = 0
+    first_frame: int | None = None
+    last_frame: int | None = None
+    bytes: int = 0
+    index: bool = False
+    notes: list[str] = field(default_factory=list)
+    details: dict = field(default_factory=dict)
+
+    def close(self, writer: UnitWriter) -> EditReport:
+        """Ends the file and takes down what is in it."""
+        self.index = writer.finish() > 0
+        if not self.index:
+            self.notes.append("no index was written: no unit of this level could hold it")
+        self.groups, self.frames, self.bytes = writer.groups, len(writer.entries), writer.position
+        self.first_frame, self.last_frame = writer.entries[0][0], writer.entries[-1][0]
+        return self
+
+    def to_dict(self, command: str) -> dict:
+        """The JSON report, as `schemas/edit.schema.json` describes it."""
+        return dict(
+            **tool_dict(), command=command,
+            written=dict(groups=self.groups, frames=self.frames, first_frame=self.first_frame,
+                         last_frame=self.last_frame, bytes=self.bytes, index=self.index),
+            notes=self.notes, **self.details)
+
+
+def frame_head(payload: bytes) -> tuple[int, int, int]:
+    """(frame_number, frame_type, time_stamp) of a frame unit's payload."""
+    return _FRAME_HEAD.unpack_from(payload)
+
+
+def with_frame_head(payload: bytes, number: int, time_stamp: int, digest: bytes | None) -> bytes:
+    """The payload of a frame with another number and time; digest: the new one, None where there is none."""
+    kind = payload[4]
+    rest = payload[_FRAME_HEAD.size :]
+    if digest is not None:
+        rest = rest[: -len(digest)] + digest
+    return _FRAME_HEAD.pack(number, kind, time_stamp) + rest
