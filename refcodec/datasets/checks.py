@@ -1,6 +1,7 @@
 """Checks shared by all layouts: values, poses, boxes and image headers (docs/datasets.md)."""
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from collections.abc import Iterable
@@ -198,10 +199,11 @@ def check_box(cameras: Iterable[Camera], box: np.ndarray, path: Path) -> None:
     cameras = list(cameras)
     if any(sees_box(c, box) for c in cameras):
         return
-    centre = box.mean(0)
-    behind = sum(c.camera_to_world[:, 2] @ (centre - c.camera_to_world[:, 3]) > 0 for c in cameras)
-    reason = f"it is behind {behind} of the {len(cameras)} cameras: {AXES_HINT}" if behind > len(cameras) / 2 else \
-        "it lies beside what they show: check the unit of the box and of the cameras' positions"
+    turned = [dataclasses.replace(c, camera_to_world=c.camera_to_world * (1, -1, -1, 1)) for c in cameras]
+    if sum(sees_box(c, box) for c in turned) > len(cameras) / 2:
+        reason = f"most cameras have it behind them: {AXES_HINT}"
+    else:
+        reason = "check its unit and that of the cameras' positions, and that " + AXES_HINT
     raise DatasetError("D15", f"no camera sees the box {np.round(box, 4).tolist()}; {reason}", path)
 
 
