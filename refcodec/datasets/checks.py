@@ -89,7 +89,7 @@ def pose(value: Any, what: str, path: Path) -> np.ndarray:
         reason = "has a last row other than 0 0 0 1"
     elif abs(np.linalg.det(rotation)) < 1e-6:
         reason = "is singular"
-    elif np.abs(rotation.T @ rotation - np.eye(3)).max() > _RIGID_TOLERANCE:
+    elif np.abs(rotation).max() > 2 or np.abs(rotation.T @ rotation - np.eye(3)).max() > _RIGID_TOLERANCE:
         reason = "scales or shears; it must be a rotation and a position"
     elif np.linalg.det(rotation) < 0:
         reason = "mirrors (determinant -1)"

@@ -26,9 +26,9 @@ MODELS = {
 # Undistorting a wide fisheye at the middle's resolution has no end; this many times the
 # field that the focal length alone would give is as far as it goes.
 _MAX_GROWTH = 2.0
-_MIN_SHARE = 0.1  # of the undistorted picture that must be left without folds
+_MIN_SHARE = 0.5  # of the undistorted picture's sides; parameters with which less is left are wrong
 _SAMPLES = 65  # a side, where a whole picture is examined
-_STRIP = 1 << 18  # pixels resampled at a time
+_STRIP = 1 << 16  # pixels resampled at a time
 
 
 @dataclass(frozen=True)
@@ -152,12 +152,15 @@ def _bilinear(picture: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Values at (u, v), where pixel centres are integers."""
     height, width = picture.shape[:2]
     u, v = u.clip(0, width - 1), v.clip(0, height - 1)
-    left, top = np.floor(u).astype(np.intp), np.floor(v).astype(np.intp)
-    right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
+    left, top = u.astype(np.int32), v.astype(np.int32)
     a, b = (u - left).astype(np.float32)[..., None], (v - top).astype(np.float32)[..., None]
-    upper = picture[top, left] * (1 - a) + picture[top, right] * a
-    lower = picture[bottom, left] * (1 - a) + picture[bottom, right] * a
-    return upper * (1 - b) + lower * b
+    pixels = picture.reshape(-1, 4)
+    corner = top * np.int64(width) + left
+    right, down = (left < width - 1).astype(np.int64), np.where(top < height - 1, width, 0)
+    upper_left, lower_left = pixels.take(corner, 0), pixels.take(corner + down, 0)
+    upper = upper_left + (pixels.take(corner + right, 0) - upper_left) * a
+    lower = lower_left + (pixels.take(corner + down + right, 0) - lower_left) * a
+    return upper + (lower - upper) * b
 
 
 def distort(model: str, parameters: tuple[float, ...], x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -56,7 +56,7 @@ def read_llff(root: Path, selection: FrameSelection) -> Draft:
 def _rows(path: Path) -> np.ndarray:
     try:
         rows = np.load(path, mmap_mode="r", allow_pickle=False)  # mapping compares the shape with the file's size
-    except (OSError, ValueError, EOFError, OverflowError) as error:
+    except Exception as error:  # numpy parses the header as Python, with all that can go wrong there
         raise DatasetError("D02", f"can't read the file: {error}", path) from error
     if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != 17 or rows.dtype.kind not in "fiu":
         raise DatasetError("D02", "it must hold a table of numbers of 17 columns", path)

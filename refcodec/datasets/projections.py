@@ -129,7 +129,7 @@ def decompose(projection: np.ndarray, name: str, path: Path) -> tuple[np.ndarray
     Raises DatasetError D06 where there is no such camera.
     """
     square = projection[:, :3]
-    if not np.isfinite(projection).all() or abs(np.linalg.det(square)) < _SINGULAR * np.linalg.norm(square) ** 3:
+    if not np.isfinite(projection).all() or abs(np.linalg.det(square)) <= _SINGULAR * np.linalg.norm(square) ** 3:
         raise DatasetError("D06", f"the projection of {name} is singular or not finite", path)
     projection = projection * np.sign(np.linalg.det(square))
     square = projection[:, :3]

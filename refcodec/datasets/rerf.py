@@ -25,6 +25,7 @@ from refcodec.errors import DatasetError
 
 
 _POSES, _INTRINSICS = "CamPose.inf", "Intrinsic.inf"
+_NUMBER_LINE = 5  # characters: as ReRF's own reader tells a camera's number from its matrix
 _PICTURES, _MASKS = ("image", "img", "images"), ("mask", "masks")
 
 
@@ -172,11 +173,16 @@ def _read_poses(path: Path) -> list[np.ndarray]:
 
 
 def _read_intrinsics(path: Path) -> list[np.ndarray]:
-    """3x3 matrices; before each there is a line with the camera's number, behind it one that may be empty."""
-    rows = [_floats(line, path) for line in _text(path) if len(line) > 5]
-    if not rows or len(rows) % 3 or any(len(row) != 3 for row in rows):
-        raise DatasetError("D02", "every camera must have three lines of three numbers", path)
-    return [np.array(rows[i:i + 3]) for i in range(0, len(rows), 3)]
+    """3x3 matrices, in three lines each; the lines between them, with the camera's number or empty, are shorter."""
+    lines, matrices = iter(_text(path)), []
+    for line in lines:
+        if len(line) <= _NUMBER_LINE:
+            continue
+        rows = [_floats(row, path) for row in (line, next(lines, ""), next(lines, ""))]
+        if any(len(row) != 3 for row in rows):
+            raise DatasetError("D02", f"the matrix of camera {len(matrices)} must be three lines of three numbers", path)
+        matrices.append(np.array(rows))
+    return matrices
 
 
 def _text(path: Path) -> list[str]:
