@@ -5,7 +5,6 @@ import json
 import math
 import re
 import struct
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -114,19 +113,21 @@ def write_colmap(cameras, root: Path, *, binary: bool, lenses: list[Lens] | None
               for lens in lenses]
     if binary:
         (model / "cameras.bin").write_bytes(struct.pack("<Q", len(order)) + b"".join(
-            struct.pack(f"<IiQQ{len(values[i])}d", i + 10, MODELS[lenses[i].model][0], lenses[i].width, lenses[i].height,
-                        *values[i]) for i in order))
+            struct.pack(f"<IiQQ{len(values[i])}d", i + 10, MODELS[lenses[i].model][0], lenses[i].width,
+                        lenses[i].height, *values[i]) for i in order))
         (model / "images.bin").write_bytes(struct.pack("<Q", len(order)) + b"".join(
             struct.pack("<I7dI", i, *poses[i][0], *poses[i][1], i + 10) + f"{i:03d}.png\0".encode()
             + struct.pack("<Q", 2) + struct.pack("<ddq", 1, 2, -1) * 2 for i in order))
         (model / "points3D.bin").write_bytes(struct.pack("<Q", len(POINTS)) + b"".join(
-            struct.pack("<Q3d3BdQ", n, *p, 1, 2, 3, 0.5, 3) + struct.pack("<II", 0, 0) * 3 for n, p in enumerate(POINTS)))
+            struct.pack("<Q3d3BdQ", n, *p, 1, 2, 3, 0.5, 3) + struct.pack("<II", 0, 0) * 3
+            for n, p in enumerate(POINTS)))
     else:
         floats = lambda row: " ".join(f"{v:.17g}" for v in row)
         (model / "cameras.txt").write_text("# Camera list\n" + "".join(
             f"{i + 10} {lenses[i].model} {lenses[i].width} {lenses[i].height} {floats(values[i])}\n" for i in order))
         (model / "images.txt").write_text("# Image list\n" + "".join(
-            f"{i} {floats(poses[i][0])} {floats(poses[i][1])} {i + 10} {i:03d}.png\n{'1 2 -1' * (i % 2)}\n" for i in order))
+            f"{i} {floats(poses[i][0])} {floats(poses[i][1])} {i + 10} {i:03d}.png\n{'1 2 -1' * (i % 2)}\n"
+            for i in order))
         (model / "points3D.txt").write_text("".join(
             f"{n} {floats(p)} 1 2 3 0.5 0 0 1 1 2 2\n" for n, p in enumerate(POINTS)))
     return model
@@ -334,7 +335,8 @@ def test_decomposition_of_any_projection(seed, factor, sign):
 # ---- Lenses ------------------------------------------------------------------
 
 PARAMETERS = {
-    "SIMPLE_PINHOLE": (), "PINHOLE": (), "SIMPLE_RADIAL": (-0.1,), "RADIAL": (0.1, -0.02), "OPENCV": (-0.1, 0.02, 1e-3, -2e-3),
+    "SIMPLE_PINHOLE": (), "PINHOLE": (), "SIMPLE_RADIAL": (-0.1,), "RADIAL": (0.1, -0.02),
+    "OPENCV": (-0.1, 0.02, 1e-3, -2e-3),
     "OPENCV_FISHEYE": (0.02, -0.01, 1e-3, 1e-4), "FULL_OPENCV": (0.2, 0.05, 1e-3, 2e-3, 0.01, 0.1, 0.02, 1e-3),
     "FOV": (0.6,), "SIMPLE_RADIAL_FISHEYE": (-0.03,), "RADIAL_FISHEYE": (0.03, -0.01),
     "THIN_PRISM_FISHEYE": (0.02, -0.01, 1e-3, -2e-3, 1e-3, 1e-4, 2e-3, -1e-3),
@@ -448,7 +450,8 @@ def test_lens_of_a_transforms_file(tmp_path):
     for entry in content["frames"]:
         entry["mask_path"] = "mask.png"
     for keys, model, parameters in (
-            ({"camera_model": "OPENCV", "k1": -0.1, "k2": 0.02, "p1": 1e-3, "p2": -2e-3}, "OPENCV", (-0.1, 0.02, 1e-3, -2e-3)),
+            ({"camera_model": "OPENCV", "k1": -0.1, "k2": 0.02, "p1": 1e-3, "p2": -2e-3}, "OPENCV",
+             (-0.1, 0.02, 1e-3, -2e-3)),
             ({"k1": 0.1, "k3": 0.01}, "FULL_OPENCV", (0.1, 0, 0, 0, 0.01, 0, 0, 0)),
             ({"camera_model": "FULL_OPENCV", "k4": 0.1}, "FULL_OPENCV", (0, 0, 0, 0, 0, 0.1, 0, 0)),
             ({"camera_model": "OPENCV_FISHEYE", "k1": 0.02, "k4": 1e-3}, "OPENCV_FISHEYE", (0.02, 0, 0, 1e-3)),
@@ -486,8 +489,8 @@ def write_videos(cameras, root: Path, frames=5, first=(0, 0, 2), **keys) -> None
         start = first[i % 3]
         write_video(root / f"cam{i}.mkv", [picture_of(i, start + n) for n in range(frames)])
         write_video(root / f"mask{i}.mkv", [Image.new("RGB", SIZE, (50 * n, 9, 9)) for n in range(frames)])
-        entries.append({"file_path": f"cam{i}.mkv", "mask_path": f"mask{i}.mkv", "frame": start, "transform_matrix": pose4(c),
-                        "fl_x": c.fx, "fl_y": c.fy, "cx": c.cx, "cy": c.cy})
+        entries.append({"file_path": f"cam{i}.mkv", "mask_path": f"mask{i}.mkv", "frame": start,
+                        "transform_matrix": pose4(c), "fl_x": c.fx, "fl_y": c.fy, "cx": c.cx, "cy": c.cy})
     (root / "transforms.json").write_text(json.dumps({"frames": entries, "aabb": BOX, **keys}))
 
 
@@ -535,7 +538,8 @@ def test_published_rerf_and_videos_of_llff(tmp_path):
     assert any("left out: 2" in text for text in dataset.assumptions)
     for view in dataset.frames[1].views:
         assert_same(view.camera, cameras[view.camera_index])
-        np.testing.assert_array_equal(np.round(view.load()[..., :3] * 255), np.asarray(picture_of(view.camera_index, 2)))
+        np.testing.assert_array_equal(np.round(view.load()[..., :3] * 255),
+                                      np.asarray(picture_of(view.camera_index, 2)))
 
     centred = rig(count=4, centred=True)
     write_llff(centred, tmp_path)

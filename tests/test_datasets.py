@@ -589,13 +589,15 @@ def test_every_code_is_documented_and_provoked():
     sources = "".join(path.read_text() for path in (ROOT / "refcodec/datasets").glob("*.py"))
     raised = set(re.findall(r'"([DW]\d\d)"', sources))
     table = set(re.findall(r"^\| ([DW]\d\d) \|", (ROOT / "docs/datasets.md").read_text(), re.M))
-    provoked = set(re.findall(r'"([DW]\d\d)"', "".join(path.read_text() for path in ROOT.glob("tests/test_dataset*.py"))))
+    tests = "".join(path.read_text() for path in ROOT.glob("tests/test_dataset*.py"))
+    provoked = set(re.findall(r'"([DW]\d\d)"', tests))
     assert raised == table == provoked
 
 
 def test_loading_needs_no_torch_and_no_video_library():
     program = ("import sys; from refcodec.datasets import load_dataset; from refcodec.datasets.survey import survey; "
-               f"load_dataset({str(FOX)!r}); survey({str(FOX)!r}, samples=1); sys.exit(bool({{'torch', 'av'}} & set(sys.modules)))")
+               f"load_dataset({str(FOX)!r}); survey({str(FOX)!r}, samples=1); "
+               "sys.exit(bool({'torch', 'av'} & set(sys.modules)))")
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
 
 

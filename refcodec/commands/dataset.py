@@ -19,11 +19,11 @@ def command():
 @click.argument("path")
 @click.option("--out", metavar="FOLDER", help="Draw cameras.png, and contact.png with the box in every picture.")
 @click.option("--frames", type=FrameRange(), help="The dataset's frame numbers: 7, 20:40 (40 excluded), :10, 20:.")
-@click.option("--holdout", type=Indices(), help="Cameras to be kept out of training, in place of the dataset's; or none.")
+@click.option("--holdout", type=Indices(), help="Cameras kept out of training, in place of the dataset's; or none.")
 @click.option("--box", type=float, nargs=6, help="Scene box: minimum x y z, maximum x y z, in place of the dataset's.")
 @click.option("--sample", type=click.IntRange(0), default=3, show_default=True,
               help="Frames whose pixels are looked at, from first to last; 0: headers only.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON (refcodec/schemas/dataset.schema.json).")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON (docs/cli.md).")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def check(path, out, frames, holdout, box, sample, as_json, quiet):
     """Say what PATH is understood as, and everything that is wrong with it.
@@ -78,7 +78,8 @@ def _bounded(path: str, wanted: range) -> range | slice:
 
 
 def _show(content: dict) -> None:
-    click.echo(f"{printable(content['path'])}: " + (f"layout {content['layout']}" if content["layout"] else "not understood"))
+    layout = f"layout {content['layout']}" if content["layout"] else "not understood"
+    click.echo(f"{printable(content['path'])}: {layout}")
     if content["dataset"]:
         _show_dataset(content["dataset"])
     shown: dict[str, int] = {}
@@ -116,10 +117,14 @@ def _show_dataset(d: dict) -> None:
     if moving:
         click.echo(f"moving      {moving} of {len(cameras)} cameras")
     if d["masks"] is not None:
-        click.echo(f"masks       {'yes' if d['masks'] else 'no'}; background {', '.join(f'{v:g}' for v in d['background'])}")
+        background = ", ".join(f"{v:g}" for v in d["background"])
+        click.echo(f"masks       {'yes' if d['masks'] else 'no'}; background {background}")
     if d["box"]:
-        low, high = d["box"]
-        click.echo("box         " + " to ".join("(" + ", ".join(f"{v:.4g}" for v in corner) + ")" for corner in (low, high)))
+        corners = ["(" + ", ".join(f"{v:.4g}" for v in corner) + ")" for corner in d["box"]]
+        click.echo(f"box         {corners[0]} to {corners[1]}")
+    if d["tight_box"]:
+        click.echo("tighter     --box " + " ".join(f"{v:.4g}" for corner in d["tight_box"] for v in corner)
+                   + " holds the foreground of the frames looked at")
     for text in d["assumptions"]:
         click.echo(f"assumed     {text}")
 

@@ -111,7 +111,10 @@ def camera(width: int, height: int, fx: float, fy: float, cx: float, cy: float,
 
 
 def lens_camera(lens: Lens, camera_to_world: np.ndarray, name: str, path: Path) -> tuple[Camera, Lens | None]:
-    """The pinhole camera of a lens, and the lens where its pictures have to be resampled. Raises DatasetError D09, D11."""
+    """The pinhole camera of a lens, and the lens where its pictures have to be resampled.
+
+    Raises DatasetError D09, D11.
+    """
     plain = camera(lens.width, lens.height, lens.fx, lens.fy, lens.cx, lens.cy, camera_to_world, name, path)
     if not all(math.isfinite(value) for value in lens.parameters):
         raise DatasetError("D11", f"the lens parameters of {name} hold NaN or infinity", path)

@@ -167,7 +167,8 @@ class _Bytes:
         """The offset before the skipped bytes."""
         start, end = self.offset, self.offset + count
         if end > len(self.data):
-            raise DatasetError("D02", f"the file ends at byte {len(self.data)}, in what starts at byte {start}", self.path)
+            raise DatasetError("D02", f"the file ends at byte {len(self.data)}, in what starts at byte {start}",
+                               self.path)
         self.offset = end
         return start
 
@@ -176,7 +177,8 @@ class _Bytes:
         start = self.offset
         (count,) = self.take("Q")
         if count > (len(self.data) - self.offset) // smallest:
-            raise DatasetError("D02", f"the count at byte {start} is {count}, more than the file has room for", self.path)
+            raise DatasetError("D02", f"the count at byte {start} is {count}, more than the file has room for",
+                               self.path)
         return count
 
     def text(self) -> str:

@@ -90,4 +90,5 @@ def pictures_in(folder: Path) -> list[Path]:
     """The pictures in a folder by name; none where there is no such folder."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in _PICTURES and not path.name.startswith("."))
+    return sorted(path for path in folder.iterdir()
+                  if path.suffix.lower() in _PICTURES and not path.name.startswith("."))

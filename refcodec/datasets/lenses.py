@@ -73,8 +73,8 @@ class Lens:
         try:
             width, height, cx, cy = _rectangle(self)
         except ValueError as error:
-            raise DatasetError("D11", f"the lens of {name} ({self.model} {', '.join(f'{p:g}' for p in self.parameters)}) "
-                               f"{error}", path) from error
+            values = ", ".join(f"{p:g}" for p in self.parameters)
+            raise DatasetError("D11", f"the lens of {name} ({self.model} {values}) {error}", path) from error
         return Camera(width, height, self.fx, self.fy, cx, cy, camera_to_world, name)
 
     def _reach(self, dx: int, dy: int) -> float:
@@ -103,7 +103,9 @@ class Lens:
         if not self._inside(u, v).all():
             return False
         # Orientation of every cell of the mapped grid: a fold turns one over.
-        area = np.diff(u, axis=1)[:-1] * np.diff(v, axis=0)[:, :-1] - np.diff(v, axis=1)[:-1] * np.diff(u, axis=0)[:, :-1]
+        mapped = np.stack([u, v])
+        right, below = mapped[:, :-1, 1:] - mapped[:, :-1, :-1], mapped[:, 1:, :-1] - mapped[:, :-1, :-1]
+        area = right[0] * below[1] - right[1] * below[0]
         return bool((area > 0).all())
 
     def _inside(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from refcodec.datasets import checks
-from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection, last_number, pictures_in, select_frames
+from refcodec.datasets.layout import (
+    Draft, FrameDraft, FrameSelection, last_number, numbered, pictures_in, select_frames,
+)
 from refcodec.datasets.model import ImageHeader, View
 from refcodec.datasets.shots import Shot, read_shots
 from refcodec.datasets.videos import is_video, video_header
@@ -67,8 +69,8 @@ def _rows(path: Path) -> np.ndarray:
 
 def _pictures(root: Path, count: int) -> list[Path]:
     """The pictures as they were taken, or the largest of LLFF's smaller copies (images_4, images_8)."""
-    copies = sorted((p for p in root.glob("images_*") if p.is_dir() and p.name[7:].isdigit()), key=lambda p: int(p.name[7:]))
-    for folder in (root / "images", *copies):
+    copies = numbered((p for p in root.glob("images_*") if p.is_dir()), root)
+    for folder in (root / "images", *(copies[factor] for factor in sorted(copies))):
         files = pictures_in(folder)
         if len(files) == count:
             return files
@@ -82,7 +84,8 @@ def _camera(matrix: np.ndarray, header: ImageHeader, file: Path, path: Path) -> 
     # The smaller copies are what is left of the picture after rounding.
     sx, sy = header.width / width, header.height / height
     if abs(sx * height - header.height) > 2 and abs(sy * width - header.width) > 2:
-        raise DatasetError("D07", f"the picture is {header.width}x{header.height}, the camera {width:g}x{height:g}", file)
+        raise DatasetError("D07", f"the picture is {header.width}x{header.height}, the camera {width:g}x{height:g}",
+                           file)
     to_world = checks.pose(np.column_stack([matrix[:, 1], -matrix[:, 0], matrix[:, 2], matrix[:, 3]]), file.name, path)
     return checks.camera(header.width, header.height, focal * sx, focal * sy, header.width / 2, header.height / 2,
                          to_world, file.stem, path)

@@ -60,7 +60,7 @@ def read_idr(root: Path, path: Path, selection: FrameSelection) -> Draft:
     for index, picture in enumerate(pictures):
         try:
             name = picture.name
-            own_scale = checks.array(arrays.get(f"scale_mat_{index}", scale), ((4, 4),), f"`scale_mat_{index}`", "D02", path)
+            own_scale = arrays.get(f"scale_mat_{index}", scale)
             if not np.allclose(own_scale, scale, rtol=1e-4, atol=1e-6 * np.abs(scale).max()):
                 raise DatasetError("D06", f"`scale_mat_{index}` differs from that of the first picture, so that they "
                                    "do not show one scene", path)
@@ -76,8 +76,8 @@ def read_idr(root: Path, path: Path, selection: FrameSelection) -> Draft:
         except DatasetError as error:
             draft.problems.add(error)
     if cropped:
-        draft.assumptions.append(f"the pictures are the middle {_DTU_CROP}x{_DTU_CROP} of {_DTU_SIZE[0]}x{_DTU_SIZE[1]}, "
-                                 "made smaller, as MonoSDF has them")
+        draft.assumptions.append(f"the pictures are the middle {_DTU_CROP}x{_DTU_CROP} of "
+                                 f"{_DTU_SIZE[0]}x{_DTU_SIZE[1]}, made smaller, as MonoSDF has them")
     draft.frames.append(FrameDraft(0, 0.0, views))
     return draft
 
@@ -149,8 +149,9 @@ def _camera(k: np.ndarray, to_world: np.ndarray, size: tuple[int, int], name: st
     if abs(k[0, 1]) * size[1] / camera.fy > _MAX_SKEW:
         raise DatasetError("D09", f"the intrinsics of {name} are skewed", path)
     if not (0 <= camera.cx <= size[0] and 0 <= camera.cy <= size[1]):
-        raise DatasetError("D07", f"the picture is {size[0]}x{size[1]}, but the principal point is at ({camera.cx:.0f}, "
-                           f"{camera.cy:.0f}): the calibration is for another size", path.parent / name)
+        raise DatasetError("D07", f"the picture is {size[0]}x{size[1]}, but the principal point is at "
+                           f"({camera.cx:.0f}, {camera.cy:.0f}): the calibration is for another size",
+                           path.parent / name)
     return camera
 
 

@@ -126,7 +126,7 @@ def read_nhr(root: Path, selection: FrameSelection) -> Draft:
         for index, image in sorted(numbered(pictures_in(frames[number]), root).items()):
             try:
                 if index >= len(poses):
-                    raise DatasetError("D02", f"there is no pose for camera {index}, only for 0 to {len(poses) - 1}", image)
+                    raise _no_pose(index, len(poses), image)
                 if index not in headers:  # one rig: the loader compares the others with this
                     headers[index] = checks.header_of(image)
                 mask = own_masks.get(index, masks / frames[number].name / image.name) if masks else None
@@ -144,7 +144,7 @@ def _nhr_videos(root: Path, folder: Path, masks: Path | None, count: int, select
     for index, video in sorted(videos.items()):
         try:
             if index >= count:
-                raise DatasetError("D02", f"there is no pose for camera {index}, only for 0 to {count - 1}", video)
+                raise _no_pose(index, count, video)
             mask = mask_videos.get(index, masks / video.name) if masks else None
             made = view(index, video, mask, video_header(video))
             shots.append(Shot(made.camera, video, mask, index))
@@ -158,6 +158,10 @@ def _nhr_videos(root: Path, folder: Path, masks: Path | None, count: int, select
     if missing:
         draft.assumptions.append(f"cameras without a video are left out: {', '.join(map(str, missing))}")
     return draft
+
+
+def _no_pose(index: int, count: int, path: Path) -> DatasetError:
+    return DatasetError("D02", f"there is no pose for camera {index}, only for 0 to {count - 1}", path)
 
 
 def _read_poses(path: Path) -> list[np.ndarray]:
@@ -180,7 +184,8 @@ def _read_intrinsics(path: Path) -> list[np.ndarray]:
             continue
         rows = [_floats(row, path) for row in (line, next(lines, ""), next(lines, ""))]
         if any(len(row) != 3 for row in rows):
-            raise DatasetError("D02", f"the matrix of camera {len(matrices)} must be three lines of three numbers", path)
+            raise DatasetError("D02", f"the matrix of camera {len(matrices)} must be three lines of three numbers",
+                               path)
         matrices.append(np.array(rows))
     return matrices
 

@@ -34,6 +34,7 @@ _FULL = 0.999
 _OUTSIDE = 0.02  # of the foreground
 _MIN_BOX_IN_VIEW, _MIN_BOX_AREA = 0.25, 0.01
 _SAME_POSE = 1e-6
+_TIGHTER = 0.5  # of the box's volume: what is worth saying
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class Survey:
     """The result of a check.
 
     views: of the first frame, as far as they were understood. box: (2, 3), or None where
-    there is none. dataset: None where it can't be used. blind: indices of the cameras
+    there is none. tight_box: of the foreground of the sampled frames, where it is much
+    smaller than the box and masks tell. dataset: None where it can't be used. blind: indices of the cameras
     that do not see the box.
     """
 
@@ -81,6 +83,7 @@ class Survey:
     views: tuple[View, ...] = ()
     box: np.ndarray | None = None
     dataset: Dataset | None = None
+    tight_box: np.ndarray | None = None
     moving: list[int] = field(default_factory=list)
     blind: list[int] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -195,14 +198,16 @@ def _look_at_cameras(result: Survey, frames: Sequence[FrameDraft]) -> None:
         add(Finding("W06", f"the median camera sees {np.median(shares):.0%} of the box: it is far larger than what the "
                     "cameras show, and the field's resolution is spread over it"))
     if areas and np.median(areas) < _MIN_BOX_AREA:
-        add(Finding("W07", f"the box covers {np.median(areas):.2%} of the median picture: it is very small or far away"))
+        add(Finding("W07", f"the box covers {np.median(areas):.2%} of the median picture: it is very small or far "
+                    "away"))
 
 
 def _cameras(indices: list[int], views: Sequence[View]) -> str:
     """"camera 3 of 28 is" or "12 of 28 cameras (0, 3, 5, …) are"."""
     if len(indices) == 1:
         return f"camera {indices[0]} is"
-    return f"{len(indices)} of {len(views)} cameras ({', '.join(map(str, indices[:8]))}{', …' * (len(indices) > 8)}) are"
+    named = ", ".join(map(str, indices[:8])) + ", …" * (len(indices) > 8)
+    return f"{len(indices)} of {len(views)} cameras ({named}) are"
 
 
 def _same_camera(a: Camera, b: Camera) -> bool:
@@ -215,8 +220,9 @@ def _same_camera(a: Camera, b: Camera) -> bool:
 # ---- Pictures ----------------------------------------------------------------
 
 
-def _look_at_pictures(result: Survey, frames: Sequence[FrameDraft | Frame], has_masks: bool, unreadable: set[Path | None],
-                      samples: int, on_progress: Callable[[int, int, str], None] | None) -> None:
+def _look_at_pictures(result: Survey, frames: Sequence[FrameDraft | Frame], has_masks: bool,
+                      unreadable: set[Path | None], samples: int,
+                      on_progress: Callable[[int, int, str], None] | None) -> None:
     chosen = sorted({round(i) for i in np.linspace(0, len(frames) - 1, min(samples, len(frames)))}) if samples else []
     if result.dataset:  # with the splits settled
         frames = result.dataset.frames
@@ -236,6 +242,8 @@ def _look_at_pictures(result: Survey, frames: Sequence[FrameDraft | Frame], has_
         _look_for_copies(result, own)
         if has_masks and result.box is not None:
             _look_at_masks(result, own)
+    if result.tight_box is not None and np.prod(np.ptp(result.tight_box, 0) / np.ptp(result.box, 0)) > _TIGHTER:
+        result.tight_box = None
     for index in sorted({picture.view.camera_index for picture in result.pictures}):
         own = [picture for picture in result.pictures if picture.view.camera_index == index]
         if len(own) > 1 and len({picture.digest for picture in own}) == 1:
@@ -278,8 +286,8 @@ def _look_for_copies(result: Survey, pictures: list[Picture]) -> None:
         other = first.setdefault(picture.digest, picture)
         if other is not picture and picture.coverage:
             result.findings.append(Finding(
-                "W11", f"cameras {other.view.camera_index} and {picture.view.camera_index} show the same picture in frame "
-                f"{picture.frame}", picture.view.image, picture.frame, picture.view.camera_index))
+                "W11", f"cameras {other.view.camera_index} and {picture.view.camera_index} show the same picture in "
+                f"frame {picture.frame}", picture.view.image, picture.frame, picture.view.camera_index))
 
 
 def _look_at_masks(result: Survey, pictures: list[Picture]) -> None:
@@ -303,15 +311,20 @@ def _look_at_masks(result: Survey, pictures: list[Picture]) -> None:
             picture.view.camera_index))
     if len(usable) < _MIN_HULL_VIEWS:
         return
-    recalls = _hull_recalls(usable, box)
-    if recalls is None:
+    seen = _visual_hull(usable, box)
+    if seen is None:
         return
+    recalls, bounds = seen
     median = float(np.median(recalls))
     if median < _HULL_RECALL:
         result.findings.append(Finding(
             "W13", f"in frame {number} what all masks have in common explains {median:.0%} of the median view's "
             "foreground: poses, box or masks do not belong together", frame=number))
         return
+    if not outside and bounds is not None:
+        tight = result.tight_box
+        result.tight_box = bounds if tight is None else np.stack([np.minimum(tight[0], bounds[0]),
+                                                                  np.maximum(tight[1], bounds[1])])
     for picture, recall in zip(usable, recalls, strict=True):
         if recall < _VIEW_RECALL:
             result.findings.append(Finding(
@@ -329,10 +342,11 @@ def _foreground_rays(picture: Picture) -> np.ndarray:
     return local @ c.camera_to_world[:, :3].T
 
 
-def _hull_recalls(pictures: list[Picture], box: np.ndarray) -> list[float] | None:
-    """For each view the share of its foreground, within the box, that the visual hull of all projects onto.
+def _visual_hull(pictures: list[Picture], box: np.ndarray) -> tuple[list[float], np.ndarray | None] | None:
+    """For each view the share of its foreground, within the box, that the hull of all projects onto; the hull's box.
 
-    None where the box is too large for the hull's points to lie as close as the masks' pixels.
+    The hull's box is None where the hull is empty. None altogether where the box is too
+    large for the hull's points to lie as close as the masks' pixels.
     """
     masks = [_coarse_mask(picture) for picture in pictures]
     cells = []
@@ -362,7 +376,11 @@ def _hull_recalls(pictures: list[Picture], box: np.ndarray) -> list[float] | Non
         covered[rows[hull & inside], columns[hull & inside]] = True
         wanted = mask & of_box
         recalls.append(float(_grown(covered)[wanted].mean()) if wanted.any() else 1.0)
-    return recalls
+    if not hull.any():
+        return recalls, None
+    cell = (box[1] - box[0]) / (max(side, _HULL_SIDES[0]) - 1)
+    own = points[hull]
+    return recalls, np.stack([np.maximum(own.min(0) - cell, box[0]), np.minimum(own.max(0) + cell, box[1])])
 
 
 def _coarse_mask(picture: Picture) -> np.ndarray:
@@ -411,6 +429,7 @@ def _described(result: Survey) -> dict[str, Any]:
         "masks": dataset.has_masks if dataset else None,
         "background": list(dataset.background) if dataset else None,
         "box": box.tolist() if box is not None else None,
+        "tight_box": result.tight_box.tolist() if result.tight_box is not None else None,
         "assumptions": list(dataset.assumptions) if dataset else [],
         "cameras": [{
             "index": view.camera_index, "name": view.camera.name, "split": view.split,

@@ -115,7 +115,6 @@ def read_transforms(documents: list[Document], selection: FrameSelection) -> Dra
     Raises DatasetError D09, D10 and D13 for what concerns whole files; errors of single
     pictures and videos (D04 to D06, D09, D11) are collected in the draft.
     """
-    root = documents[0].path.parent
     rates = [_positive(d.content[key], key, d.path) for d in documents
              for key in ("frame_rate", "fps") if d.content.get(key) is not None]
     rate = rates[0] if rates else None
@@ -159,7 +158,8 @@ def _read_videos(documents: list[Document], held_out: dict[int, set[str]], selec
     """The chosen frames of documents whose entries name one video each."""
     path = documents[0].path
     if any(d.frame is not None for d in documents):
-        raise DatasetError("D10", "videos hold many frames: name them in one transforms.json, not in a file a frame", path)
+        raise DatasetError("D10", "videos hold many frames: name them in one transforms.json, not in a file a frame",
+                           path)
     shots, errors = [], []
     for document in documents:
         for item in document.content["frames"]:

@@ -99,7 +99,8 @@ class _Reader:
 
     def read(self, position: int, mode: str) -> np.ndarray:
         if not 0 <= position < len(self.times):
-            raise DatasetError("D05", f"the video has {len(self.times)} pictures, none at position {position}", self.path)
+            raise DatasetError("D05", f"the video has {len(self.times)} pictures, none at position {position}",
+                               self.path)
         try:
             return self._decode(position).to_ndarray(format={"RGB": "rgb24", "RGBA": "rgba"}[mode])
         except (*self.failures, OSError) as error:
