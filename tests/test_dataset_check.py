@@ -18,7 +18,7 @@ from refcodec.datasets.drawing import _projected_edges
 from refcodec.datasets.survey import report, survey
 from refcodec.errors import DatasetError
 from refcodec.rendering.cameras import Camera
-from test_dataset_formats import POINTS, looking_at, picture_of, rig, save, write_colmap, write_transforms
+from test_dataset_formats import POINTS, looking_at, picture_of, rig, save, write_colmap, write_transforms, write_videos
 
 ROOT = Path(__file__).resolve().parent.parent
 FOX = ROOT / "demo" / "fox"
@@ -247,6 +247,19 @@ def test_what_can_not_be_encoded(tmp_path, prepare, code):
     with pytest.raises(DatasetError) as caught:
         load_dataset(tmp_path)
     assert caught.value.code == code
+
+
+def test_rig_of_videos(tmp_path):
+    """Described like any other; a video that can't be read is an error of its own."""
+    write_videos(rig(count=3), tmp_path)
+    steps = []
+    result = survey(tmp_path, samples=2, on_progress=lambda *step: steps.append(step))
+    assert result.usable and result.numbers == [2, 3, 4] and len(result.pictures) == 6
+    assert {"W01", "W08"} <= codes(result)  # masks that are less than half opaque count as empty
+    assert [done for done, *_ in steps] == [*range(9), *range(6)] and steps[0][1] == 9
+    (tmp_path / "cam1.mkv").write_bytes(b"no video")
+    found = json.loads(run(tmp_path, "--json").stdout)["findings"]
+    assert [f["code"] for f in found if f["severity"] == "error"] == ["D05"]
 
 
 def test_bad_arguments(tmp_path):

@@ -103,7 +103,8 @@ def box_of_points(points: np.ndarray) -> np.ndarray | None:
 
 
 def _pose(image: _Image, path: Path) -> np.ndarray:
-    length = float(np.linalg.norm(image.rotation))
+    with np.errstate(over="ignore"):
+        length = float(np.linalg.norm(image.rotation))
     if not (math.isfinite(length) and abs(length - 1) < 1e-2):
         raise DatasetError("D06", f"the pose of {image.name} has a quaternion of length {length:g}, not 1", path)
     w, x, y, z = image.rotation / length

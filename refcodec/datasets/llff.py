@@ -27,10 +27,12 @@ def read_llff(root: Path, selection: FrameSelection) -> Draft:
     path = root / FILE
     rows = _rows(path)
     videos = sorted((p for p in root.iterdir() if is_video(p)), key=lambda p: (last_number(p.stem) or 0, p.name))
+    if len(videos) != len(rows):  # then they are no cameras'
+        videos = []
     files = videos or _pictures(root, len(rows))
     if len(files) != len(rows):
-        kind = "videos" if videos else f"pictures in {files[0].parent.name}/" if files else "pictures"
-        raise DatasetError("D10", f"{FILE} has {len(rows)} cameras, but there are {len(files)} {kind}", path)
+        raise DatasetError("D10", f"{FILE} has {len(rows)} cameras, but images/ has {len(files)} pictures, and there "
+                           "are not as many videos", path)
 
     depths = rows[:, 15:]
     if not (np.isfinite(depths).all() and (depths[:, 0] > 0).all() and (depths[:, 0] < depths[:, 1]).all()):

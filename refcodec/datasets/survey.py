@@ -6,7 +6,7 @@ Errors are those that `load_dataset` raises (D01 to D16), all of them at once. W
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from refcodec.datasets.model import Dataset, Frame, View
 from refcodec.errors import DatasetError
 from refcodec.rendering.cameras import Camera
 
+OnProgress = Callable[[int, int, str], None]
 THUMBNAIL = 192  # pixels, the longer side
 _HULL_PICTURE = 48  # pixels along the masks that the visual hull is made of
 _HULL_CELL, _HULL_SIDES = 1.5, (16, 80)  # distance of the hull's points in these pixels; points along the box
@@ -100,11 +101,12 @@ class Survey:
 
 def survey(path: str | Path, *, frames: FrameSelection = None, holdout: Collection[int] | None = None,
            aabb: ArrayLike | None = None, samples: int = 3,
-           on_progress: Callable[[int, int, str], None] | None = None) -> Survey:
+           on_progress: OnProgress | None = None) -> Survey:
     """Look a dataset over; arguments as of `load_dataset`. Never raises DatasetError.
 
     samples: how many frames have their pixels looked at, evenly chosen from first to last.
-    on_progress: called with the number of pictures read, of all, and what is done.
+    on_progress: called with the number of pictures looked at, of all, and the next one;
+        first for all headers, then for the pixels of the samples.
     """
     result = Survey(Path(path))
     try:
@@ -112,7 +114,8 @@ def survey(path: str | Path, *, frames: FrameSelection = None, holdout: Collecti
     except DatasetError as error:
         result.add(error)
         return result
-    image_errors, has_masks = checks.image_problems(view for frame in draft.frames for view in frame.views)
+    views = [(frame.number, view) for frame in draft.frames for view in frame.views]
+    image_errors, has_masks = checks.image_problems(_counted(views, "headers: ", on_progress))
     for error in (*draft.problems.errors, *image_errors):
         result.add(error)
     result.numbers = [frame.number for frame in draft.frames]
@@ -133,6 +136,14 @@ def survey(path: str | Path, *, frames: FrameSelection = None, holdout: Collecti
     unreadable = {finding.path for finding in result.findings if finding.is_error}
     _look_at_pictures(result, draft.frames, has_masks, unreadable, samples, on_progress)
     return result
+
+
+def _counted(views: Sequence[tuple[int, View]], what: str, on_progress: OnProgress | None) -> Iterator[View]:
+    """The views of (frame number, view), reporting each."""
+    for done, (number, view) in enumerate(views):
+        if on_progress:
+            on_progress(done, len(views), f"{what}frame {number}, camera {view.camera_index}")
+        yield view
 
 
 def _box(draft: Draft, aabb: ArrayLike | None, result: Survey) -> np.ndarray | None:
@@ -222,15 +233,13 @@ def _same_camera(a: Camera, b: Camera) -> bool:
 
 def _look_at_pictures(result: Survey, frames: Sequence[FrameDraft | Frame], has_masks: bool,
                       unreadable: set[Path | None], samples: int,
-                      on_progress: Callable[[int, int, str], None] | None) -> None:
+                      on_progress: OnProgress | None) -> None:
     chosen = sorted({round(i) for i in np.linspace(0, len(frames) - 1, min(samples, len(frames)))}) if samples else []
     if result.dataset:  # with the splits settled
         frames = result.dataset.frames
     views = [(frames[i].number, view) for i in chosen for view in sorted(frames[i].views, key=lambda v: v.camera_index)]
     views = [(number, view) for number, view in views if not unreadable & {view.image, view.mask}]
-    for done, (number, view) in enumerate(views):
-        if on_progress:
-            on_progress(done, len(views), f"frame {number}, camera {view.camera_index}")
+    for (number, _), view in zip(views, _counted(views, "", on_progress), strict=True):
         try:
             result.pictures.append(_picture(view, number))
         except DatasetError as error:
