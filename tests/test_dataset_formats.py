@@ -345,6 +345,28 @@ PARAMETERS = {
 }
 
 
+# Where COLMAP 4.2 projects (0.3, -0.2, 1) and (-0.45, 0.4, 1) with `lens_of` these models.
+PROJECTED = {
+    "SIMPLE_PINHOLE": ((72.000000000, 17.000000000), (12.000000000, 65.000000000)),
+    "PINHOLE": ((72.000000000, 15.400000000), (12.000000000, 68.200000000)),
+    "SIMPLE_RADIAL": ((71.688000000, 17.208000000), (13.305000000, 63.840000000)),
+    "RADIAL": ((72.303888000, 16.797408000), (10.789612500, 66.075900000)),
+    "OPENCV": ((71.636912000, 15.662451200), (13.058787500, 67.139930000)),
+    "OPENCV_FISHEYE": ((71.086179428, 16.070135086), (15.432242063, 64.844029983)),
+    "FULL_OPENCV": ((72.360368770, 15.162422902), (10.686438006, 69.572982839)),
+    "FOV": ((72.348280688, 15.144594162), (12.466321533, 67.744041167)),
+    "SIMPLE_RADIAL_FISHEYE": ((70.951526471, 17.698982353), (15.881005337, 61.550217478)),
+    "RADIAL_FISHEYE": ((71.113722596, 17.590851603), (15.337912886, 62.032966323)),
+    "THIN_PRISM_FISHEYE": ((71.050807569, 16.096074449), (15.356404919, 64.918181857)),
+    "RAD_TAN_THIN_PRISM_FISHEYE": ((71.127748541, 16.032806347), (15.530499886, 64.743617060)),
+    "SIMPLE_DIVISION": ((71.695857597, 17.202761602), (13.218176465, 63.917176475)),
+    "DIVISION": ((72.254930721, 15.213050804), (10.890667376, 69.284680788)),
+    "SIMPLE_FISHEYE": ((71.034276056, 17.643815963), (15.595482438, 61.804015611)),
+    "FISHEYE": ((71.034276056, 16.108197559), (15.595482438, 64.684417172)),
+    "EUCM": ((71.198360013, 15.987869324), (15.013144973, 65.253813804)),
+}
+
+
 def lens_of(model: str, width=90, height=70, f=80.0) -> Lens:
     fy = f if MODELS[model][1] == 1 else f * 1.1
     return Lens(model, width, height, f, fy, width / 2 + 3, height / 2 - 2, PARAMETERS[model])
@@ -374,6 +396,12 @@ def test_every_model_has_parameters_here():
     assert PARAMETERS.keys() == MODELS.keys()
     assert all(len(PARAMETERS[name]) == extra for name, (_, _, extra) in MODELS.items())
     assert sorted(number for number, _, _ in MODELS.values()) == list(range(17))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_models_are_colmaps(model):
+    u, v = lens_of(model).project(np.array([0.3, -0.45]), np.array([-0.2, 0.4]))
+    np.testing.assert_allclose(np.stack([u, v], -1), PROJECTED[model], atol=1e-8)
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -16,7 +16,7 @@ from refcodec.datasets.llff import FILE as LLFF_FILE, read_llff
 from refcodec.datasets.model import Dataset, Frame
 from refcodec.datasets.projections import find_idr, find_middlebury, read_idr, read_middlebury
 from refcodec.datasets.rerf import is_nhr, is_rerf, read_nhr, read_rerf
-from refcodec.datasets.transforms import find_documents, read_transforms
+from refcodec.datasets.transforms import find_documents, find_numbered_documents, read_transforms
 from refcodec.errors import DatasetError
 
 # Held-out views where neither the dataset nor the caller names any: every 7th camera of
@@ -105,6 +105,9 @@ def _read(source: Path, frames: FrameSelection) -> tuple[str, Draft]:
         return "DTU, NeuS", read_idr(source, cameras, frames)
     if cameras := find_middlebury(source):
         return "Middlebury", read_middlebury(source, cameras, frames)
+    # After the calibrations of other programs, which may lie beside any number of JSON files.
+    if documents := find_numbered_documents(source):
+        return "transforms", read_transforms(documents, frames)
     if scales := scales_of(source):
         raise DatasetError("D03", f"an ActorsHQ sequence: choose one of its scales, {', '.join(scales)}", source)
     raise DatasetError("D03", "no known layout: looked for transforms.json, transforms_train.json, one transforms "

@@ -62,7 +62,7 @@ def find_documents(root: Path) -> list[Document] | None:
     """The transforms files at `root` (a folder or one .json file); None if there are none.
 
     Looked for in this order: transforms.json; transforms_train/val/test.json; one folder
-    a frame with a transforms.json each; one numbered .json file a frame.
+    a frame with a transforms.json each.
     """
     if root.is_file():
         return [_read(root)] if root.suffix.lower() == ".json" else None
@@ -74,12 +74,13 @@ def find_documents(root: Path) -> list[Document] | None:
         return _blender_documents(blender)
     folders = [path for path in root.iterdir() if (path / "transforms.json").is_file()]
     by_number = numbered(folders, root)
-    if not by_number:
-        by_number = numbered((p for p in root.glob("*.json") if not p.name.startswith("cams_")), root)
-    documents = []
-    for number, path in sorted(by_number.items()):
-        documents.append(_read(path / "transforms.json" if path.is_dir() else path, frame=number))
-    return documents or None
+    return [_read(by_number[number] / "transforms.json", frame=number) for number in sorted(by_number)] or None
+
+
+def find_numbered_documents(root: Path) -> list[Document] | None:
+    """One numbered .json file a frame; None if there are none."""
+    by_number = numbered(root.glob("*.json"), root)
+    return [_read(by_number[number], frame=number) for number in sorted(by_number)] or None
 
 
 def _blender_documents(files: dict[str, Path]) -> list[Document]:
