@@ -489,6 +489,7 @@ def test_bad_arguments(small, tmp_path):
     root = small.source
     assert code_of(lambda: load_dataset(tmp_path / "nowhere")) == "D01"
     assert code_of(lambda: load_dataset(tmp_path)) == "D03"
+    assert code_of(lambda: load_dataset(__file__)) == "D03"
     assert code_of(lambda: load_dataset(root, holdout=[99])) == "D08"
     assert code_of(lambda: load_dataset(root, holdout=range(28))) == "D08"
     assert code_of(lambda: load_dataset(root, frames=slice(5, 9))) == "D10"

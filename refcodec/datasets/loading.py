@@ -92,11 +92,10 @@ def _read(source: Path, frames: FrameSelection) -> tuple[str, Draft]:
             return "ReRF, prepared", read_rerf(source, frames)
         if is_nhr(source):
             return "ReRF, NHR", read_nhr(source, frames)
-    documents = find_documents(source)
-    if documents is not None:
-        return "transforms", read_transforms(documents, frames)
-    if not source.is_dir():
+    elif source.suffix.lower() != ".json":
         raise DatasetError("D03", "of files, only .json files can be datasets", source)
+    if documents := find_documents(source):
+        return "transforms", read_transforms(documents, frames)
     if model := find_model(source):
         return "COLMAP", read_colmap(source, model, frames)
     if (source / LLFF_FILE).is_file():
