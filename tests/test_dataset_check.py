@@ -18,11 +18,12 @@ from refcodec.datasets.drawing import _projected_edges
 from refcodec.datasets.survey import report, survey
 from refcodec.errors import DatasetError
 from refcodec.rendering.cameras import Camera
-from test_dataset_formats import POINTS, looking_at, picture_of, rig, save, write_colmap, write_transforms, write_videos
+from test_dataset_formats import (
+    POINTS, SCENES, looking_at, needs_scenes, picture_of, rig, save, write_colmap, write_transforms, write_videos,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 FOX = ROOT / "demo" / "fox"
-DATA = Path("/work/shared/data")
 SCHEMA = json.loads((Path(refcodec.__file__).parent / "schemas" / "dataset.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
@@ -100,12 +101,12 @@ def test_schema_is_a_schema_and_not_a_formality():
         assert not VALIDATOR.is_valid(content | change)
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the real scenes are not on this machine")
+@needs_scenes
 def test_real_scenes(tmp_path):
     """Two cameras of the temple do stand at one place: the gantry reached it in two ways."""
-    result = run(DATA / "temple_sparse_ring", "--out", tmp_path)
+    result = run(SCENES / "temple_sparse_ring", "--out", tmp_path)
     assert result.exit_code == 0 and "W03: cameras 0 and 10" in result.stdout and "1 warning" in result.stdout
-    assert survey(DATA / "dtu_scan24", samples=0).findings == []
+    assert survey(SCENES / "dtu_scan24", samples=0).findings == []
 
 
 # ---- Trouble with cameras and box --------------------------------------------

@@ -1,8 +1,13 @@
-"""One rig in every format: the same cameras come back; lenses, videos, real scenes, damaged calibrations."""
+"""One rig in every format: the same cameras come back; lenses, videos, real scenes, damaged calibrations.
+
+REFCODEC_SCENES: a folder with Middlebury's templeSparseRing as temple_sparse_ring and
+MonoSDF's DTU scan 24 as dtu_scan24, which can't be part of the repository.
+"""
 from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import struct
 from fractions import Fraction
@@ -21,7 +26,8 @@ from refcodec.errors import DatasetError
 from refcodec.rendering.cameras import Camera
 from test_datasets import axis_angle
 
-DATA = Path("/work/shared/data")
+SCENES = Path(os.environ.get("REFCODEC_SCENES", "scenes"))
+needs_scenes = pytest.mark.skipif(not SCENES.is_dir(), reason="REFCODEC_SCENES names no folder of real scenes")
 BOX = [[-1, -1, -1], [1, 1, 1]]
 POINTS = np.random.default_rng(7).uniform(-1, 1, (40, 3))
 SIZE = 16, 12
@@ -847,9 +853,9 @@ def test_rays_that_hit_the_box(origin, seed):
 # ---- Real scenes -------------------------------------------------------------
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the real scenes are not on this machine")
+@needs_scenes
 def test_real_scenes():
-    temple = load_dataset(DATA / "temple_sparse_ring")
+    temple = load_dataset(SCENES / "temple_sparse_ring")
     assert temple.layout == "Middlebury" and len(temple.frames[0].views) == 16
     # The object is lit on black: what is bright lies in the README's box.
     for view in temple.frames[0].views[:4]:
@@ -857,7 +863,7 @@ def test_real_scenes():
         c = view.camera.scaled(1 / 4)
         local = np.stack([(x + 0.5 - c.cx) / c.fx, (c.cy - y - 0.5) / c.fy, -np.ones(len(x))], -1)
         assert checks.hits(c.camera_to_world[:, 3], local @ c.camera_to_world[:, :3].T, temple.aabb).mean() > 0.99
-    dtu = load_dataset(DATA / "dtu_scan24")
+    dtu = load_dataset(SCENES / "dtu_scan24")
     assert dtu.layout == "DTU, NeuS" and len(dtu.frames[0].views) == 49
     assert any("1600x1200" in text for text in dtu.assumptions)
     assert {(round(v.camera.fx), round(v.camera.fy)) for v in dtu.frames[0].views} == {(926, 923)}
