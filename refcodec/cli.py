@@ -20,6 +20,7 @@ COMMANDS = {
     "inspect": "Show what a file holds, without decoding it.",
     "conformance": "Judge any decoder by the conformance suite.",
     "benchmark": "Measure the gain of each coding tool, or compare published systems (needs torch).",
+    "dataset": "Look at a dataset before training on it.",
     "validate": "Check files against the specification; report every violation.",
     "cut": "Cut frames out of a file, without decoding.",
     "concat": "Join files.",

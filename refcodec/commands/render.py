@@ -222,7 +222,7 @@ class _Job:
         from ..export import write_text
         from ..rendering.pictures import comparison, composite, write_png
 
-        dataset = load_frames(dataset_path, dataset_frames)
+        dataset = load_frames(dataset_path, dataset_frames, aabb=self.header.box)
         # The encoder numbers the frames of a scene in the order of those it was given.
         views = {n: frame.split("test") for n, frame in enumerate(dataset.frames, self.first)}
         last = self.numbers[-1][0]

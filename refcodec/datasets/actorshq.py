@@ -26,6 +26,11 @@ def is_actorshq(root: Path) -> bool:
     return (root / "calibration.csv").is_file() and (root / "rgbs").is_dir()
 
 
+def scales_of(root: Path) -> list[str]:
+    """The scales' folders where `root` is the folder of a whole sequence."""
+    return sorted(path.name for path in root.iterdir() if path.is_dir() and is_actorshq(path))
+
+
 def read_actorshq(root: Path, selection: FrameSelection) -> Draft:
     """The chosen frames of one scale's folder; cameras without pictures are left out.
 

@@ -1,6 +1,7 @@
 """Checks shared by all layouts: values, poses, boxes and image headers (docs/datasets.md)."""
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from collections.abc import Iterable
@@ -9,12 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from refcodec.datasets.lenses import Lens
 from refcodec.datasets.model import Dataset, ImageHeader, View, read_header
 from refcodec.errors import DatasetError
 from refcodec.rendering.cameras import Camera
 
 # Poses written with few decimals are still accepted; a scaled or sheared one is not.
 _RIGID_TOLERANCE = 1e-3
+_BOX_GRID = 9
+AXES_HINT = "poses must be camera to world, with the axes right, up, backwards"
 
 
 class Problems:
@@ -85,7 +89,7 @@ def pose(value: Any, what: str, path: Path) -> np.ndarray:
         reason = "has a last row other than 0 0 0 1"
     elif abs(np.linalg.det(rotation)) < 1e-6:
         reason = "is singular"
-    elif np.abs(rotation.T @ rotation - np.eye(3)).max() > _RIGID_TOLERANCE:
+    elif np.abs(rotation).max() > 2 or np.abs(rotation.T @ rotation - np.eye(3)).max() > _RIGID_TOLERANCE:
         reason = "scales or shears; it must be a rotation and a position"
     elif np.linalg.det(rotation) < 0:
         reason = "mirrors (determinant -1)"
@@ -104,6 +108,19 @@ def camera(width: int, height: int, fx: float, fy: float, cx: float, cy: float,
         raise DatasetError("D09", f"the size {width}x{height} and focal lengths {fx:g}, {fy:g} "
                            f"of {name} must be positive", path)
     return Camera(width, height, fx, fy, cx, cy, camera_to_world, name)
+
+
+def lens_camera(lens: Lens, camera_to_world: np.ndarray, name: str, path: Path) -> tuple[Camera, Lens | None]:
+    """The pinhole camera of a lens, and the lens where its pictures have to be resampled.
+
+    Raises DatasetError D09, D11.
+    """
+    plain = camera(lens.width, lens.height, lens.fx, lens.fy, lens.cx, lens.cy, camera_to_world, name, path)
+    if not all(math.isfinite(value) for value in lens.parameters):
+        raise DatasetError("D11", f"the lens parameters of {name} hold NaN or infinity", path)
+    if lens.is_pinhole:
+        return plain, None
+    return lens.undistorted(camera_to_world, name, path), lens
 
 
 def box(value: Any, path: Path) -> np.ndarray:
@@ -133,10 +150,64 @@ def box_from_cameras(cameras: Iterable[Camera], path: Path) -> np.ndarray:
                            "scene is: give the box (aabb)", path)
     centre = np.linalg.solve(system, np.einsum("nij,nj->i", across, positions))
     radius = float(np.median([_visible_radius(c, centre) for c in cameras]))
+    if radius < 0 and all(c.camera_to_world[:, 2] @ (centre - c.camera_to_world[:, 3]) > 0 for c in cameras):
+        raise DatasetError("D13", f"all cameras look away from where their axes meet: {AXES_HINT}", path)
     if not 0 < radius < math.inf:
         raise DatasetError("D13", "the cameras do not look at a common place, so they do not tell "
                            "where the scene is: give the box (aabb)", path)
     return np.stack([centre - radius, centre + radius])
+
+
+def sees(c: Camera, points: np.ndarray) -> np.ndarray:
+    """Which of (n, 3) points in the world lie in the view frustum: (n,) bool."""
+    u, v, depth = project(c, points)
+    return (depth > 0) & (u >= 0) & (u <= c.width) & (v >= 0) & (v <= c.height)
+
+
+def project(c: Camera, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pixel coordinates and depth of (n, 3) points; the coordinates mean nothing where depth <= 0."""
+    local = (points - c.camera_to_world[:, 3]) @ c.camera_to_world[:, :3]
+    depth = -local[:, 2]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return c.fx * local[:, 0] / depth + c.cx, c.cy - c.fy * local[:, 1] / depth, depth
+
+
+def box_points(box: np.ndarray, side: int) -> np.ndarray:
+    """A regular grid over a box, its corners included: (side ** 3, 3)."""
+    axes = [np.linspace(low, high, side) for low, high in box.T]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
+
+
+def sees_box(c: Camera, box: np.ndarray) -> bool:
+    """Whether some of the box is in the view frustum, to within a grid and the picture's own rays."""
+    position = c.camera_to_world[:, 3]
+    if ((position >= box[0]) & (position <= box[1])).all() or sees(c, box_points(box, _BOX_GRID)).any():
+        return True
+    # A box smaller than the grid's gaps on the picture, or a camera with a long lens.
+    u, v = np.meshgrid(np.linspace(0, c.width, _BOX_GRID), np.linspace(0, c.height, _BOX_GRID))
+    local = np.stack([(u - c.cx) / c.fx, (c.cy - v) / c.fy, -np.ones_like(u)], -1).reshape(-1, 3)
+    return bool(hits(position, local @ c.camera_to_world[:, :3].T, box).any())
+
+
+def hits(origin: np.ndarray, directions: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Which of the rays from `origin` (3,) along (n, 3) directions meet the box: (n,) bool."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ends = (box[:, None, :] - origin) / directions  # (2, n, 3)
+    near, far = np.nanmax(ends.min(0), -1), np.nanmin(ends.max(0), -1)
+    return (far >= near) & (far > 0)
+
+
+def check_box(cameras: Iterable[Camera], box: np.ndarray, path: Path) -> None:
+    """Raises DatasetError D15 where none of the cameras sees the box."""
+    cameras = list(cameras)
+    if any(sees_box(c, box) for c in cameras):
+        return
+    turned = [dataclasses.replace(c, camera_to_world=c.camera_to_world * (1, -1, -1, 1)) for c in cameras]
+    if sum(sees_box(c, box) for c in turned) > len(cameras) / 2:
+        reason = f"most cameras have it behind them: {AXES_HINT}"
+    else:
+        reason = "check its unit and that of the cameras' positions, and that " + AXES_HINT
+    raise DatasetError("D15", f"no camera sees the box {np.round(box, 4).tolist()}; {reason}", path)
 
 
 def _visible_radius(c: Camera, centre: np.ndarray) -> float:
@@ -167,14 +238,14 @@ def image_problems(views: Iterable[View]) -> tuple[list[DatasetError], bool]:
     """The problems of `views`, and whether all of them have alpha or a mask."""
     errors, all_masked = [], True
     for view in views:
-        wanted = (view.camera.width, view.camera.height)
+        wanted = view.file_size
         try:
-            header = header_of(view.image)
+            header = header_of(view.image, position=view.image_position)
             if (header.width, header.height) != wanted:
                 raise DatasetError("D07", f"the picture is {header.width}x{header.height}, "
                                    f"the camera {wanted[0]}x{wanted[1]}", view.image)
             if view.mask is not None:
-                mask = header_of(view.mask, "mask")
+                mask = header_of(view.mask, "mask", view.mask_position)
                 if (mask.width, mask.height) != wanted:
                     raise DatasetError("D12", f"the mask is {mask.width}x{mask.height}, "
                                        f"its picture {wanted[0]}x{wanted[1]}", view.mask)
@@ -184,11 +255,11 @@ def image_problems(views: Iterable[View]) -> tuple[list[DatasetError], bool]:
     return errors, all_masked
 
 
-def header_of(path: Path, what: str = "image") -> ImageHeader:
-    """An image's header. Raises DatasetError D04 (missing) or D05 (unreadable)."""
+def header_of(path: Path, what: str = "image", position: int | None = None) -> ImageHeader:
+    """An image's header, or a video's. Raises DatasetError D04 (missing) or D05 (unreadable)."""
     if not os.path.isfile(path):  # unlike Path.is_file, False for names no file can have
         raise DatasetError("D04", f"the {what} is missing", path)
-    return read_header(path)
+    return read_header(path, position)
 
 
 def _short(value: Any) -> str:

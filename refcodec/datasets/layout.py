@@ -12,6 +12,7 @@ from refcodec.datasets.checks import Problems
 from refcodec.datasets.model import View
 from refcodec.errors import DatasetError
 
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 FrameSelection = range | slice | None
 
 
@@ -31,6 +32,7 @@ class Draft:
     is_sequence: the layout has frames, even if one only was chosen.
     has_split: the layout itself says which views are held out.
     aabb, background, frame_rate: None where the layout does not say.
+    assumptions: see Dataset.
     """
 
     frames: list[FrameDraft]
@@ -40,6 +42,7 @@ class Draft:
     background: tuple[float, float, float] | None = None
     frame_rate: float | None = None
     problems: Problems = field(default_factory=Problems)
+    assumptions: list[str] = field(default_factory=list)
 
 
 def select_frames(numbers: Iterable[int], selection: FrameSelection, path: Path) -> list[int]:
@@ -81,3 +84,11 @@ def last_number(text: str) -> int | None:
     """The last run of digits in `text`."""
     digits = re.findall(r"[0-9]+", text)
     return int(digits[-1]) if digits else None
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures in a folder by name; none where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir()
+                  if path.suffix.lower() in _PICTURES and not path.name.startswith("."))

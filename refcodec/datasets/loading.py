@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from refcodec.datasets import checks
-from refcodec.datasets.actorshq import is_actorshq, read_actorshq
+from refcodec.datasets.actorshq import is_actorshq, read_actorshq, scales_of
+from refcodec.datasets.colmap import find_model, read_colmap
 from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection
+from refcodec.datasets.llff import FILE as LLFF_FILE, read_llff
 from refcodec.datasets.model import Dataset, Frame
-from refcodec.datasets.rerf import is_rerf, read_rerf
-from refcodec.datasets.transforms import find_documents, read_transforms
+from refcodec.datasets.projections import find_idr, find_middlebury, read_idr, read_middlebury
+from refcodec.datasets.rerf import is_nhr, is_rerf, read_nhr, read_rerf
+from refcodec.datasets.transforms import find_documents, find_numbered_documents, read_transforms
 from refcodec.errors import DatasetError
 
 # Held-out views where neither the dataset nor the caller names any: every 7th camera of
@@ -31,42 +34,84 @@ def load_dataset(path: str | Path, *, frames: FrameSelection = None, holdout: Co
     aabb: (2, 3), in place of the dataset's box or the one its cameras suggest.
 
     No pixels are decoded, but every chosen picture's header is read.
-    Raises DatasetError, code D01 to D14, for the first problem, with a count of the others.
+    Raises DatasetError, code D01 to D16, for the first problem, with a count of the others.
     """
     source = Path(path)
-    if not source.exists():
-        raise DatasetError("D01", "there is no such file or folder", source)
-    draft = _read(source, frames)
-
+    layout, draft = read_draft(source, frames)
     image_errors, has_masks = checks.image_problems(v for frame in draft.frames for v in frame.views)
     draft.problems.errors += image_errors
     draft.problems.raise_first()
+    return settle(draft, layout, has_masks, source, holdout, aabb)
+
+
+def read_draft(source: Path, frames: FrameSelection) -> tuple[str, Draft]:
+    """The name of the layout found at `source`, and what its files say. Raises DatasetError."""
+    try:
+        return _read(source, frames)
+    except OSError as error:
+        raise DatasetError("D02", f"can't read: {error.strerror or error}", error.filename or source) from error
+
+
+def settle(draft: Draft, layout: str, has_masks: bool, source: Path, holdout: Collection[int] | None,
+           aabb: ArrayLike | None) -> Dataset:
+    """The dataset of a draft without problems: rig, splits, box, background. Raises D08, D10, D13, D15."""
     _check_rig(draft.frames, source)
     loaded = _split(draft, holdout, source)
-
+    cameras = [view.camera for frame in loaded for view in frame.views]
+    assumptions = list(draft.assumptions)
     if aabb is not None:
         scene_box = checks.box(aabb, source)
+        assumptions = [text for text in assumptions if not text.startswith("the box ")]
     elif draft.aabb is not None:
         scene_box = draft.aabb
     else:
-        scene_box = checks.box_from_cameras([v.camera for frame in loaded for v in frame.views], source)
+        scene_box = checks.box_from_cameras(cameras, source)
+        assumptions.append("the box is the cube around the largest ball that the median camera sees whole, where the "
+                           "cameras' axes meet")
+    checks.check_box((view.camera for view in loaded[0].views), scene_box, source)
+    if holdout is None and not draft.has_split:
+        every = _HOLDOUT_SEQUENCE if draft.is_sequence else _HOLDOUT_STATIC
+        assumptions.append(f"every {every}th camera is held out")
+    if any(view.lens is not None for frame in loaded for view in frame.views):
+        assumptions.append("lens distortion is removed when the pictures are read")
     background = draft.background or ((1.0, 1.0, 1.0) if has_masks else (0.0, 0.0, 0.0))
-    return Dataset(loaded, np.asarray(scene_box, np.float64), background, draft.frame_rate, has_masks, source)
+    if draft.background is None:
+        assumptions.append("the background is " + ("white, as there are masks" if has_masks else "black, as there is "
+                                                   "no alpha"))
+    return Dataset(loaded, np.asarray(scene_box, np.float64), background, draft.frame_rate, has_masks, source, layout,
+                   tuple(assumptions))
 
 
-def _read(source: Path, frames: FrameSelection) -> Draft:
-    if source.is_dir() and is_actorshq(source):
-        return read_actorshq(source, frames)
-    if source.is_dir() and is_rerf(source):
-        return read_rerf(source, frames)
-    documents = find_documents(source)
-    if documents is not None:
-        return read_transforms(documents, frames)
-    if (source / "CamPose.inf").is_file():
-        raise DatasetError("D03", "a ReRF scene as published, with videos: extract its frames with "
-                           "ReRF's data_util.py first", source)
-    raise DatasetError("D03", "no known layout: looked for transforms.json, transforms_train.json, one "
-                       "transforms file a frame, calibration.csv with rgbs/, cams_<frame>.json", source)
+def _read(source: Path, frames: FrameSelection) -> tuple[str, Draft]:
+    if not source.exists():
+        raise DatasetError("D01", "there is no such file or folder", source)
+    if source.is_dir():
+        if is_actorshq(source):
+            return "ActorsHQ", read_actorshq(source, frames)
+        if is_rerf(source):
+            return "ReRF, prepared", read_rerf(source, frames)
+        if is_nhr(source):
+            return "ReRF, NHR", read_nhr(source, frames)
+    elif source.suffix.lower() != ".json":
+        raise DatasetError("D03", "of files, only .json files can be datasets", source)
+    if documents := find_documents(source):
+        return "transforms", read_transforms(documents, frames)
+    if model := find_model(source):
+        return "COLMAP", read_colmap(source, model, frames)
+    if (source / LLFF_FILE).is_file():
+        return "LLFF", read_llff(source, frames)
+    if cameras := find_idr(source):
+        return "DTU, NeuS", read_idr(source, cameras, frames)
+    if cameras := find_middlebury(source):
+        return "Middlebury", read_middlebury(source, cameras, frames)
+    # After the calibrations of other programs, which may lie beside any number of JSON files.
+    if documents := find_numbered_documents(source):
+        return "transforms", read_transforms(documents, frames)
+    if scales := scales_of(source):
+        raise DatasetError("D03", f"an ActorsHQ sequence: choose one of its scales, {', '.join(scales)}", source)
+    raise DatasetError("D03", "no known layout: looked for transforms.json, transforms_train.json, one transforms "
+                       "file a frame, calibration.csv with rgbs/, cams_<frame>.json, CamPose.inf, a COLMAP model "
+                       "in sparse/0, poses_bounds.npy, cameras.npz, *_par.txt", source)
 
 
 def _check_rig(frames: list[FrameDraft], source: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from refcodec.datasets.lenses import Lens
+from refcodec.datasets.videos import read_picture, video_header
 from refcodec.errors import DatasetError
 from refcodec.rendering.cameras import Camera
 
@@ -21,11 +23,14 @@ _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 class View:
     """One picture of one frame, and the camera that took it.
 
-    camera: intrinsics and pose at the picture's full size.
-    image: the picture, any 8-bit format that Pillow reads.
-    mask: a picture whose first channel is the foreground's coverage, or None.
+    camera: intrinsics and pose at the full size of the picture that `load` gives.
+    image: the picture, any 8-bit format that Pillow reads, or a video.
+    mask: a picture whose first channel is the foreground's coverage, a video of such, or None.
     split: "train", or "test" for held-out views.
     camera_index: which camera of the rig; the same in every frame.
+    lens: how the file's picture is distorted; None where it is the camera's.
+    image_position, mask_position: which picture of a video, in presentation order from
+        0; None for files of one picture.
     """
 
     camera: Camera
@@ -33,30 +38,38 @@ class View:
     mask: Path | None
     split: Split
     camera_index: int
+    lens: Lens | None = None
+    image_position: int | None = None
+    mask_position: int | None = None
 
     def load(self, downscale: float = 1) -> np.ndarray:
         """The picture as (h, w, 4) float32: straight-alpha sRGB RGBA in [0, 1].
 
         Alpha is 1 where the file has none; a mask multiplies it. `downscale` averages
         areas of premultiplied colour; the result has the size of
-        `camera.scaled(1 / downscale)`.
-        Raises DatasetError D05 (unreadable), D07 (image size), D12 (mask size), and
-        ValueError for a downscale below 1.
+        `camera.scaled(1 / downscale)`. A lens's distortion is removed.
+        Raises DatasetError D04 (missing), D05 (unreadable), D07 (image size), D12 (mask
+        size), D16 (a video, without PyAV), and ValueError for a downscale below 1.
         """
         if not downscale >= 1:
             raise ValueError("downscale must be at least 1")
-        rgba = _read_pixels(self.image, "RGBA", self._size, "D07").astype(np.float32) / 255
+        size = self.file_size
+        rgba = _read_pixels(self.image, self.image_position, "RGBA", size, "D07").astype(np.float32) / 255
         if self.mask is not None:
-            coverage = _read_pixels(self.mask, "RGB", self._size, "D12")[..., 0]
+            coverage = _read_pixels(self.mask, self.mask_position, "RGB", size, "D12")[..., 0]
             rgba[..., 3] *= coverage.astype(np.float32) / 255
+        if self.lens is not None:
+            rgba = self.lens.resample(rgba, self.camera)
         if downscale == 1:
             return rgba
         target = self.camera.scaled(1 / downscale)
         return downscale_rgba(rgba, target.width, target.height)
 
     @property
-    def _size(self) -> tuple[int, int]:
-        return self.camera.width, self.camera.height
+    def file_size(self) -> tuple[int, int]:
+        """Width and height of the file's picture."""
+        taken_by = self.lens or self.camera
+        return taken_by.width, taken_by.height
 
 
 @dataclass(frozen=True)
@@ -81,6 +94,8 @@ class Dataset:
     frame_rate: frames a second, None where the dataset does not say.
     has_masks: every view of the chosen frames has alpha or a mask.
     source: what was given to `load_dataset`.
+    layout: its name in docs/datasets.md. assumptions: what the files do not say and was
+        taken to be so, for people.
     """
 
     frames: tuple[Frame, ...]
@@ -89,6 +104,8 @@ class Dataset:
     frame_rate: float | None
     has_masks: bool
     source: Path
+    layout: str = ""
+    assumptions: tuple[str, ...] = ()
 
 
 def downscale_rgba(rgba: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -125,8 +142,11 @@ class ImageHeader:
     has_alpha: bool
 
 
-def read_header(path: Path) -> ImageHeader:
-    """Size and alpha of an image without decoding it. Raises DatasetError D05."""
+def read_header(path: Path, position: int | None = None) -> ImageHeader:
+    """Size and alpha of an image without decoding it, or of a video's. Raises DatasetError D05."""
+    if position is not None:
+        header = video_header(path)
+        return ImageHeader(header.width, header.height, header.has_alpha)
     try:
         with Image.open(path) as image:
             has_alpha = "A" in image.getbands() or "transparency" in image.info
@@ -138,11 +158,13 @@ def read_header(path: Path) -> ImageHeader:
     return ImageHeader(width, height, has_alpha)
 
 
-def _read_pixels(path: Path, mode: str, size: tuple[int, int], size_code: str) -> np.ndarray:
-    header = read_header(path)
+def _read_pixels(path: Path, position: int | None, mode: str, size: tuple[int, int], size_code: str) -> np.ndarray:
+    header = read_header(path, position)
     if (header.width, header.height) != size:
         raise DatasetError(size_code, f"the picture is {header.width}x{header.height}, "
                            f"the camera {size[0]}x{size[1]}", path)
+    if position is not None:
+        return read_picture(path, position, mode)
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert(mode))

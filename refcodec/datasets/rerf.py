@@ -1,8 +1,9 @@
-"""Reader of ReRF and TeTriRF scenes: one cams_<frame>.json a frame.
+"""Readers of ReRF and TeTriRF scenes, as published and as prepared.
 
-Each lists its pictures with a mask, a 4x4 camera-to-world matrix (axes right, down,
-forward) and a 3x3 matrix of intrinsics in pixels. The scenes are published as videos;
-their authors' data_util.py turns them into this form.
+Published, as NHR before it: CamPose.inf, Intrinsic.inf and a video a camera, or a folder
+of pictures a frame. Prepared by ReRF's data_util.py: one cams_<frame>.json a frame,
+which lists its pictures with a mask, a 4x4 camera-to-world matrix and a 3x3 matrix of
+intrinsics in pixels. Camera axes are right, down, forward in both.
 """
 from __future__ import annotations
 
@@ -14,9 +15,18 @@ from typing import Any
 import numpy as np
 
 from refcodec.datasets import checks
-from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection, last_number, numbered, select_frames
-from refcodec.datasets.model import View
+from refcodec.datasets.layout import (
+    Draft, FrameDraft, FrameSelection, last_number, numbered, pictures_in, select_frames,
+)
+from refcodec.datasets.model import ImageHeader, View
+from refcodec.datasets.shots import Shot, read_shots
+from refcodec.datasets.videos import is_video, video_header
 from refcodec.errors import DatasetError
+
+
+_POSES, _INTRINSICS = "CamPose.inf", "Intrinsic.inf"
+_NUMBER_LINE = 5  # characters: as ReRF's own reader tells a camera's number from its matrix
+_PICTURES, _MASKS = ("image", "img", "images"), ("mask", "masks")
 
 
 def is_rerf(root: Path) -> bool:
@@ -58,9 +68,7 @@ def _view(root: Path, path: Path, item: dict[str, Any], order: int) -> View:
     header = checks.header_of(image)
     matrix = checks.pose(item.get("extrinsic"), name, path)
     matrix[:, 1:3] *= -1  # down, forward -> up, backwards
-    intrinsic = checks.array(item.get("intrinsic"), ((3, 3),), f"the intrinsics of {name}", "D09", path)
-    if abs(intrinsic[0, 1]) > 1e-6 * abs(intrinsic[0, 0]):
-        raise DatasetError("D09", f"the intrinsics of {name} are skewed", path)
+    intrinsic = _intrinsics(item.get("intrinsic"), name, path)
     index = last_number(PurePosixPath(name).stem)
     index = order if index is None else index
     camera = checks.camera(header.width, header.height, float(intrinsic[0, 0]), float(intrinsic[1, 1]),
@@ -77,3 +85,127 @@ def _locate(root: Path, name: str) -> Path:
         if os.path.isfile(candidate):
             return candidate
     return root.joinpath(*tail)
+
+
+# ---- As published ------------------------------------------------------------
+
+
+def is_nhr(root: Path) -> bool:
+    return (root / _POSES).is_file()
+
+
+def read_nhr(root: Path, selection: FrameSelection) -> Draft:
+    """The chosen frames of a scene as ReRF and NHR publish theirs: videos, or a folder of pictures a frame.
+
+    Cameras without a video are left out, as in data_util.py; its moving and scaling of
+    the cameras is not repeated. Raises DatasetError D02, D04, D06, D09, D10.
+    """
+    poses, intrinsics = _read_poses(root / _POSES), _read_intrinsics(root / _INTRINSICS)
+    if len(poses) != len(intrinsics):
+        raise DatasetError("D02", f"{_POSES} has {len(poses)} cameras, {_INTRINSICS} {len(intrinsics)}", root)
+    folder = next((root / name for name in _PICTURES if (root / name).is_dir()), None)
+    if folder is None:
+        raise DatasetError("D04", "there is no folder image/", root)
+    masks = next((root / name for name in _MASKS if (root / name).is_dir()), None)
+
+    def view(index: int, image: Path, mask: Path | None, header: ImageHeader) -> View:
+        name, k = f"camera {index}", _intrinsics(intrinsics[index], f"camera {index}", root / _INTRINSICS)
+        camera = checks.camera(header.width, header.height, float(k[0, 0]), float(k[1, 1]), float(k[0, 2]),
+                               float(k[1, 2]), checks.pose(poses[index], name, root / _POSES), name, root / _INTRINSICS)
+        return View(camera, image, mask, "train", index)
+
+    if any(is_video(path) for path in folder.iterdir()):
+        return _nhr_videos(root, folder, masks, len(poses), selection, view)
+    frames = numbered((path for path in folder.iterdir() if path.is_dir()), root)
+    if not frames:
+        raise DatasetError("D10", f"{folder.name}/ holds neither a video a camera nor a folder a frame", root)
+    draft, headers = Draft([], is_sequence=True), {}
+    for number in select_frames(frames, selection, root):
+        views = []
+        own_masks = numbered(pictures_in(masks / frames[number].name), root) if masks else {}
+        for index, image in sorted(numbered(pictures_in(frames[number]), root).items()):
+            try:
+                if index >= len(poses):
+                    raise _no_pose(index, len(poses), image)
+                if index not in headers:  # one rig: the loader compares the others with this
+                    headers[index] = checks.header_of(image)
+                mask = own_masks.get(index, masks / frames[number].name / image.name) if masks else None
+                views.append(view(index, image, mask, headers[index]))
+            except DatasetError as error:
+                draft.problems.add(error)
+        draft.frames.append(FrameDraft(number, float(number), views))
+    return draft
+
+
+def _nhr_videos(root: Path, folder: Path, masks: Path | None, count: int, selection: FrameSelection, view) -> Draft:
+    videos = numbered(filter(is_video, folder.iterdir()), root)
+    mask_videos = numbered(filter(is_video, masks.iterdir()), root) if masks else {}
+    shots, problems = [], []
+    for index, video in sorted(videos.items()):
+        try:
+            if index >= count:
+                raise _no_pose(index, count, video)
+            mask = mask_videos.get(index, masks / video.name) if masks else None
+            made = view(index, video, mask, video_header(video))
+            shots.append(Shot(made.camera, video, mask, index))
+        except DatasetError as error:
+            problems.append(error)
+    if problems and not shots:
+        raise problems[0]
+    draft = read_shots(shots, selection, root)
+    draft.problems.errors += problems
+    missing = sorted(set(range(count)) - videos.keys())
+    if missing:
+        draft.assumptions.append(f"cameras without a video are left out: {', '.join(map(str, missing))}")
+    return draft
+
+
+def _no_pose(index: int, count: int, path: Path) -> DatasetError:
+    return DatasetError("D02", f"there is no pose for camera {index}, only for 0 to {count - 1}", path)
+
+
+def _read_poses(path: Path) -> list[np.ndarray]:
+    """Camera-to-world matrices (3, 4), OpenGL axes; a line holds the axes z, x, y and the position."""
+    rows = [_floats(line, path) for line in _text(path) if line]
+    if not rows or any(len(row) != 12 for row in rows):
+        raise DatasetError("D02", "every line must have the 12 numbers of a camera", path)
+    poses = []
+    for row in rows:
+        z, x, y, position = np.array(row).reshape(4, 3)
+        poses.append(np.column_stack([x, -y, -z, position]))
+    return poses
+
+
+def _read_intrinsics(path: Path) -> list[np.ndarray]:
+    """3x3 matrices, in three lines each; the lines between them, with the camera's number or empty, are shorter."""
+    lines, matrices = iter(_text(path)), []
+    for line in lines:
+        if len(line) <= _NUMBER_LINE:
+            continue
+        rows = [_floats(row, path) for row in (line, next(lines, ""), next(lines, ""))]
+        if any(len(row) != 3 for row in rows):
+            raise DatasetError("D02", f"the matrix of camera {len(matrices)} must be three lines of three numbers",
+                               path)
+        matrices.append(np.array(rows))
+    return matrices
+
+
+def _text(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, ValueError) as error:
+        raise DatasetError("D02", f"can't read the file: {error}", path) from error
+
+
+def _floats(line: str, path: Path) -> list[float]:
+    try:
+        return [float(word) for word in line.split()]
+    except ValueError as error:
+        raise DatasetError("D02", f"{error}", path) from error
+
+
+def _intrinsics(value: Any, name: str, path: Path) -> np.ndarray:
+    matrix = checks.array(value, ((3, 3),), f"the intrinsics of {name}", "D09", path)
+    if abs(matrix[0, 1]) > 1e-6 * abs(matrix[0, 0]):
+        raise DatasetError("D09", f"the intrinsics of {name} are skewed", path)
+    return matrix

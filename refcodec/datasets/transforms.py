@@ -1,4 +1,4 @@
-"""Readers of the transforms.json family: nerfstudio, instant-ngp, Blender, and sequences of them.
+"""Readers of the transforms.json family: nerfstudio, instant-ngp, Blender, sequences of them, rigs of videos.
 
 Poses are camera-to-world with OpenGL axes, as `Camera` wants them; principal points
 count from the outer corner of the top-left pixel.
@@ -16,12 +16,18 @@ import numpy as np
 
 from refcodec.datasets import checks
 from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection, numbered, select_frames
+from refcodec.datasets.lenses import Lens
 from refcodec.datasets.model import Split, View
+from refcodec.datasets.shots import Shot, read_shots
+from refcodec.datasets.videos import is_video, video_header
 from refcodec.errors import DatasetError
 
 _EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".PNG", ".JPG", ".JPEG")
-_DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
-_PINHOLE_MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV", "PERSPECTIVE")
+_RADIAL, _TANGENTIAL = ("k1", "k2", "k3", "k4", "k5", "k6"), ("p1", "p2")
+_PERSPECTIVE_MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV", "PERSPECTIVE")
+_FISHEYE_MODELS = ("OPENCV_FISHEYE", "FISHEYE", "SIMPLE_FISHEYE", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE")
+# Of instant-ngp and nerfstudio; pictures of these are no perspective views.
+_REFUSED_FLAGS = ("ftheta_p0", "lat_long", "is_lat_long", "equirectangular")
 _BLENDER_SPLITS = ("train", "val", "test")
 
 
@@ -56,7 +62,7 @@ def find_documents(root: Path) -> list[Document] | None:
     """The transforms files at `root` (a folder or one .json file); None if there are none.
 
     Looked for in this order: transforms.json; transforms_train/val/test.json; one folder
-    a frame with a transforms.json each; one numbered .json file a frame.
+    a frame with a transforms.json each.
     """
     if root.is_file():
         return [_read(root)] if root.suffix.lower() == ".json" else None
@@ -68,12 +74,13 @@ def find_documents(root: Path) -> list[Document] | None:
         return _blender_documents(blender)
     folders = [path for path in root.iterdir() if (path / "transforms.json").is_file()]
     by_number = numbered(folders, root)
-    if not by_number:
-        by_number = numbered((p for p in root.glob("*.json") if not p.name.startswith("cams_")), root)
-    documents = []
-    for number, path in sorted(by_number.items()):
-        documents.append(_read(path / "transforms.json" if path.is_dir() else path, frame=number))
-    return documents or None
+    return [_read(by_number[number] / "transforms.json", frame=number) for number in sorted(by_number)] or None
+
+
+def find_numbered_documents(root: Path) -> list[Document] | None:
+    """One numbered .json file a frame; None if there are none."""
+    by_number = numbered(root.glob("*.json"), root)
+    return [_read(by_number[number], frame=number) for number in sorted(by_number)] or None
 
 
 def _blender_documents(files: dict[str, Path]) -> list[Document]:
@@ -107,36 +114,82 @@ def read_transforms(documents: list[Document], selection: FrameSelection) -> Dra
     """The chosen frames of a set of transforms files.
 
     Raises DatasetError D09, D10 and D13 for what concerns whole files; errors of single
-    pictures (D04 to D06, D09, D11) are collected in the draft.
+    pictures and videos (D04 to D06, D09, D11) are collected in the draft.
     """
-    root = documents[0].path.parent
     rates = [_positive(d.content[key], key, d.path) for d in documents
              for key in ("frame_rate", "fps") if d.content.get(key) is not None]
     rate = rates[0] if rates else None
-    frames, is_sequence = _group(documents)
-    chosen = select_frames(frames, selection, root)
-    draft = Draft([], is_sequence, has_split=len({d.split for d in documents}) > 1, frame_rate=rate)
-
     held_out = {id(d): _held_out_names(d) for d in documents}
-    draft.has_split |= any(held_out.values())
+    if any(_names_video(item) for d in documents for item in d.content["frames"]):
+        draft, used = _read_videos(documents, held_out, selection, rate), documents
+    else:
+        draft, used = _read_pictures(documents, held_out, selection, rate)
+    draft.has_split = len({d.split for d in documents}) > 1 or any(held_out.values())
+
+    boxes = [b for b in map(_document_box, used) if b is not None]
+    if boxes:
+        draft.aabb = np.stack([np.min([b[0] for b in boxes], 0), np.max([b[1] for b in boxes], 0)])
+        if any(d.content.get("aabb") is None for d in used):
+            draft.assumptions.append("the box is instant-ngp's cube of `aabb_scale`, which is often much too large")
+    draft.background = _background(documents[0])
+    return draft
+
+
+def _read_pictures(documents: list[Document], held_out: dict[int, set[str]], selection: FrameSelection,
+                   rate: float | None) -> tuple[Draft, list[Document]]:
+    """The chosen frames of documents that name pictures, and the documents that they are in."""
+    frames, is_sequence = _group(documents)
+    chosen = select_frames(frames, selection, documents[0].path.parent)
+    draft = Draft([], is_sequence, frame_rate=rate)
     for number in chosen:
         views = []
         for order, entry in enumerate(frames[number]):
             index = order if entry.camera_index is None else entry.camera_index
-            split = "test" if entry.label() in held_out[id(entry.document)] else entry.document.split
             try:
-                views.append(_view(entry, index, split))
+                views.append(_view(entry, index, _split_of(entry, held_out)))
             except DatasetError as error:
                 draft.problems.add(error)
         time = _frame_time(frames[number], number, rate)
         draft.frames.append(FrameDraft(number, time, views))
+    return draft, list({id(e.document): e.document for number in chosen for e in frames[number]}.values())
 
-    used = {id(e.document): e.document for number in chosen for e in frames[number]}.values()
-    boxes = [b for b in map(_document_box, used) if b is not None]
-    if boxes:
-        draft.aabb = np.stack([np.min([b[0] for b in boxes], 0), np.max([b[1] for b in boxes], 0)])
-    draft.background = _background(documents[0])
+
+def _read_videos(documents: list[Document], held_out: dict[int, set[str]], selection: FrameSelection,
+                 rate: float | None) -> Draft:
+    """The chosen frames of documents whose entries name one video each."""
+    path = documents[0].path
+    if any(d.frame is not None for d in documents):
+        raise DatasetError("D10", "videos hold many frames: name them in one transforms.json, not in a file a frame",
+                           path)
+    shots, errors = [], []
+    for document in documents:
+        for item in document.content["frames"]:
+            entry = _Entry(document, item, None, None)
+            if not _names_video(item):
+                raise DatasetError("D10", f"{entry.label()} is no video, but other entries name videos", path)
+            index = item.get("camera", item.get("camera_index", len(shots) + len(errors)))
+            try:
+                view = _view(entry, checks.integer(index, "`camera`", "D10", path), _split_of(entry, held_out))
+                first = checks.integer(item.get("frame", 0), "`frame`", "D10", path)
+                if first < 0:
+                    raise DatasetError("D10", f"`frame` is {first}; frame numbers start at 0", path)
+                shots.append(Shot(view.camera, view.image, view.mask, view.camera_index, view.split, view.lens, first))
+            except DatasetError as error:
+                errors.append(error)
+    if not shots:
+        raise errors[0]
+    draft = read_shots(shots, selection, path.parent, rate)
+    draft.problems.errors += errors
     return draft
+
+
+def _names_video(item: dict[str, Any]) -> bool:
+    name = item.get("file_path")
+    return isinstance(name, str) and is_video(name)
+
+
+def _split_of(entry: _Entry, held_out: dict[int, set[str]]) -> Split:
+    return "test" if entry.label() in held_out[id(entry.document)] else entry.document.split
 
 
 def _group(documents: list[Document]) -> tuple[dict[int, list[_Entry]], bool]:
@@ -204,13 +257,12 @@ def _view(entry: _Entry, index: int, split: Split) -> View:
     image = _image_path(entry, "file_path")
     if image is None:
         raise DatasetError("D04", "a picture's entry has no `file_path`", path)
-    _refuse_distortion(entry)
     to_world = checks.pose(entry.item.get("transform_matrix"), label, path)
     if entry.get("w") is not None and entry.get("h") is not None:
         width = checks.integer(entry.get("w"), "`w`", "D09", path)
         height = checks.integer(entry.get("h"), "`h`", "D09", path)
     else:
-        header = checks.header_of(image)
+        header = video_header(image) if is_video(image) else checks.header_of(image)
         width, height = header.width, header.height
     fx = _focal(entry, "x", width)
     fy = _focal(entry, "y", height)
@@ -219,8 +271,10 @@ def _view(entry: _Entry, index: int, split: Split) -> View:
     cx = checks.number(entry.get("cx", width / 2), "`cx`", "D09", path)
     cy = checks.number(entry.get("cy", height / 2), "`cy`", "D09", path)
     name = entry.item.get("camera_label") or f"camera {index}"
-    camera = checks.camera(width, height, fx, fx if fy is None else fy, cx, cy, to_world, str(name), path)
-    return View(camera, image, _image_path(entry, "mask_path"), split, index)
+    model, parameters = _lens_model(entry)
+    lens = Lens(model, width, height, fx, fx if fy is None else fy, cx, cy, parameters)
+    camera, lens = checks.lens_camera(lens, to_world, str(name), path)
+    return View(camera, image, _image_path(entry, "mask_path"), split, index, lens)
 
 
 def _focal(entry: _Entry, axis: str, size: int) -> float | None:
@@ -254,17 +308,27 @@ def _image_path(entry: _Entry, key: str) -> Path | None:
     return path  # reported as missing, under the name that the file gives
 
 
-def _refuse_distortion(entry: _Entry) -> None:
+def _lens_model(entry: _Entry) -> tuple[str, tuple[float, ...]]:
+    """COLMAP's name and parameters of the entry's lens. Raises DatasetError D11."""
     path = entry.document.path
-    found = [key for key in _DISTORTION if checks.number(entry.get(key) or 0, f"`{key}`", "D11", path) != 0]
+    value = {key: checks.number(entry.get(key) or 0, f"`{key}`", "D11", path) for key in _RADIAL + _TANGENTIAL}
     model = entry.get("camera_model")
-    if entry.get("is_fisheye"):
-        found.append("is_fisheye")
-    if model is not None and model not in _PINHOLE_MODELS:
-        found.append(f"camera_model {model}")
-    if found:
-        raise DatasetError("D11", f"lens distortion ({', '.join(found)}) is not supported: undistort "
-                           "the pictures first, for example with COLMAP's image_undistorter", path)
+    refused = [flag for flag in _REFUSED_FLAGS if entry.get(flag)]
+    if model is not None and model not in _PERSPECTIVE_MODELS + _FISHEYE_MODELS:
+        refused.append(f"camera_model {model}")
+    if refused:
+        raise DatasetError("D11", f"pictures of this kind of camera ({', '.join(refused)}) can't be undistorted here: "
+                           "make perspective views of them first", path)
+    if entry.get("is_fisheye") or model in _FISHEYE_MODELS:
+        beyond = [key for key in ("k5", "k6", *_TANGENTIAL) if value[key]]
+        if beyond:
+            raise DatasetError("D11", f"a fisheye lens has k1 to k4, but `{beyond[0]}` is given", path)
+        return "OPENCV_FISHEYE", tuple(value[key] for key in _RADIAL[:4])
+    beyond = [key for key in ("k4", "k5", "k6") if value[key]]
+    if beyond and model != "FULL_OPENCV":
+        # Programs differ in whether k4 multiplies r**8 or divides.
+        raise DatasetError("D11", f"`{beyond[0]}` has a meaning only with camera_model FULL_OPENCV or a fisheye", path)
+    return "FULL_OPENCV", tuple(value[key] for key in ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6"))
 
 
 def _document_box(document: Document) -> np.ndarray | None:

@@ -215,7 +215,7 @@ class Comparison:
         options = dataclasses.asdict(chosen)
         for name in ("resume", "frames"):
             del options[name]
-        pictures = [(f.number, [(str(v.image), v.image.stat().st_size, v.split) for v in f.views])
+        pictures = [(f.number, [(str(v.image), v.image_position, v.image.stat().st_size, v.split) for v in f.views])
                     for f in self.dataset.frames]
         content = [__version__, options, entry.bits, pictures, self.dataset.aabb.tolist()]
         text = json.dumps(content, default=str, sort_keys=True)

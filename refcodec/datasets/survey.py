@@ -1,0 +1,453 @@
+"""`refcodec dataset check`: what a dataset was understood as, and everything that is wrong with it.
+
+Errors are those that `load_dataset` raises (D01 to D16), all of them at once. Warnings
+(W01 to W13) are found by looking at cameras, box and pixels; docs/datasets.md lists both.
+"""
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from refcodec.datasets import checks
+from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection
+from refcodec.datasets.loading import read_draft, settle
+from refcodec.datasets.model import Dataset, Frame, View
+from refcodec.errors import DatasetError
+from refcodec.rendering.cameras import Camera
+
+OnProgress = Callable[[int, int, str], None]
+THUMBNAIL = 192  # pixels, the longer side
+_HULL_PICTURE = 48  # pixels along the masks that the visual hull is made of
+_HULL_CELL, _HULL_SIDES = 1.5, (16, 80)  # distance of the hull's points in these pixels; points along the box
+_HULL_DISSENT = 0.1  # of the views may deny a point of the visual hull: masks have holes
+_HULL_RECALL, _VIEW_RECALL = 0.7, 0.6  # of the foreground, that the hull has to explain
+_MIN_HULL_VIEWS = 4
+_MIN_TRAIN_VIEWS = 8
+_DARK = 0.02  # mean of sRGB values
+_FLAT = 1.5 / 255  # standard deviation
+_FULL = 0.999
+_OUTSIDE = 0.02  # of the foreground
+_MIN_BOX_IN_VIEW, _MIN_BOX_AREA = 0.25, 0.01
+_SAME_POSE = 1e-6
+_TIGHTER = 0.5  # of the box's volume: what is worth saying
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing wrong. code: D.. (an error: the dataset can't be used) or W.. (a warning)."""
+
+    code: str
+    message: str
+    path: Path | None = None
+    frame: int | None = None
+    camera: int | None = None
+
+    @property
+    def is_error(self) -> bool:
+        return self.code.startswith("D")
+
+
+@dataclass
+class Picture:
+    """What was seen in a view's pixels.
+
+    thumbnail: (h, w, 4) float32, straight alpha, at most THUMBNAIL pixels to a side.
+    coverage: share of the picture with alpha above one half.
+    """
+
+    view: View
+    frame: int
+    thumbnail: np.ndarray
+    coverage: float
+    digest: bytes
+
+
+@dataclass
+class Survey:
+    """The result of a check.
+
+    views: of the first frame, as far as they were understood. box: (2, 3), or None where
+    there is none. tight_box: of the foreground of the sampled frames, where it is much
+    smaller than the box and masks tell. dataset: None where it can't be used. blind: indices of the cameras
+    that do not see the box.
+    """
+
+    source: Path
+    layout: str | None = None
+    numbers: list[int] = field(default_factory=list)
+    views: tuple[View, ...] = ()
+    box: np.ndarray | None = None
+    dataset: Dataset | None = None
+    tight_box: np.ndarray | None = None
+    moving: list[int] = field(default_factory=list)
+    blind: list[int] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+
+    @property
+    def usable(self) -> bool:
+        return not any(finding.is_error for finding in self.findings)
+
+    def add(self, error: DatasetError) -> None:
+        message = str(error).removeprefix(f"{error.code}: ").removesuffix(f" [{error.path}]")
+        self.findings.append(Finding(error.code, message, Path(error.path) if error.path else None))
+
+
+def survey(path: str | Path, *, frames: FrameSelection = None, holdout: Collection[int] | None = None,
+           aabb: ArrayLike | None = None, samples: int = 3,
+           on_progress: OnProgress | None = None) -> Survey:
+    """Look a dataset over; arguments as of `load_dataset`. Never raises DatasetError.
+
+    samples: how many frames have their pixels looked at, evenly chosen from first to last.
+    on_progress: called with the number of pictures looked at, of all, and the next one;
+        first for all headers, then for the pixels of the samples.
+    """
+    result = Survey(Path(path))
+    try:
+        result.layout, draft = read_draft(result.source, frames)
+    except DatasetError as error:
+        result.add(error)
+        return result
+    views = [(frame.number, view) for frame in draft.frames for view in frame.views]
+    image_errors, has_masks = checks.image_problems(_counted(views, "headers: ", on_progress))
+    for error in (*draft.problems.errors, *image_errors):
+        result.add(error)
+    result.numbers = [frame.number for frame in draft.frames]
+    first = draft.frames[0].views
+    try:
+        dataset = settle(draft, result.layout, has_masks, result.source, holdout, aabb)
+    except DatasetError as error:
+        # Views that could not be read are missing from their frames: that is no error of its own.
+        if not (draft.problems.errors and error.code in ("D08", "D10")):
+            result.add(error)
+        result.views = tuple(sorted(first, key=lambda view: view.camera_index))
+        result.box = _box(draft, aabb, result)
+    else:
+        result.views, result.box = dataset.frames[0].views, dataset.aabb
+        if result.usable:
+            result.dataset = dataset
+    _look_at_cameras(result, draft.frames)
+    unreadable = {finding.path for finding in result.findings if finding.is_error}
+    _look_at_pictures(result, draft.frames, has_masks, unreadable, samples, on_progress)
+    return result
+
+
+def _counted(views: Sequence[tuple[int, View]], what: str, on_progress: OnProgress | None) -> Iterator[View]:
+    """The views of (frame number, view), reporting each."""
+    for done, (number, view) in enumerate(views):
+        if on_progress:
+            on_progress(done, len(views), f"{what}frame {number}, camera {view.camera_index}")
+        yield view
+
+
+def _box(draft: Draft, aabb: ArrayLike | None, result: Survey) -> np.ndarray | None:
+    """The box to draw where the dataset as a whole has errors."""
+    try:
+        if aabb is not None:
+            return checks.box(aabb, result.source)
+        if draft.aabb is not None:
+            return draft.aabb
+        return checks.box_from_cameras([view.camera for view in result.views], result.source) if result.views else None
+    except DatasetError:
+        return None
+
+
+# ---- Cameras -----------------------------------------------------------------
+
+
+def _look_at_cameras(result: Survey, frames: Sequence[FrameDraft]) -> None:
+    add = result.findings.append
+    views = result.views
+    train = sum(view.split == "train" for view in views)
+    if result.dataset and train < _MIN_TRAIN_VIEWS:
+        add(Finding("W01", f"{train} views to train on are few; expect holes"))
+    if result.dataset and train == len(views):
+        add(Finding("W02", "no view is held out, so the quality can't be measured"))
+    seen: list[View] = []
+    for view in views:
+        twin = next((other for other in seen if _same_camera(view.camera, other.camera)), None)
+        if twin:
+            add(Finding("W03", f"cameras {twin.camera_index} and {view.camera_index} have the same pose and intrinsics",
+                        camera=view.camera_index))
+        seen.append(view)
+    start = {view.camera_index: view.camera.camera_to_world for view in views}
+    result.moving = sorted({view.camera_index for frame in frames for view in frame.views
+                            if not np.array_equal(view.camera.camera_to_world, start.get(view.camera_index))})
+    if result.box is None:
+        return
+    box, points = result.box, checks.box_points(result.box, 9)
+    shares, areas, within = [], [], []
+    for view in views:
+        c = view.camera
+        position = c.camera_to_world[:, 3]
+        if not checks.sees_box(c, box):
+            result.blind.append(view.camera_index)
+        if ((position > box[0]) & (position < box[1])).all():
+            within.append(view.camera_index)
+            continue
+        if view.camera_index not in result.blind:
+            shares.append(checks.sees(c, points).mean())
+        u, v, depth = checks.project(c, points)
+        if (depth > 0).all():
+            extent = [np.ptp(values.clip(0, size)) / size for values, size in ((u, c.width), (v, c.height))]
+            areas.append(extent[0] * extent[1])
+    if within:
+        add(Finding("W05", f"{_cameras(within, views)} inside the box", camera=within[0]))
+    if len(result.blind) == len(views):
+        return  # D15 says so
+    if result.blind:
+        hint = f": check that {checks.AXES_HINT}" if len(result.blind) > len(views) / 2 else ""
+        add(Finding("W04", f"{_cameras(result.blind, views)} turned away from the box or beside it{hint}",
+                    camera=result.blind[0]))
+    if shares and np.median(shares) < _MIN_BOX_IN_VIEW:
+        add(Finding("W06", f"the median camera sees {np.median(shares):.0%} of the box: it is far larger than what the "
+                    "cameras show, and the field's resolution is spread over it"))
+    if areas and np.median(areas) < _MIN_BOX_AREA:
+        add(Finding("W07", f"the box covers {np.median(areas):.2%} of the median picture: it is very small or far "
+                    "away"))
+
+
+def _cameras(indices: list[int], views: Sequence[View]) -> str:
+    """"camera 3 of 28 is" or "12 of 28 cameras (0, 3, 5, …) are"."""
+    if len(indices) == 1:
+        return f"camera {indices[0]} is"
+    named = ", ".join(map(str, indices[:8])) + ", …" * (len(indices) > 8)
+    return f"{len(indices)} of {len(views)} cameras ({named}) are"
+
+
+def _same_camera(a: Camera, b: Camera) -> bool:
+    scale = max(1e-12, float(np.abs(a.camera_to_world[:, 3]).max()))
+    return ((a.width, a.height, a.fx, a.fy, a.cx, a.cy) == (b.width, b.height, b.fx, b.fy, b.cx, b.cy)
+            and np.abs(a.camera_to_world[:, :3] - b.camera_to_world[:, :3]).max() < _SAME_POSE
+            and np.abs(a.camera_to_world[:, 3] - b.camera_to_world[:, 3]).max() < _SAME_POSE * scale)
+
+
+# ---- Pictures ----------------------------------------------------------------
+
+
+def _look_at_pictures(result: Survey, frames: Sequence[FrameDraft | Frame], has_masks: bool,
+                      unreadable: set[Path | None], samples: int,
+                      on_progress: OnProgress | None) -> None:
+    chosen = sorted({round(i) for i in np.linspace(0, len(frames) - 1, min(samples, len(frames)))}) if samples else []
+    if result.dataset:  # with the splits settled
+        frames = result.dataset.frames
+    views = [(frames[i].number, view) for i in chosen for view in sorted(frames[i].views, key=lambda v: v.camera_index)]
+    views = [(number, view) for number, view in views if not unreadable & {view.image, view.mask}]
+    for (number, _), view in zip(views, _counted(views, "", on_progress), strict=True):
+        try:
+            result.pictures.append(_picture(view, number))
+        except DatasetError as error:
+            result.add(error)
+            result.dataset = None
+    _look_at_pixels(result, has_masks)
+    for number in sorted({picture.frame for picture in result.pictures}):
+        own = [picture for picture in result.pictures if picture.frame == number]
+        _look_for_copies(result, own)
+        if has_masks and result.box is not None:
+            _look_at_masks(result, own)
+    if result.tight_box is not None and np.prod(np.ptp(result.tight_box, 0) / np.ptp(result.box, 0)) > _TIGHTER:
+        result.tight_box = None
+    for index in sorted({picture.view.camera_index for picture in result.pictures}):
+        own = [picture for picture in result.pictures if picture.view.camera_index == index]
+        if len(own) > 1 and len({picture.digest for picture in own}) == 1:
+            result.findings.append(Finding("W11", f"camera {index} shows the same picture in the frames "
+                                           f"{', '.join(str(p.frame) for p in own)}", own[0].view.image, camera=index))
+
+
+def _picture(view: View, number: int) -> Picture:
+    rgba = view.load()
+    height, width = rgba.shape[:2]
+    step = max(1, -(-max(height, width) // THUMBNAIL))
+    # The mean over squares, of premultiplied colour; what does not fill a square is left off.
+    h, w = max(1, height // step), max(1, width // step)
+    part = rgba[:h * step, :w * step].copy()
+    part[..., :3] *= part[..., 3:]
+    mean = part.reshape(h, part.shape[0] // h, w, part.shape[1] // w, 4).mean((1, 3))
+    mean[..., :3] = np.divide(mean[..., :3], mean[..., 3:], out=np.zeros_like(mean[..., :3]), where=mean[..., 3:] > 0)
+    digest = hashlib.sha256(np.round(rgba * 255).astype(np.uint8)).digest()
+    return Picture(view, number, mean, float((rgba[..., 3] > 0.5).mean()), digest)
+
+
+def _look_at_pixels(result: Survey, has_masks: bool) -> None:
+    for picture in result.pictures:
+        where = dict(path=picture.view.image, frame=picture.frame, camera=picture.view.camera_index)
+        name = f"of camera {picture.view.camera_index} in frame {picture.frame}"
+        visible = picture.thumbnail[picture.thumbnail[..., 3] > 0.5][:, :3]
+        if has_masks and not picture.coverage:
+            result.findings.append(Finding("W08", f"the mask {name} is empty", **where))
+        elif has_masks and picture.coverage > _FULL:
+            result.findings.append(Finding("W09", f"the mask {name} covers the whole picture", **where))
+        if len(visible) and visible.mean() < _DARK:
+            result.findings.append(Finding("W10", f"the picture {name} is black or nearly so", **where))
+        elif len(visible) > 1 and visible.std() < _FLAT:
+            result.findings.append(Finding("W10", f"the picture {name} shows one colour", **where))
+
+
+def _look_for_copies(result: Survey, pictures: list[Picture]) -> None:
+    first: dict[bytes, Picture] = {}
+    for picture in pictures:
+        other = first.setdefault(picture.digest, picture)
+        if other is not picture and picture.coverage:
+            result.findings.append(Finding(
+                "W11", f"cameras {other.view.camera_index} and {picture.view.camera_index} show the same picture in "
+                f"frame {picture.frame}", picture.view.image, picture.frame, picture.view.camera_index))
+
+
+def _look_at_masks(result: Survey, pictures: list[Picture]) -> None:
+    """Whether masks, poses and box agree."""
+    box, number = result.box, pictures[0].frame
+    usable = [p for p in pictures if 0 < p.coverage <= _FULL and p.view.camera_index not in result.blind]
+    outside = []
+    for picture in usable:
+        rays = _foreground_rays(picture)
+        if not len(rays):
+            continue
+        c = picture.view.camera
+        missed = 1 - checks.hits(c.camera_to_world[:, 3], rays, box).mean()
+        if missed > _OUTSIDE:
+            outside.append((missed, picture))
+    if outside:
+        worst, picture = max(outside, key=lambda item: item[0])
+        result.findings.append(Finding(
+            "W12", f"in frame {number} the foreground of {len(outside)} of {len(usable)} views reaches beyond the box, "
+            f"most with camera {picture.view.camera_index}: {worst:.0%}", picture.view.image, number,
+            picture.view.camera_index))
+    if len(usable) < _MIN_HULL_VIEWS:
+        return
+    seen = _visual_hull(usable, box)
+    if seen is None:
+        return
+    recalls, bounds = seen
+    median = float(np.median(recalls))
+    if median < _HULL_RECALL:
+        result.findings.append(Finding(
+            "W13", f"in frame {number} what all masks have in common explains {median:.0%} of the median view's "
+            "foreground: poses, box or masks do not belong together", frame=number))
+        return
+    if not outside and bounds is not None:
+        tight = result.tight_box
+        result.tight_box = bounds if tight is None else np.stack([np.minimum(tight[0], bounds[0]),
+                                                                  np.maximum(tight[1], bounds[1])])
+    for picture, recall in zip(usable, recalls, strict=True):
+        if recall < _VIEW_RECALL:
+            result.findings.append(Finding(
+                "W13", f"in frame {number} the other views explain {recall:.0%} of the foreground of camera "
+                f"{picture.view.camera_index}: its pose or its mask is wrong", picture.view.image, number,
+                picture.view.camera_index))
+
+
+def _foreground_rays(picture: Picture) -> np.ndarray:
+    """Directions through the thumbnail's pixels that are wholly foreground: (n, 3)."""
+    c, (height, width) = picture.view.camera, picture.thumbnail.shape[:2]
+    y, x = np.nonzero(picture.thumbnail[..., 3] > 0.95)
+    u, v = (x + 0.5) * c.width / width, (y + 0.5) * c.height / height
+    local = np.stack([(u - c.cx) / c.fx, (c.cy - v) / c.fy, -np.ones_like(u)], -1)
+    return local @ c.camera_to_world[:, :3].T
+
+
+def _visual_hull(pictures: list[Picture], box: np.ndarray) -> tuple[list[float], np.ndarray | None] | None:
+    """For each view the share of its foreground, within the box, that the hull of all projects onto; the hull's box.
+
+    The hull's box is None where the hull is empty. None altogether where the box is too
+    large for the hull's points to lie as close as the masks' pixels.
+    """
+    masks = [_coarse_mask(picture) for picture in pictures]
+    cells = []
+    for picture, mask in zip(pictures, masks, strict=True):
+        c = picture.view.camera
+        distance = max(1e-12, float(np.linalg.norm(c.camera_to_world[:, 3] - box.mean(0))))
+        cells.append(c.fx * mask.shape[1] / c.width / distance)
+    side = int(np.ceil(float((box[1] - box[0]).max()) * np.median(cells) / _HULL_CELL)) + 1
+    if side > _HULL_SIDES[1]:
+        return None
+    points = checks.box_points(box, max(side, _HULL_SIDES[0]))
+    votes, seen, places = np.zeros(len(points), int), np.zeros(len(points), int), []
+    for picture, mask in zip(pictures, masks, strict=True):
+        c = picture.view.camera
+        u, v, _ = checks.project(c, points)
+        inside = checks.sees(c, points)
+        rows = np.where(inside, v * mask.shape[0] / c.height, 0).astype(int).clip(0, mask.shape[0] - 1)
+        columns = np.where(inside, u * mask.shape[1] / c.width, 0).astype(int).clip(0, mask.shape[1] - 1)
+        places.append((inside, rows, columns))
+        seen += inside
+        votes += inside & _grown(mask)[rows, columns]
+    hull = (seen > 0) & (seen - votes <= _HULL_DISSENT * seen)
+    recalls = []
+    for mask, (inside, rows, columns) in zip(masks, places, strict=True):
+        of_box, covered = np.zeros_like(mask), np.zeros_like(mask)
+        of_box[rows[inside], columns[inside]] = True
+        covered[rows[hull & inside], columns[hull & inside]] = True
+        wanted = mask & of_box
+        recalls.append(float(_grown(covered)[wanted].mean()) if wanted.any() else 1.0)
+    if not hull.any():
+        return recalls, None
+    cell = (box[1] - box[0]) / (max(side, _HULL_SIDES[0]) - 1)
+    own = points[hull]
+    return recalls, np.stack([np.maximum(own.min(0) - cell, box[0]), np.minimum(own.max(0) + cell, box[1])])
+
+
+def _coarse_mask(picture: Picture) -> np.ndarray:
+    alpha = picture.thumbnail[..., 3] > 0.5
+    step = max(1, -(-max(alpha.shape) // _HULL_PICTURE))
+    h, w = -(-alpha.shape[0] // step), -(-alpha.shape[1] // step)
+    padded = np.pad(alpha, ((0, h * step - alpha.shape[0]), (0, w * step - alpha.shape[1])))
+    return padded.reshape(h, step, w, step).mean((1, 3)) > 0.5
+
+
+def _grown(mask: np.ndarray) -> np.ndarray:
+    """One pixel to every side: the hull's points are as coarse as the masks."""
+    padded = np.pad(mask, 1)
+    return np.max([padded[y:y + mask.shape[0], x:x + mask.shape[1]] for y in range(3) for x in range(3)], axis=0)
+
+
+# ---- Report ------------------------------------------------------------------
+
+
+def report(result: Survey, files: list[str]) -> dict[str, Any]:
+    """The survey as refcodec/schemas/dataset.schema.json describes it; files: what was drawn."""
+    from refcodec import __version__
+
+    return {
+        "tool": {"name": "refcodec", "version": __version__},
+        "path": str(result.source),
+        "usable": result.usable,
+        "layout": result.layout,
+        "dataset": _described(result) if result.views else None,
+        "findings": [{"code": f.code, "severity": "error" if f.is_error else "warning", "message": f.message,
+                      "path": str(f.path) if f.path else None, "frame": f.frame, "camera": f.camera}
+                     for f in result.findings],
+        "pictures_read": len(result.pictures),
+        "files": files,
+    }
+
+
+def _described(result: Survey) -> dict[str, Any]:
+    dataset, box = result.dataset, result.box
+    return {
+        "frames": {"count": len(result.numbers), "first": result.numbers[0], "last": result.numbers[-1]},
+        "frame_rate": dataset.frame_rate if dataset else None,
+        "views": len(result.views),
+        "train": sum(view.split == "train" for view in result.views) if dataset else None,
+        "test": sum(view.split == "test" for view in result.views) if dataset else None,
+        "masks": dataset.has_masks if dataset else None,
+        "background": list(dataset.background) if dataset else None,
+        "box": box.tolist() if box is not None else None,
+        "tight_box": result.tight_box.tolist() if result.tight_box is not None else None,
+        "assumptions": list(dataset.assumptions) if dataset else [],
+        "cameras": [{
+            "index": view.camera_index, "name": view.camera.name, "split": view.split,
+            "width": view.camera.width, "height": view.camera.height,
+            **{key: float(getattr(view.camera, key)) for key in ("fx", "fy", "cx", "cy")},
+            "lens": view.lens.model if view.lens else None,
+            "position": view.camera.camera_to_world[:, 3].tolist(),
+            "direction": (-view.camera.camera_to_world[:, 2]).tolist(),
+            "moves": view.camera_index in result.moving,
+            "sees_box": None if box is None else view.camera_index not in result.blind,
+        } for view in result.views],
+    }
