@@ -116,7 +116,7 @@ def _attempt(job: GroupJob, version: str, worker: str, tell: Callable[[Step | Co
         return Failure(worker, f"{picture} isn't there: a worker finds the dataset under the path that it has here",
                        final=True)
     try:
-        return encode_group(job, tell)
+        return encode_group(job, _Seldom(tell, worker))
     except RefcodecError as e:
         return Failure(worker, str(e), e.exit_code, final=True)
     except (MemoryError, OSError) as e:
@@ -128,10 +128,10 @@ def _attempt(job: GroupJob, version: str, worker: str, tell: Callable[[Step | Co
 
 
 class _Seldom:
-    """Passes on every change of phase and every frame, but not every step of a training."""
+    """Passes on every change of phase and every frame, but not every step of a training; says who told."""
 
-    def __init__(self, tell: Callable[[Step | CodedFrame], None]):
-        self.tell, self.last, self.due = tell, None, 0.0
+    def __init__(self, tell: Callable[[Step | CodedFrame], None], worker: str):
+        self.tell, self.worker, self.last, self.due = tell, worker, None, 0.0
 
     def __call__(self, message: Step | CodedFrame) -> None:
         if isinstance(message, Step):
@@ -139,6 +139,7 @@ class _Seldom:
             if key == self.last and now < self.due:
                 return
             self.last, self.due = key, now + _STEP_SECONDS
+            message = dataclasses.replace(message, worker=self.worker)
         self.tell(message)
 
 
@@ -162,7 +163,7 @@ def _serve(connection: multiprocessing.connection.Connection) -> None:
 
 
 def _encode_in_process(job: GroupJob, version: str) -> list[CodedFrame] | Failure:
-    return _attempt(job, version, f"process {os.getpid()}", _Seldom(_driver.send))
+    return _attempt(job, version, f"process {os.getpid()}", _driver.send)
 
 
 @contextlib.contextmanager
@@ -258,7 +259,7 @@ def _encode_on_dask(job: GroupJob, version: str, topic: str) -> list[CodedFrame]
             raise CancelledError  # nobody waits for the result any more
         worker.log_event(topic, dataclasses.astuple(message))
 
-    return _attempt(job, version, f"{worker.address} ({socket.gethostname()})", _Seldom(tell))
+    return _attempt(job, version, f"{worker.address} ({socket.gethostname()})", tell)
 
 
 class Dask(Workers):

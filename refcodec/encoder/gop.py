@@ -101,8 +101,8 @@ class Progress:
     psnr: dB on training rays, or on the held-out views in phase coded.
     kilobytes: estimated size of the frame while it trains, its real size afterwards.
     done: frames that are finished, with fractions of those in work, whose order is any when
-    several groups are encoded at a time; None: `frame` and `iteration` say it. remark: why
-    a group is tried again.
+    several groups are encoded at a time; None: `frame` and `iteration` say it. worker: that
+    is at the frame; None: this process. remark: why a group is tried again.
     """
 
     phase: str
@@ -117,6 +117,7 @@ class Progress:
     elapsed_seconds: float
     eta_seconds: float | None
     done: float | None = None
+    worker: str | None = None
     remark: str | None = None
 
 
@@ -263,7 +264,8 @@ class _Encode:
         self.on_progress(Progress(
             step.phase, step.frame, len(frames), "IP"[self._type(step.frame) - 1], step.iteration, step.iterations,
             step.loss, step.psnr, step.kilobytes, time.monotonic() - self.started,
-            left / max(len(groups), 1) if results else None, len(finished) + sum(self.in_work.values()), remark))
+            left / max(len(groups), 1) if results else None, len(finished) + sum(self.in_work.values()), step.worker,
+            remark))
 
     def _expected(self, results: list[FrameResult]) -> dict[int, float]:
         """Seconds that a frame of each type should take, from those seen."""

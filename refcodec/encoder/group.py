@@ -65,7 +65,8 @@ class FrameResult:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Where the encode of a frame stands; see `gop.Progress`. frame: number in the sequence."""
+    """Where the encode of a frame stands; see `gop.Progress`. frame: number in the sequence.
+    worker: that encodes it, if it is not the process that asked for it."""
 
     frame: int
     phase: str
@@ -74,6 +75,7 @@ class Step:
     loss: float | None = None
     psnr: float | None = None
     kilobytes: float | None = None
+    worker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
