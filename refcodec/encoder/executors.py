@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -29,7 +30,7 @@ from .group import CodedFrame, GroupJob, Step, encode_group
 
 EXECUTORS = ("local", "processes", "dask")
 _STEP_SECONDS = 0.3  # between the steps of training that a worker tells of
-_CONNECT_SECONDS = 15
+_CONNECT_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,16 +193,18 @@ class _Process:
         return self.future is None or self.future.done()
 
     def submit(self, job: GroupJob) -> Future:
-        if self.executor is None or self.future.exception() is not None:
-            self.stop()
-            context = multiprocessing.get_context("spawn")  # forks of a process with torch's threads hang
-            self.connection, theirs = context.Pipe()
-            self.executor = ProcessPoolExecutor(1, context, _serve, (theirs,))
-            with _interrupts_later():
+        if self.executor is not None:
+            try:
                 self.future = self.executor.submit(_encode_in_process, job, __version__)
-            theirs.close()  # or the death of the process would not close the connection
-        else:
+                return self.future
+            except BrokenExecutor:  # it died, at the group before or since
+                self.stop()
+        context = multiprocessing.get_context("spawn")  # a fork of a process with torch's threads can hang
+        self.connection, theirs = context.Pipe()
+        self.executor = ProcessPoolExecutor(1, context, _serve, (theirs,))
+        with _interrupts_later():
             self.future = self.executor.submit(_encode_in_process, job, __version__)
+        theirs.close()  # or the death of the process would not close the connection
         return self.future
 
     def stop(self) -> None:
@@ -276,6 +279,10 @@ class Dask(Workers):
         except ImportError:
             raise UsageError('the executor dask needs distributed: pip install "refcodec[cluster]"') from None
         super().__init__(tell)
+        # What its client has to say in long tracebacks is said by `outcome` in one line.
+        self.loggers = [(log := logging.getLogger(name), log.level) for name in ("distributed", "distributed.client")]
+        for log, _ in self.loggers:
+            log.setLevel(logging.CRITICAL)
         self.capacity, self.scheduler = jobs, scheduler
         self.steps: queue.SimpleQueue = queue.SimpleQueue()
         self.topic = f"refcodec-{uuid.uuid4().hex}"
@@ -283,6 +290,7 @@ class Dask(Workers):
         try:
             self.client = distributed.Client(**where, timeout=_CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as e:
+            self._restore_logs()
             raise UsageError(f"can't reach a dask scheduler at {scheduler}: {e}") from None
         self.client.subscribe_topic(self.topic, lambda event: self.steps.put(event[1]))
         self.executor = self.client.get_executor(pure=False)
@@ -291,6 +299,11 @@ class Dask(Workers):
     def __exit__(self, *exc) -> None:
         self.executor.shutdown(wait=False)
         self.client.close()
+        self._restore_logs()
+
+    def _restore_logs(self) -> None:
+        for log, level in self.loggers:
+            log.setLevel(level)
 
     def submit(self, job: GroupJob) -> Future:
         return self.executor.submit(_encode_on_dask, job, __version__, self.topic)

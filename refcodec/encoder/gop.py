@@ -312,8 +312,12 @@ class _Encode:
         unfinished = deque(n for n in range(self._groups) if self._next(n) < self._range(n).stop)
         if unfinished:
             o = self.options
-            with open_workers(o.executor, o.jobs, o.scheduler, len(unfinished), self._hear) as workers:
-                self._encode_groups(workers, unfinished)
+            try:
+                with open_workers(o.executor, o.jobs, o.scheduler, len(unfinished), self._hear) as workers:
+                    self._encode_groups(workers, unfinished)
+            finally:
+                if not self.parts.results:  # nothing that is worth keeping
+                    self.parts.remove()
         self._assemble()
         self._tell(Step(len(self.dataset.frames) - 1, "verify"))
         digests = [(0, d) for part in self.parts for d in part.digests]
