@@ -273,11 +273,23 @@ def test_processes_are_killed_and_interrupted(ball, local, tmp_path):
 
 
 def test_a_cluster_whose_worker_is_killed(ball, local, tmp_path):
-    """The scheduler gives the group to another worker; the file is the one that a single process makes."""
+    """The scheduler gives the group to another worker; the file is the one that a single process makes.
+
+    Before that, an encode without end is interrupted: its workers have to let go of it.
+    """
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None,
                                   host="127.0.0.1", silence_logs=50) as cluster:
-        loads = []
+        loads, out = [], tmp_path / "out.rfv"
+        options = dataclasses.replace(OPTIONS, executor="dask", scheduler=cluster.scheduler_address)
+
+        def interrupt(progress):
+            if progress.phase == "train":
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            encode(ball, out, dataclasses.replace(options, intra_iterations=10**6), interrupt)
+        assert names(tmp_path) == []
 
         def kill(progress):
             if progress.phase == "load":
@@ -286,8 +298,6 @@ def test_a_cluster_whose_worker_is_killed(ball, local, tmp_path):
                     nanny, = (n for n in cluster.workers.values() if n.worker_address == progress.worker.split()[0])
                     os.kill(nanny.pid, signal.SIGKILL)
 
-        out = tmp_path / "out.rfv"
-        options = dataclasses.replace(OPTIONS, executor="dask", scheduler=cluster.scheduler_address)
         report = encode(load_dataset(ball), out, options, kill)
     assert out.read_bytes() == local and names(tmp_path) == ["out.rfv"]
     first, killed = loads[0]

@@ -258,7 +258,7 @@ def _encode_on_dask(job: GroupJob, version: str, topic: str) -> list[CodedFrame]
         if isinstance(message, CodedFrame):
             return  # comes with the result: the scheduler would keep a copy of every message
         state = worker.state.tasks.get(task)
-        if state is None or state.state != "executing":
+        if state is None or state.state == "cancelled":
             raise CancelledError  # nobody waits for the result any more
         worker.log_event(topic, dataclasses.astuple(message))
 
