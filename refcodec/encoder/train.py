@@ -255,10 +255,10 @@ class _Training:
                         step_parameter.grad[slot.bands] += change * torch.exp(self.log_step[slot.bands])
                     step_optimiser.step()
             active = {slot.id for slot in self.active}
-            for i, parameter in parameters.items():
-                parameter.grad = gradient[self.slots[i].part] if i in active else None
-            for i, parameter in logits.items():
-                parameter.grad = mask_gradients[i] if i in active else None
+            for tensor, parameter in parameters.items():
+                parameter.grad = gradient[self.slots[tensor].part] if tensor in active else None
+            for tensor, parameter in logits.items():
+                parameter.grad = mask_gradients[tensor] if tensor in active else None
             before = {slot.id: slot.cells(self.values).clone() for slot in self.active if slot.transformed}
             optimiser.step()
             for slot in self.active:
