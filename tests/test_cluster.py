@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import time
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -284,14 +285,17 @@ def test_a_cluster_whose_worker_is_killed(ball, local, tmp_path):
         options = dataclasses.replace(OPTIONS, executor="dask", scheduler=cluster.scheduler_address)
 
         def interrupt(progress):
-            if progress.phase == "train":
+            if progress.phase == "load":
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
             encode(ball, out, dataclasses.replace(options, intra_iterations=10**6), interrupt)
         assert names(tmp_path) == []
 
+        deadline = time.monotonic() + 300
+
         def kill(progress):
+            assert time.monotonic() < deadline, "the workers are still at the encode that was interrupted"
             if progress.phase == "load":
                 loads.append((progress.frame, progress.worker))
                 if len(loads) == 1:
