@@ -1,12 +1,16 @@
-"""Small synthetic sequences: every syntax branch, no training. For tests and vectors."""
+"""Small synthetic sequences and datasets: every syntax branch, no training. For tests and vectors."""
 from __future__ import annotations
 
 import io
+import json
+from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from refcodec.entropy.models import ContextModel, StaticModel
 from refcodec.rendering.cameras import Camera
+from refcodec.rendering.paths import look_at
 from refcodec.syntax.headers import (
     Alignment, FieldParameters, Mapping, Representation, Role, SequenceHeader, TensorInfo,
 )
@@ -107,3 +111,27 @@ def random_frame(rng, state, number, intra, occupancy, models=None) -> FrameCodi
             i, sparse_values(rng, cells, info.shape[0]), choice, ((int(rng.integers(1, 65536)), int(rng.integers(-16, 4))),),
             int(grid and not intra and i != 0), significance))
     return FrameCoding(number, 1 if intra else 2, number * 3, occupancy, defined, tensors)
+
+
+def write_dataset(folder: Path, frames: int = 4, cameras: int = 5, side: int = 16) -> Path:
+    """A sequence of a shaded ball that moves, seen from a ring of cameras, in layout transforms.json."""
+    folder.mkdir()
+    axis, entries = np.arange(side) + 0.5, []
+    for frame in range(frames):
+        for camera in range(cameras):
+            angle = 2 * np.pi * camera / cameras
+            pose = look_at((4 * np.cos(angle), 4 * np.sin(angle), 1.0), (0, 0, 0), (0, 0, 1))
+            centre = np.array([0.1 * frame, 0.0, 0.0]) - pose[:, 3]
+            right, up, backwards = centre @ pose[:, :3]
+            x, y = side / 2 - side * right / backwards, side / 2 + side * up / backwards
+            distance = np.hypot(axis - x, axis[:, None] - y) / (0.15 * side)
+            picture = np.zeros((side, side, 4), np.uint8)
+            picture[..., :3] = 255 * np.clip(1 - 0.5 * distance[..., None] * (0.4, 0.8, 1.0), 0, 1)
+            picture[..., 3] = 255 * np.clip((1 - distance) * 2 + 1, 0, 1)
+            name = f"f{frame}_c{camera}.png"
+            Image.fromarray(picture).save(folder / name)
+            entries.append(dict(file_path=name, frame=frame, camera=camera,
+                                transform_matrix=[*pose.tolist(), [0, 0, 0, 1]]))
+    (folder / "transforms.json").write_text(json.dumps(dict(
+        w=side, h=side, fl_x=side, cx=side / 2, cy=side / 2, aabb=((-1, -1, -1), (1, 1, 1)), frames=entries)))
+    return folder

@@ -51,14 +51,15 @@ def test_every_option_arrives(calls):
                  "--inter-iterations", "12", "--cameras", "all", "--holdout", "0,7", "--box", "-1", "-2", "-3", "1",
                  "2", "3", "--downscale", "2", "--metadata", "title=A=B", "--no-rate-loss", "--fixed-steps",
                  "--no-resume", "--no-evaluate", "--system", "ecrf", "--representation", "grid", "--transform", "dwt",
-                 "--levels", "3", "--masks", "--model", "static", "--rdo")
+                 "--levels", "3", "--masks", "--model", "static", "--rdo", "--executor", "dask", "--jobs", "3",
+                 "--scheduler", "tcp://host:1", "--threads", "4")
     assert result.exit_code == 0, result.output
     assert calls[0][2] == EncodeOptions(
         system="ecrf", representation="grid", transform="dwt", levels=3, masks=True, model="static", rdo=True,
         preset="small", lagrangian=1e-3, target_kb=40.0, frames=range(2, 9), group_size=5, device="cpu", seed=7,
         intra_iterations=11, inter_iterations=12, cameras="all", holdout=(0, 7),
         aabb=((-1.0, -2.0, -3.0), (1.0, 2.0, 3.0)), downscale=2.0, metadata={"title": "A=B"}, rate_loss=False,
-        learn_steps=False, resume=False, evaluate=False)
+        learn_steps=False, resume=False, evaluate=False, executor="dask", jobs=3, scheduler="tcp://host:1", threads=4)
     assert run("data", "out.rfv", "--quality", "3", "--holdout", "none").exit_code == 0
     assert calls[1][2].quality == 3 and calls[1][2].holdout == ()
 

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 from refcodec.datasets import Dataset, Frame, View  # noqa: E402
 from refcodec.decoder import SequenceDecoder, decode_units, open_stream  # noqa: E402
 from refcodec.encoder import cnerf, scenes  # noqa: E402
-from refcodec.encoder.gop import EncodeDefect  # noqa: E402
+from refcodec.encoder.verification import EncodeDefect  # noqa: E402
 from refcodec.encoder.presets import TrainingSettings  # noqa: E402
 from refcodec.encoder.rays import Picture  # noqa: E402
 from refcodec.entropy.coder import decode_symbols, encode_symbols  # noqa: E402

@@ -82,6 +82,11 @@ class KeyValue(click.ParamType):
 @click.option("--step", type=float, help="Quantisation step of the grids at the start (throughout with --fixed-steps).")
 @click.option("--no-resume", is_flag=True, help="Start anew where an interrupted encode left frames.")
 @click.option("--no-evaluate", is_flag=True, help="Do not measure PSNR on the held-out views.")
+@click.option("--executor", type=click.Choice(["local", "processes", "dask"]), default="local", show_default=True,
+              help="Where groups are encoded: here, in processes of this machine, on a cluster (docs/cluster.md).")
+@click.option("--jobs", type=click.IntRange(1), help="Groups at a time, with processes or dask.")
+@click.option("--scheduler", metavar="ADDRESS", help="Of dask: its address, or its scheduler file.")
+@click.option("--threads", type=click.IntRange(1), help="Of torch, for each group.")
 @click.option("--log-json", metavar="FILE|-", help="Progress as JSON, one object per line.")
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
 def command(dataset, out, frames, box, metadata, no_rate_loss, fixed_steps, no_resume, no_evaluate, log_json,
@@ -144,16 +149,15 @@ class JsonLog:
     """One JSON object per line: every phase, training at most once a second, the result."""
 
     def __init__(self, file):
-        self.file, self.due, self.phase = file, Throttle(_LOG_SECONDS), None
+        self.file, self.due, self.phases = file, Throttle(_LOG_SECONDS), {}
 
     def write(self, event: str, values: dict) -> None:
         self.file.write(json.dumps({"event": event, **values}, ensure_ascii=False) + "\n")
         self.file.flush()
 
     def __call__(self, p) -> None:
-        phase = (p.frame, p.phase)
-        if self.due() or phase != self.phase:
-            self.phase = phase
+        if self.due() or p.phase != self.phases.get(p.frame):
+            self.phases[p.frame] = p.phase
             self.write("progress", dataclasses.asdict(p))
 
 
@@ -164,7 +168,7 @@ class _Plain:
         self.due = Throttle(_PLAIN_SECONDS)
 
     def __call__(self, p) -> None:
-        if p.phase in ("coded", "verify") or self.due():
+        if p.phase in ("coded", "retry", "verify") or self.due():
             click.echo(_describe(p), err=True)
 
 
@@ -181,8 +185,8 @@ class _Bar:
         self.advance, self.done, self.total = advance, 0.0, None
 
     def __call__(self, p) -> None:
-        at = p.frame + (1 if p.phase in ("coded", "verify") else
-                        0.95 * p.iteration / p.iterations if p.iterations else 0)
+        at = p.done if p.done is not None else p.frame + (
+            1 if p.phase in ("coded", "verify") else 0.95 * p.iteration / p.iterations if p.iterations else 0)
         self.advance(max(at - self.done, 0), _describe(p), total=p.frames)
         self.done = max(at, self.done)
 
@@ -196,7 +200,7 @@ def _describe(p) -> str:
             text += f"  {name} {value:.{digits}f}"
     if p.eta_seconds is not None:
         text += f"  {_clock(p.eta_seconds)} left"
-    return text
+    return text + (f"  {p.remark}" if p.remark else "")
 
 
 def _clock(seconds: float) -> str:

@@ -1,38 +1,39 @@
-"""Encoding a sequence: groups, files, resuming, verification.
+"""Encoding a sequence: groups are given to workers, their streams put together, the file verified.
 
-Training makes one frame at a time (`refcodec.encoder.train`); this module decides
-which, writes what comes out, and publishes a file only after having decoded it.
+`refcodec.encoder.group` encodes a group, `refcodec.encoder.executors` says where, and
+`refcodec.encoder.parts` keeps what is finished. The file is the same wherever its groups
+are encoded.
 """
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
 import os
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from ..datasets import Dataset, Frame as DatasetFrame, load_dataset
-from ..decoder import INTER, INTRA, SequenceDecoder, open_stream
-from ..errors import BitstreamError, RefcodecError, UsageError
-from ..files import replacing
+from ..decoder import INTER, INTRA
+from ..errors import RefcodecError, UsageError
 from ..syntax.headers import SequenceHeader
-from ..syntax.units import UnitReader
-from ..tensors.reconstruction import tensor_digest
-from ..tensors.state import FrameState
-from ..writer import FrameReport, StreamWriter
+from ..writer import StreamWriter
+from .executors import Failure, Workers, check_executor, open_workers
+from .group import CodedFrame, FrameResult, GroupJob, Step, frame_type, frame_units, pick_device
+from .parts import Parts
 from .systems import DEFAULT_SYSTEM, ToolChoice, plan
+from .verification import verify
 
 # lambda of the four operating points of MM 2024, by quality.
 QUALITIES = {1: 5e-3, 2: 2e-3, 3: 1e-3, 4: 7e-4}
 _DEFAULT_RATE = 30  # frames a second where the dataset does not say
-_TARGET_TOLERANCE = 0.08
-_TARGET_TRIALS = 5
+_ATTEMPTS = 3  # at a group, on workers that may die
+_POLL_SECONDS = 0.1
+_WAIT_SECONDS = 5.0  # without a word from any worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,10 @@ class EncodeOptions:
     are not learned, throughout.
     resume: go on with an interrupted encode of the same dataset and options.
     evaluate: measure PSNR on the held-out views after each frame.
+    executor: where groups are encoded: local (this process), processes or dask, whose
+    scheduler has the address or scheduler file `scheduler`. jobs: groups at a time; by
+    default one for each processor, or as many as the cluster takes. threads: of torch, for
+    each group (docs/cluster.md).
     """
 
     system: str = DEFAULT_SYSTEM
@@ -82,14 +87,22 @@ class EncodeOptions:
     resume: bool = True
     evaluate: bool = True
     metadata: dict[str, str] = field(default_factory=dict)
+    executor: str = "local"
+    jobs: int | None = None
+    scheduler: str | None = None
+    threads: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where an encode stands. frame counts from 0; phase: load, train, code, evaluate, verify.
+    """Where an encode stands. frame counts from 0; phase: wait (for workers), load, train, code,
+    evaluate, coded, retry (of a group whose worker failed), verify.
 
-    psnr: dB on training rays, or on the held-out views in phase evaluate.
+    psnr: dB on training rays, or on the held-out views in phase coded.
     kilobytes: estimated size of the frame while it trains, its real size afterwards.
+    done: frames that are finished, with fractions of those in work, whose order is any when
+    several groups are encoded at a time; None: `frame` and `iteration` say it. worker: that
+    is at the frame; None: this process. remark: why a group is tried again.
     """
 
     phase: str
@@ -103,27 +116,9 @@ class Progress:
     kilobytes: float | None
     elapsed_seconds: float
     eta_seconds: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class FrameResult:
-    """A coded frame: sizes, estimate against payload, quality, and time.
-
-    estimated_bytes: of the entropy-coded data, by the rate model of training;
-    payload_bytes: the same in the file. psnr, psnr_box: on the held-out views, whole
-    picture and inside the bounding box of the mask.
-    """
-
-    number: int
-    type: str
-    lagrangian: float
-    size: int
-    report: FrameReport
-    estimated_bytes: float
-    payload_bytes: int
-    psnr: float | None
-    psnr_box: float | None
-    seconds: float
+    done: float | None = None
+    worker: str | None = None
+    remark: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,23 +137,19 @@ def encode(dataset: str | Path | Dataset, out: str | Path, options: EncodeOption
     """Trains and codes a dataset into the RFV file `out`.
 
     The file appears under its name only when it is complete and has been decoded to
-    the same tensors. Until then `out`.partial holds the frames that are finished; the
-    same call takes them up again. Raises UsageError, DatasetError.
+    the same tensors. Until then files `out`.partial.* hold the frames that are finished;
+    the same call takes them up again, with whatever executor. Raises UsageError,
+    DatasetError, GroupFailed.
     """
     return _Encode(dataset, Path(out), options, on_progress).run()
 
 
-def pick_device(name: str) -> str:
-    """The torch device of that name; auto: a GPU where there is one. Raises UsageError."""
-    import torch
+class GroupFailed(RefcodecError):
+    """A group that no worker could encode."""
 
-    if name != "auto":
-        try:
-            torch.empty(1, device=name)
-        except (RuntimeError, AssertionError) as e:
-            raise UsageError(f"device {name!r} can't be used: {str(e).splitlines()[0]}") from None
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    def __init__(self, message: str, exit_code: int):
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class _Encode:
@@ -170,18 +161,17 @@ class _Encode:
             options.transform, options.levels, options.masks, options.model, options.rdo))
         # Networks have no P-frames: their frames are a group each.
         self.group_size = 1 if self.plan.dedicated else options.group_size
-        self.device = pick_device(options.device)
+        # A cluster's workers have devices of their own.
+        self.device = options.device if options.executor == "dask" else pick_device(options.device)
         if not isinstance(dataset, Dataset):
             dataset = load_dataset(dataset, frames=options.frames, holdout=options.holdout, aabb=options.aabb)
         self.dataset = dataset
         self.settings = self._settings()
         self.header = self._header()
         self.partial = out.with_name(out.name + ".partial")
-        self.journal = out.with_name(out.name + ".partial.json")
-        self.digests: list[list[str]] = []
-        self.results: list[FrameResult] = []
-        self.frame_seconds: dict[int, list[float]] = {INTRA: [], INTER: []}
-        self.slope = -0.7  # d log(size) / d log(lambda), refined as frames are coded
+        self.parts: Parts | None = None
+        self.in_work: dict[int, float] = {}  # frames that workers are at, and what share of each is done
+        self.told = time.monotonic()
 
     def _check_options(self) -> None:
         o = self.options
@@ -199,6 +189,7 @@ class _Encode:
         for value in (o.intra_iterations, o.inter_iterations):
             if value is not None and value < 1:
                 raise UsageError("a frame needs at least one iteration")
+        check_executor(o.executor, o.jobs, o.scheduler, o.threads)
         if not self.out.parent.is_dir():
             raise UsageError(f"there is no folder {self.out.parent}")
 
@@ -231,228 +222,168 @@ class _Encode:
         rate = self.dataset.frame_rate
         return round(position * 90000 / rate) if rate else position
 
-    # Progress.
-
-    def _tell(self, phase: str, position: int, **values) -> None:
-        if self.on_progress is None:
-            return
-        frames = len(self.dataset.frames)
-        kind = self._type(position)
-        done = values.get("iteration", 0) / max(values.get("iterations", 1), 1)
-        left = (1 - done) * self._expected(kind) if phase == "train" else 0.0
-        left += sum(self._expected(self._type(k)) for k in range(position + 1, frames))
-        known = any(self.frame_seconds.values())
-        self.on_progress(Progress(
-            phase, position, frames, "IP"[kind - 1], values.get("iteration", 0), values.get("iterations", 0),
-            values.get("loss"), values.get("psnr"), values.get("kilobytes"),
-            time.monotonic() - self.started, left if known else None))
-
-    def _expected(self, kind: int) -> float:
-        """Seconds that a frame of this type should take, from those seen."""
-        own, other = self.frame_seconds[kind], self.frame_seconds[3 - kind]
-        if own:
-            return sum(own) / len(own)
-        ratio = self.settings.inter_iterations / self.settings.intra_iterations
-        return sum(other) / len(other) * (ratio if kind == INTER else 1 / ratio) if other else 0.0
-
-    def _type(self, position: int) -> int:
-        return INTRA if position % self.group_size == 0 else INTER
-
-    # Resuming.
-
     def _fingerprint(self) -> str:
-        """Everything that the file depends on; a partial file is taken up only when it matches."""
+        """Everything that the file depends on; finished frames are taken up only when it matches."""
         o = dataclasses.asdict(self.options)
-        for name in ("resume", "evaluate", "frames"):
+        for name in ("resume", "evaluate", "frames", "executor", "jobs", "scheduler"):
             del o[name]
         pictures = [(str(v.image), v.image_position, v.image.stat().st_size, v.split) for f in self.dataset.frames for v in f.views]
         text = json.dumps([o, self.device, pictures, dataclasses.astuple(self.settings),
                            self.header.to_syntax()], default=str, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _open_partial(self) -> tuple[io.BufferedRandom, StreamWriter, int]:
-        """The partial file, its writer, and the position of the next frame."""
-        fingerprint, o = self._fingerprint(), self.options
-        try:
-            journal = json.loads(self.journal.read_text()) if o.resume else {}
-        except (OSError, ValueError):
-            journal = {}
-        if journal.get("fingerprint") == fingerprint and self.partial.exists():
-            file = open(self.partial, "r+b")
-            if (resumed := self._resume(file, journal)) is not None:
-                return file, *resumed
-            file.close()
-        file = open(self.partial, "w+b")
-        writer = self._writer(file)
-        writer.begin()
-        self._save_journal(fingerprint)
-        return file, writer, 0
+    # Groups.
 
-    def _writer(self, file) -> StreamWriter:
+    @property
+    def _groups(self) -> int:
+        return -(-len(self.dataset.frames) // self.group_size)
+
+    def _range(self, number: int) -> range:
+        """The frames of a group."""
+        first = number * self.group_size
+        return range(first, min(first + self.group_size, len(self.dataset.frames)))
+
+    def _job(self, number: int, workers: Workers) -> GroupJob:
+        o, frames = self.options, self._range(number)
+        return GroupJob(
+            number, frames.start, self.header, self.plan, self.settings,
+            tuple(_absolute(self.dataset.frames[i]) for i in frames), tuple(map(self._time_stamp, frames)),
+            self.device, o.downscale, o.target_kb, o.evaluate, o.threads or workers.threads,
+            self.parts.stream(number), tuple(self.parts[number].results))
+
+    # Progress.
+
+    def _tell(self, step: Step, remark: str | None = None) -> None:
+        self.told = time.monotonic()
+        if self.on_progress is None:
+            return
+        results, frames = self.parts.results, range(len(self.dataset.frames))
+        finished, expected = {r.number for r in results}, self._expected(results)
+        left = sum((1 - self.in_work.get(i, 0.0)) * expected[self._type(i)] for i in frames if i not in finished)
+        groups = {i // self.group_size for i in self.in_work}
+        self.on_progress(Progress(
+            step.phase, step.frame, len(frames), "IP"[self._type(step.frame) - 1], step.iteration, step.iterations,
+            step.loss, step.psnr, step.kilobytes, time.monotonic() - self.started,
+            left / max(len(groups), 1) if results else None, len(finished) + sum(self.in_work.values()), step.worker,
+            remark))
+
+    def _expected(self, results: list[FrameResult]) -> dict[int, float]:
+        """Seconds that a frame of each type should take, from those seen."""
+        mean = {}
+        for kind in (INTRA, INTER):
+            seconds = [r.seconds for r in results if r.type == "IP"[kind - 1]]
+            mean[kind] = sum(seconds) / len(seconds) if seconds else None
+        ratio = self.settings.inter_iterations / self.settings.intra_iterations
+        if mean[INTRA] is None:
+            mean[INTRA] = (mean[INTER] or 0.0) / ratio
+        if mean[INTER] is None:
+            mean[INTER] = mean[INTRA] * ratio
+        return mean
+
+    def _type(self, number: int) -> int:
+        return frame_type(number % self.group_size)
+
+    def _hear(self, message: Step | CodedFrame) -> None:
+        """What a worker tells."""
+        if isinstance(message, CodedFrame):
+            self._keep(message)
+            return
+        group = message.frame // self.group_size
+        if message.frame >= self._next(group):
+            for i in range(message.frame + 1, self._range(group).stop):  # of an attempt before
+                self.in_work.pop(i, None)
+            share = message.iteration / message.iterations if message.iterations else float(message.phase != "load")
+            self.in_work[message.frame] = share
+        self._tell(message)
+
+    def _keep(self, frame: CodedFrame) -> None:
+        self.parts.append(frame.result.number // self.group_size, frame)
+        self.in_work.pop(frame.result.number, None)
+
+    def _next(self, group: int) -> int:
+        """The first frame of a group that is not finished."""
+        return self._range(group).start + len(self.parts[group].results)
+
+    # The work.
+
+    def run(self) -> EncodeReport:
+        self.parts = Parts(self.out, self._fingerprint(), self._groups, self.options.resume)
+        resumed = len(self.parts.results)
+        unfinished = deque(n for n in range(self._groups) if self._next(n) < self._range(n).stop)
+        if unfinished:
+            o = self.options
+            try:
+                with open_workers(o.executor, o.jobs, o.scheduler, len(unfinished), self._hear) as workers:
+                    self._encode_groups(workers, unfinished)
+            finally:
+                if not self.parts.results:  # nothing that is worth keeping
+                    self.parts.remove()
+        self._assemble()
+        self._tell(Step(len(self.dataset.frames) - 1, "verify"))
+        digests = [(0, d) for part in self.parts for d in part.digests]
+        verify(self.partial, digests, f". It is kept as {self.partial}.")
+        os.replace(self.partial, self.out)
+        self.parts.remove()
+        return EncodeReport(self.out, self.out.stat().st_size, self.parts.results, resumed,
+                            time.monotonic() - self.started)
+
+    def _encode_groups(self, workers: Workers, unfinished: deque[int]) -> None:
+        running: dict[Future, int] = {}
+        attempts: Counter[int] = Counter()
+        while unfinished or running:
+            while unfinished and (workers.capacity is None or len(running) < workers.capacity):
+                number = unfinished.popleft()
+                running[workers.submit(self._job(number, workers))] = number
+            finished, _ = wait(running, _POLL_SECONDS, FIRST_COMPLETED)
+            workers.listen()
+            for future in finished:
+                number = running.pop(future)
+                outcome = workers.outcome(future)
+                if isinstance(outcome, Failure):
+                    attempts[number] += 1
+                    self._failed(number, outcome, attempts[number])
+                    unfinished.append(number)
+                    continue
+                # Some workers have told of their frames one by one.
+                for frame in outcome:
+                    if frame.result.number == self._next(number):
+                        self._keep(frame)
+            if running and not self.in_work and time.monotonic() - self.told > _WAIT_SECONDS:
+                self._tell(Step(self._range(min(running.values())).start, "wait"))
+
+    def _failed(self, number: int, failure: Failure, attempts: int) -> None:
+        """Lets the group be tried again, or raises GroupFailed."""
+        frames = self._range(number)
+        for i in frames:
+            self.in_work.pop(i, None)
+        text = f"group {number} (frames {frames.start} to {frames.stop - 1}) on {failure.worker}: {failure.message}"
+        if failure.final or attempts == _ATTEMPTS:
+            tried = "" if failure.final else f" ({attempts} attempts)"
+            raise GroupFailed(text + tried, failure.exit_code)
+        self._tell(Step(frames.start, "retry"), text)
+
+    def _assemble(self) -> None:
+        """Writes the groups' streams as one."""
         o, views = self.options, self.dataset.frames[0].views
         chosen = [] if o.cameras == "none" else [
             v.camera.scaled(1 / o.downscale) for v in views if o.cameras == "all" or v.split == "test"]
         from .. import __version__
 
-        return StreamWriter(file, self.header, cameras=chosen,
-                            metadata={"encoder": f"refcodec {__version__}", **o.metadata})
-
-    def _resume(self, file, journal) -> tuple[StreamWriter, int] | None:
-        """Takes in the whole frames of a partial file and cuts off what follows them."""
-        reader, whole = UnitReader(file), 0
-        finished = journal.get("frames", [])
-        try:
-            decoder = SequenceDecoder(reader.read_file_header())
-            while len(self.digests) < len(finished) and (unit := reader.read_unit()) is not None:
-                frame = decoder.feed(unit)
-                if frame is not None:
-                    self.digests.append([tensor_digest(t) for t in frame.tensors])
-                    whole = reader.offset
-        except BitstreamError:
-            pass  # the unit that was being written
-        frames = len(self.digests)
-        if frames == 0:
-            return None
-        file.truncate(whole)
-        file.seek(whole)
-        writer = self._writer(file)
-        writer.resume(decoder, whole)
-        self.results = [_result_from_json(r) for r in finished[:frames]]
-        for r in self.results:
-            self.frame_seconds[INTRA if r.type == "I" else INTER].append(r.seconds)
-        return writer, frames
-
-    def _save_journal(self, fingerprint: str) -> None:
-        text = json.dumps(dict(fingerprint=fingerprint, frames=[dataclasses.asdict(r) for r in self.results]))
-        with replacing(self.journal) as temporary:
-            temporary.write_text(text)
-
-    # The work.
-
-    def run(self) -> EncodeReport:
-        file, writer, resumed = self._open_partial()
-        fingerprint = self._fingerprint()
-        with file:
-            frames = self.dataset.frames
-            for position in range(resumed, len(frames)):
-                if self._type(position) == INTRA and writer.frames_left == 0:
-                    writer.begin_group(position, min(self.group_size, len(frames) - position))
-                self._frame(writer, position)
-                file.flush()
-                self._save_journal(fingerprint)
+        with open(self.partial, "wb") as file:
+            writer = StreamWriter(file, self.header, cameras=chosen,
+                                  metadata={"encoder": f"refcodec {__version__}", **o.metadata})
+            writer.begin()
+            for number in range(self._groups):
+                frames = self._range(number)
+                writer.begin_group(frames.start, len(frames))
+                for i, payload in zip(frames, frame_units(self.parts.stream(number)), strict=True):
+                    writer.add_frame(i, self._type(i), payload)
             writer.finish()
             file.flush()
             os.fsync(file.fileno())
-        self._verify()
-        os.replace(self.partial, self.out)
-        self.journal.unlink(missing_ok=True)
-        return EncodeReport(self.out, self.out.stat().st_size, self.results, resumed,
-                            time.monotonic() - self.started)
-
-    def _pictures(self, frame: DatasetFrame, split: str):
-        from .rays import Picture
-
-        o = self.options
-        return [Picture(v.camera.scaled(1 / o.downscale), v.load(o.downscale)) for v in frame.split(split)]
-
-    def _frame(self, writer: StreamWriter, position: int) -> None:
-        started = time.monotonic()
-        frame = self.dataset.frames[position]
-        self._tell("load", position)
-        pictures = self._pictures(frame, "train")
-        before, trials, lagrangian = writer.state, [], self._first_lagrangian(position)
-        while True:
-            trained = self._train(pictures, before, position, lagrangian)
-            self._tell("code", position)
-            writer.state = before.copy()
-            payload, report = writer.encode_frame(trained.coding)
-            trials.append((lagrangian, trained, payload, report, writer.state))
-            following = self._next_lagrangian(trials)
-            if following is None:
-                break
-            lagrangian = following
-        if self.options.target_kb:
-            target = 1000 * self.options.target_kb
-            lagrangian, trained, payload, report, state = min(
-                trials, key=lambda t: abs(np.log(t[3].size / target)))
-            writer.state = state
-        writer.append_frame(trained.coding, payload)
-        self.digests.append([tensor_digest(t) for t in writer.state.tensors])
-        quality = self._evaluate(writer.state, frame, position) if self.options.evaluate else (None, None)
-        kind = trained.coding.type
-        seconds = time.monotonic() - started
-        self.frame_seconds[kind].append(seconds)
-        self.results.append(FrameResult(
-            position, "IP"[kind - 1], lagrangian, report.size, report,
-            sum(trained.estimated_bits.values()) / 8, sum(report.tensors.values()), *quality, seconds))
-        self._tell("coded", position, psnr=quality[0], kilobytes=report.size / 1000)
-
-    def _train(self, pictures, previous: FrameState, position: int, lagrangian: float):
-        from .train import train_inter, train_intra
-
-        # A seed for each frame, so that a resumed encode gives the same file.
-        settings = dataclasses.replace(self.settings, lagrangian=lagrangian, seed=self.options.seed + position)
-        tell = lambda p: self._tell("train", position, iteration=p.iteration, iterations=p.iterations,  # noqa: E731
-                                    loss=p.loss, psnr=p.psnr, kilobytes=p.kilobytes)
-        common = dict(number=position, time_stamp=self._time_stamp(position), device=self.device,
-                      on_progress=tell if self.on_progress else None)
-        if self.plan.dedicated:
-            from .cnerf import train_cnerf
-
-            return train_cnerf(self.header, pictures, settings, **common)
-        if self._type(position) == INTRA:
-            return train_intra(self.header, pictures, settings, plan=self.plan, **common)
-        return train_inter(self.header, pictures, settings, previous, plan=self.plan, **common)
-
-    def _first_lagrangian(self, position: int) -> float:
-        same = [r.lagrangian for r in self.results if r.type == "IP"[self._type(position) - 1]]
-        return same[-1] if same and self.options.target_kb else self.settings.lagrangian
-
-    def _next_lagrangian(self, trials) -> float | None:
-        """The next lambda to try for `target_kb`: secant steps on log(size) over log(lambda)."""
-        if not self.options.target_kb or len(trials) >= _TARGET_TRIALS:
-            return None
-        points = [(np.log(t[0]), np.log(t[3].size / (1000 * self.options.target_kb))) for t in trials]
-        x, y = points[-1]
-        if abs(y) <= _TARGET_TOLERANCE:
-            return None
-        if len(points) > 1 and abs(x - points[-2][0]) > 1e-3:
-            slope = (y - points[-2][1]) / (x - points[-2][0])
-            if slope < -0.05:
-                self.slope = float(np.clip(slope, -2.0, -0.1))
-        return float(np.clip(np.exp(x - y / self.slope), 1e-6, 10.0))
-
-    def _evaluate(self, state: FrameState, frame: DatasetFrame, position: int) -> tuple[float | None, float | None]:
-        """Mean PSNR over the held-out views: whole picture, and inside the mask's box."""
-        from ..evaluation.held_out import view_psnr
-        from ..fields import TorchOps
-
-        views = [(v.camera, v.rgba) for v in self._pictures(frame, "test")]
-        if views:
-            self._tell("evaluate", position)
-        return view_psnr(state.header, state.tensors, state.occupancy, views, TorchOps(self.device))
-
-    def _verify(self) -> None:
-        """Decodes the finished file as anybody would and compares every tensor."""
-        self._tell("verify", len(self.dataset.frames) - 1)
-        try:
-            with open_stream(self.partial) as stream:
-                found = [[tensor_digest(t) for t in frame.tensors] for frame in stream]
-        except RefcodecError as e:
-            raise EncodeDefect(f"the encoded file can't be decoded: {e}. It is kept as {self.partial}.") from e
-        if found != self.digests:
-            raise EncodeDefect(f"the encoded file decodes to other tensors than were encoded. "
-                               f"It is kept as {self.partial}.")
 
 
-class EncodeDefect(RefcodecError):
-    """The encoder produced a file that does not decode to what it encoded."""
-
-    exit_code = 3
-
-
-def _result_from_json(r: dict) -> FrameResult:
-    report = dict(r["report"])
-    for name in ("tensors", "ideal_bits", "masks"):
-        report[name] = {int(k): v for k, v in report[name].items()}
-    return FrameResult(**{**r, "report": FrameReport(**report)})
+def _absolute(frame: DatasetFrame) -> DatasetFrame:
+    """The frame with paths that mean the same in whatever folder a worker runs."""
+    return dataclasses.replace(frame, views=tuple(
+        dataclasses.replace(v, image=v.image.absolute(), mask=v.mask and v.mask.absolute()) for v in frame.views))

@@ -15,8 +15,7 @@ from pathlib import Path
 
 from .. import fields
 from ..datasets import Dataset, Frame, load_dataset
-from ..decoder import open_stream
-from ..errors import RefcodecError, UsageError
+from ..errors import UsageError
 from ..evaluation.held_out import view_psnr
 from ..fields.mlp import MlpSizes, mlp_header
 from ..files import replacing
@@ -25,9 +24,10 @@ from ..syntax.headers import Scene, SequenceHeader
 from ..tensors.reconstruction import tensor_digest
 from ..writer import FrameReport, StreamWriter
 from .cnerf import Training
-from .gop import EncodeDefect, Progress
+from .gop import Progress
 from .presets import TrainingSettings
 from .rays import Picture
+from .verification import verify
 
 _MOST_SCENES = 255
 
@@ -203,7 +203,8 @@ class _Encode:
                 writer.finish()
                 file.flush()
                 os.fsync(file.fileno())
-            self._verify(temporary, digests)
+            self._tell("verify", len(self.sources) - 1)
+            verify(temporary, digests)
         return ScenesReport(self.out, self.out.stat().st_size, shared, estimated_shared, results,
                             4 * self.header.tensor_elements * len(results), time.monotonic() - self.started)
 
@@ -221,17 +222,6 @@ class _Encode:
         if views:
             self._tell("evaluate", scene)
         return view_psnr(state.header, state.tensors, state.occupancy, views, fields.TorchOps(self.options.device))[0]
-
-    def _verify(self, path: Path, digests) -> None:
-        """Decodes the file as anybody would and compares every tensor."""
-        self._tell("verify", len(self.sources) - 1)
-        try:
-            with open_stream(path) as stream:
-                found = [(f.scene, [tensor_digest(t) for t in f.tensors]) for f in stream]
-        except RefcodecError as e:
-            raise EncodeDefect(f"the encoded file can't be decoded: {e}") from e
-        if found != digests:
-            raise EncodeDefect("the encoded file decodes to other tensors than were encoded")
 
 
 def compare_sharing(datasets: Sequence[str | Path | Dataset], folder: str | Path, lagrangians: Sequence[float],

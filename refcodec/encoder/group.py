@@ -1,0 +1,305 @@
+"""Encoding one group: an I-frame and the P-frames that refer to it.
+
+A group depends on no other: not on its neighbours' frames, nor on what the search for a
+lambda found there. So groups can be encoded in any order and on any machine, from a
+`GroupJob` to `CodedFrame`s, both plain data that can be pickled.
+"""
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..datasets import Frame as DatasetFrame
+from ..decoder import INTER, INTRA, SequenceDecoder
+from ..errors import BitstreamError, UsageError
+from ..syntax.headers import SequenceHeader
+from ..syntax.registry import UnitType
+from ..syntax.units import UnitReader
+from ..tensors.reconstruction import tensor_digest
+from ..tensors.state import FrameState
+from ..writer import FrameReport, StreamWriter
+from .presets import TrainingSettings
+from .systems import CodingPlan
+
+_TARGET_TOLERANCE = 0.08
+_TARGET_TRIALS = 5
+_FIRST_SLOPE = -0.7  # d log(size) / d log(lambda), refined as the frames of a group are coded
+
+
+@dataclass(frozen=True, slots=True)
+class FrameResult:
+    """A coded frame: sizes, estimate against payload, quality, and time.
+
+    estimated_bytes: of the entropy-coded data, by the rate model of training;
+    payload_bytes: the same in the file. psnr, psnr_box: on the held-out views, whole
+    picture and inside the bounding box of the mask. slope: d log(size) / d log(lambda), as
+    far as the search for `target_kb` knew it afterwards.
+    """
+
+    number: int
+    type: str
+    lagrangian: float
+    size: int
+    report: FrameReport
+    estimated_bytes: float
+    payload_bytes: int
+    psnr: float | None
+    psnr_box: float | None
+    seconds: float
+    slope: float | None = None
+
+    @staticmethod
+    def from_json(r: dict) -> FrameResult:
+        """What `dataclasses.asdict` gave, back from JSON."""
+        report = dict(r["report"])
+        for name in ("tensors", "ideal_bits", "masks"):
+            report[name] = {int(k): v for k, v in report[name].items()}
+        return FrameResult(**{**r, "report": FrameReport(**report)})
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where the encode of a frame stands; see `gop.Progress`. frame: number in the sequence.
+    worker: that encodes it, if it is not the process that asked for it."""
+
+    frame: int
+    phase: str
+    iteration: int = 0
+    iterations: int = 0
+    loss: float | None = None
+    psnr: float | None = None
+    kilobytes: float | None = None
+    worker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CodedFrame:
+    """A finished frame. data: the bytes by which it makes its group's stream longer.
+    digests: of its tensors."""
+
+    data: bytes
+    result: FrameResult
+    digests: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupJob:
+    """A group to encode.
+
+    number: of the group, from 0. first: number of its first frame in the sequence.
+    frames, time_stamps: one for each of its frames; pictures are read where the group is
+    encoded. settings: of its training; each frame has the seed `settings.seed` + its number.
+    target_kb, evaluate, downscale, device, threads: see `gop.EncodeOptions`.
+    stream, results: of the frames that are finished already, when an encode goes on.
+    """
+
+    number: int
+    first: int
+    header: SequenceHeader
+    plan: CodingPlan
+    settings: TrainingSettings
+    frames: tuple[DatasetFrame, ...]
+    time_stamps: tuple[int, ...]
+    device: str
+    downscale: float = 1
+    target_kb: float | None = None
+    evaluate: bool = True
+    threads: int | None = None
+    stream: bytes = b""
+    results: tuple[FrameResult, ...] = ()
+
+
+def encode_group(job: GroupJob, tell: Callable[[Step | CodedFrame], None] = lambda message: None) -> list[CodedFrame]:
+    """Encodes the frames of a group that are not finished, and returns them.
+
+    The group's stream is an RFV file that ends behind its last frame: file header,
+    sequence header, group header, frames. tell: hears of every step, and of each frame as
+    soon as it is finished; what it raises ends the encode.
+    Raises UsageError, DatasetError.
+    """
+    with _threads(job.threads):
+        return _Group(job, tell).run()
+
+
+def frame_type(position: int) -> int:
+    """Type of a frame by its position in its group."""
+    return INTER if position else INTRA
+
+
+def pick_device(name: str) -> str:
+    """The torch device of that name; auto: a GPU where there is one. Raises UsageError."""
+    import torch
+
+    if name != "auto":
+        try:
+            torch.empty(1, device=name)
+        except (RuntimeError, AssertionError) as e:
+            raise UsageError(f"device {name!r} can't be used: {str(e).splitlines()[0]}") from None
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@dataclass(slots=True)
+class GroupStream:
+    """The whole frames at the beginning of a group's stream. size: bytes up to the end of the last.
+    decoder: that has taken them in. digests: of the tensors of each."""
+
+    decoder: SequenceDecoder | None = None
+    size: int = 0
+    digests: list[list[str]] = field(default_factory=list)
+
+
+def read_group(data: bytes, most: int) -> GroupStream:
+    """Decodes a group's stream, up to `most` frames; what is cut off or damaged ends it."""
+    reader, found = UnitReader(io.BytesIO(data)), GroupStream()
+    try:
+        found.decoder = SequenceDecoder(reader.read_file_header())
+        while len(found.digests) < most and (unit := reader.read_unit()) is not None:
+            if (frame := found.decoder.feed(unit)) is not None:
+                found.digests.append([tensor_digest(t) for t in frame.tensors])
+                found.size = reader.offset
+    except BitstreamError:
+        pass  # the unit that was being written
+    return found
+
+
+def frame_units(stream: bytes) -> Iterator[bytes]:
+    """The payloads of the frames of a group's stream."""
+    reader = UnitReader(io.BytesIO(stream))
+    reader.read_file_header()
+    return (unit.payload for unit in reader.units() if unit.type == UnitType.FRAME)
+
+
+@contextlib.contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """That many threads for each operation of torch; None leaves it as it is."""
+    if count is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Group:
+    def __init__(self, job: GroupJob, tell: Callable[[Step | CodedFrame], None]):
+        self.job, self.tell = job, tell
+        self.device = pick_device(job.device)
+        self.results = list(job.results)
+        self.slope = (self.results[-1].slope if self.results else None) or _FIRST_SLOPE
+        self.out = io.BytesIO()
+        self.writer = StreamWriter(self.out, job.header)
+        if job.stream:
+            self.out.write(job.stream)
+            self.writer.resume(read_group(job.stream, len(job.results)).decoder, len(job.stream))
+        else:
+            self.writer.begin()
+            self.writer.begin_group(job.first, len(job.frames))
+
+    def run(self) -> list[CodedFrame]:
+        coded, told = [], len(self.job.stream)
+        for position in range(len(self.job.results), len(self.job.frames)):
+            self._frame(position)
+            data = self.out.getvalue()
+            digests = [tensor_digest(t) for t in self.writer.state.tensors]
+            coded.append(CodedFrame(data[told:], self.results[-1], digests))
+            told = len(data)
+            self.tell(coded[-1])
+        return coded
+
+    def _tell(self, phase: str, position: int, **values) -> None:
+        self.tell(Step(self.job.first + position, phase, **values))
+
+    def _pictures(self, frame: DatasetFrame, split: str):
+        from .rays import Picture
+
+        scale = self.job.downscale
+        return [Picture(v.camera.scaled(1 / scale), v.load(scale)) for v in frame.split(split)]
+
+    def _frame(self, position: int) -> None:
+        started = time.monotonic()
+        writer, frame = self.writer, self.job.frames[position]
+        self._tell("load", position)
+        pictures = self._pictures(frame, "train")
+        before, trials, lagrangian = writer.state, [], self._first_lagrangian(position)
+        while True:
+            trained = self._train(pictures, before, position, lagrangian)
+            self._tell("code", position)
+            writer.state = before.copy()
+            payload, report = writer.encode_frame(trained.coding)
+            trials.append((lagrangian, trained, payload, report, writer.state))
+            following = self._next_lagrangian(trials)
+            if following is None:
+                break
+            lagrangian = following
+        if self.job.target_kb:
+            target = 1000 * self.job.target_kb
+            lagrangian, trained, payload, report, state = min(
+                trials, key=lambda t: abs(np.log(t[3].size / target)))
+            writer.state = state
+        coding = trained.coding
+        writer.append_frame(coding, payload)
+        quality = self._evaluate(writer.state, frame, position) if self.job.evaluate else (None, None)
+        self.results.append(FrameResult(
+            coding.number, "IP"[coding.type - 1], lagrangian, report.size, report,
+            sum(trained.estimated_bits.values()) / 8, sum(report.tensors.values()), *quality,
+            time.monotonic() - started, self.slope if self.job.target_kb else None))
+        self._tell("coded", position, psnr=quality[0], kilobytes=report.size / 1000)
+
+    def _train(self, pictures, previous: FrameState, position: int, lagrangian: float):
+        from .train import train_inter, train_intra
+
+        job, number = self.job, self.job.first + position
+        # A seed for each frame, so that an encode that goes on gives the same file.
+        settings = dataclasses.replace(job.settings, lagrangian=lagrangian, seed=job.settings.seed + number)
+        common = dict(
+            number=number, time_stamp=job.time_stamps[position], device=self.device,
+            on_progress=lambda p: self._tell("train", position, iteration=p.iteration, iterations=p.iterations,
+                                             loss=p.loss, psnr=p.psnr, kilobytes=p.kilobytes))
+        if job.plan.dedicated:
+            from .cnerf import train_cnerf
+
+            return train_cnerf(job.header, pictures, settings, **common)
+        if frame_type(position) == INTRA:
+            return train_intra(job.header, pictures, settings, plan=job.plan, **common)
+        return train_inter(job.header, pictures, settings, previous, plan=job.plan, **common)
+
+    def _first_lagrangian(self, position: int) -> float:
+        kind = "IP"[frame_type(position) - 1]
+        same = [r.lagrangian for r in self.results if r.type == kind]
+        return same[-1] if same and self.job.target_kb else self.job.settings.lagrangian
+
+    def _next_lagrangian(self, trials) -> float | None:
+        """The next lambda to try for `target_kb`: secant steps on log(size) over log(lambda)."""
+        if not self.job.target_kb or len(trials) >= _TARGET_TRIALS:
+            return None
+        points = [(np.log(t[0]), np.log(t[3].size / (1000 * self.job.target_kb))) for t in trials]
+        x, y = points[-1]
+        if abs(y) <= _TARGET_TOLERANCE:
+            return None
+        if len(points) > 1 and abs(x - points[-2][0]) > 1e-3:
+            slope = (y - points[-2][1]) / (x - points[-2][0])
+            if slope < -0.05:
+                self.slope = float(np.clip(slope, -2.0, -0.1))
+        return float(np.clip(np.exp(x - y / self.slope), 1e-6, 10.0))
+
+    def _evaluate(self, state: FrameState, frame: DatasetFrame, position: int) -> tuple[float | None, float | None]:
+        """Mean PSNR over the held-out views: whole picture, and inside the mask's box."""
+        from ..evaluation.held_out import view_psnr
+        from ..fields import TorchOps
+
+        views = [(v.camera, v.rgba) for v in self._pictures(frame, "test")]
+        if views:
+            self._tell("evaluate", position)
+        return view_psnr(state.header, state.tensors, state.occupancy, views, TorchOps(self.device))

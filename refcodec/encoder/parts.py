@@ -1,0 +1,109 @@
+"""What an encode has finished, on disk: one part file for each group, and a journal.
+
+For OUT there are OUT.partial.0, OUT.partial.1 ..., the streams of groups up to their last
+whole frame (`group.encode_group`), and OUT.partial.json, which says of which encode they
+are and holds the results of their frames.
+"""
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import UsageError
+from ..files import replacing
+from .group import CodedFrame, FrameResult, read_group
+
+
+@dataclass(slots=True)
+class Part:
+    """What is finished of a group: results and tensor digests of its frames, and the length of its stream."""
+
+    results: list[FrameResult] = field(default_factory=list)
+    digests: list[list[str]] = field(default_factory=list)
+    size: int = 0
+
+
+class Parts:
+    """The parts of the encode into `out`.
+
+    fingerprint: of dataset and options; parts with another one are thrown away, and so
+    are all without `resume`. Raises UsageError when the folder can't be written.
+    """
+
+    def __init__(self, out: Path, fingerprint: str, groups: int, resume: bool):
+        self.out, self.fingerprint = out, fingerprint
+        self.journal = out.with_name(f"{out.name}.partial.json")
+        self.parts = [Part() for _ in range(groups)]
+        try:
+            journal = json.loads(self.journal.read_text()) if resume else {}
+            if journal.get("fingerprint") == fingerprint:
+                for number, results in journal["groups"].items():
+                    self._take_up(int(number), [FrameResult.from_json(r) for r in results])
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            pass  # no journal, or none of ours: nothing is finished
+        for number, path in self._files():
+            if number >= groups or not self.parts[number].results:
+                path.unlink()
+        self._save()
+
+    def __getitem__(self, number: int) -> Part:
+        return self.parts[number]
+
+    def __iter__(self):
+        return iter(self.parts)
+
+    @property
+    def results(self) -> list[FrameResult]:
+        """Of all frames so far, in the order of the sequence."""
+        return [r for part in self.parts for r in part.results]
+
+    def path(self, number: int) -> Path:
+        """Of a group's part file."""
+        return self.out.with_name(f"{self.out.name}.partial.{number}")
+
+    def stream(self, number: int) -> bytes:
+        """A group's stream up to its last finished frame."""
+        part = self.parts[number]
+        return self.path(number).read_bytes()[:part.size] if part.results else b""
+
+    def append(self, number: int, frame: CodedFrame) -> None:
+        """Adds a group's next frame."""
+        part = self.parts[number]
+        try:
+            with open(self.path(number), "r+b" if part.size else "wb") as file:
+                file.truncate(part.size)
+                file.seek(part.size)
+                file.write(frame.data)
+        except OSError as e:
+            raise UsageError(f"can't write {self.path(number)}: {e.strerror}") from None
+        part.size += len(frame.data)
+        part.results.append(frame.result)
+        part.digests.append(frame.digests)
+        self._save()
+
+    def remove(self) -> None:
+        """Deletes part files and journal."""
+        for _, path in self._files():
+            path.unlink()
+        self.journal.unlink(missing_ok=True)
+
+    def _take_up(self, number: int, results: list[FrameResult]) -> None:
+        """The frames of a part that are whole."""
+        if number >= len(self.parts) or not self.path(number).exists():
+            return
+        found = read_group(self.path(number).read_bytes(), len(results))
+        if found.digests:
+            self.parts[number] = Part(results[:len(found.digests)], found.digests, found.size)
+
+    def _files(self) -> list[tuple[int, Path]]:
+        """Part files that are there, whoever wrote them."""
+        prefix = f"{self.out.name}.partial."
+        return [(int(p.name[len(prefix):]), p) for p in self.out.parent.iterdir()
+                if p.name.startswith(prefix) and p.name[len(prefix):].isdecimal()]
+
+    def _save(self) -> None:
+        groups = {i: [dataclasses.asdict(r) for r in part.results] for i, part in enumerate(self.parts) if part.results}
+        with replacing(self.journal) as temporary:
+            temporary.write_text(json.dumps(dict(fingerprint=self.fingerprint, groups=groups)))
