@@ -80,6 +80,8 @@ class KeyValue(click.ParamType):
 @click.option("--no-rate-loss", is_flag=True, help="Ablation: train without the rate, code afterwards.")
 @click.option("--fixed-steps", is_flag=True, help="Ablation: do not learn the quantisation steps.")
 @click.option("--step", type=float, help="Quantisation step of the grids at the start (throughout with --fixed-steps).")
+@click.option("--set", "settings", type=KeyValue(), multiple=True,
+              help="Another training setting (docs/cli.md). Repeatable.")
 @click.option("--no-resume", is_flag=True, help="Start anew where an interrupted encode left frames.")
 @click.option("--no-evaluate", is_flag=True, help="Do not measure PSNR on the held-out views.")
 @click.option("--executor", type=click.Choice(["local", "processes", "dask"]), default="local", show_default=True,
@@ -89,7 +91,7 @@ class KeyValue(click.ParamType):
 @click.option("--threads", type=click.IntRange(1), help="Of torch, for each group.")
 @click.option("--log-json", metavar="FILE|-", help="Progress as JSON, one object per line.")
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
-def command(dataset, out, frames, box, metadata, no_rate_loss, fixed_steps, no_resume, no_evaluate, log_json,
+def command(dataset, out, frames, box, metadata, settings, no_rate_loss, fixed_steps, no_resume, no_evaluate, log_json,
             quiet, **options):
     """Train and code DATASET (docs/datasets.md) into the RFV file OUT.
 
@@ -104,7 +106,8 @@ def command(dataset, out, frames, box, metadata, no_rate_loss, fixed_steps, no_r
     if frames is not None and frames.stop > LAST_FRAME:
         loaded = load_frames(dataset, frames, holdout=options["holdout"], aabb=aabb)
         frames = range(frames.start, loaded.frames[-1].number + 1)
-    chosen = EncodeOptions(frames=frames, aabb=aabb, metadata=dict(metadata), rate_loss=not no_rate_loss,
+    chosen = EncodeOptions(frames=frames, aabb=aabb, metadata=dict(metadata), settings=dict(settings),
+                           rate_loss=not no_rate_loss,
                            learn_steps=not fixed_steps, resume=not no_resume, evaluate=not no_evaluate, **options)
     with contextlib.ExitStack() as stack:
         log, on_progress = progress_sinks(stack, log_json, quiet)

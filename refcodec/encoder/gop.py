@@ -52,6 +52,7 @@ class EncodeOptions:
     rate_loss, learn_steps: False switches the tool off (ablations of MM 2024, Table 4).
     step: quantisation step of the grids, in field values, at the start or, when steps
     are not learned, throughout.
+    settings: other training settings by name (`refcodec.encoder.presets.TrainingSettings`), last of all.
     resume: go on with an interrupted encode of the same dataset and options.
     evaluate: measure PSNR on the held-out views after each frame.
     executor: where groups are encoded: local (this process), processes or dask, whose
@@ -86,6 +87,7 @@ class EncodeOptions:
     step: float | None = None
     resume: bool = True
     evaluate: bool = True
+    settings: dict[str, object] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
     executor: str = "local"
     jobs: int | None = None
@@ -194,7 +196,7 @@ class _Encode:
             raise UsageError(f"there is no folder {self.out.parent}")
 
     def _settings(self):
-        from .presets import preset
+        from .presets import changed, preset
 
         o, settings = self.options, preset(self.options.preset).training_of(self.representation)
         changes = dict(rate_loss=o.rate_loss, learn_steps=o.learn_steps, seed=o.seed)
@@ -204,7 +206,7 @@ class _Encode:
                             ("initial_step", o.step), ("inter_step", o.step)):
             if value is not None:
                 changes[name] = value
-        return dataclasses.replace(settings, **changes)
+        return changed(settings, {**changes, **o.settings})
 
     def _header(self) -> SequenceHeader:
         from ..fields import field_header

@@ -65,6 +65,25 @@ class TrainingSettings:
     seed: int = 0
 
 
+def changed(settings: TrainingSettings, changes: Mapping[str, object]) -> TrainingSettings:
+    """Settings with some of them replaced, by name; text is read as the setting's type. Raises UsageError."""
+    values = {}
+    for name, value in changes.items():
+        old = getattr(settings, name, None)
+        if name not in TrainingSettings.__dataclass_fields__:
+            known = ", ".join(sorted(TrainingSettings.__dataclass_fields__))
+            raise UsageError(f"no training setting {name!r}; there are {known}")
+        if isinstance(value, str):
+            try:
+                value = _SWITCH[value.lower()] if isinstance(old, bool) else type(old)(value)
+            except (KeyError, ValueError):
+                raise UsageError(f"{name} is {value!r}; it should be like {old}") from None
+        values[name] = value
+    return dataclasses.replace(settings, **values)
+
+
+_SWITCH = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
+
 # A density grid starts at 0: with this shift as a faint haze, which has a gradient to follow.
 _HAZE = dict(density_shift=-4.0)
 
