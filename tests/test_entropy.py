@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from synthetic import context_model, sparse_values
 
 from refcodec.entropy.coder import (
-    MAX_SYMBOL, EntropyError, SymbolDecoder, decode_mask, decode_symbols, encode_symbols,
+    MAX_SYMBOL, EntropyError, SymbolDecoder, decode_mask, decode_occupancy, decode_symbols, encode_occupancy,
+    encode_symbols,
 )
 from refcodec.entropy.models import BERNOULLI, LAPLACE, ContextModel, StaticModel
 from refcodec.entropy.occupancy import compress, decompress, pack, unpack
@@ -35,7 +36,7 @@ def tensors(draw):
                                   for _ in range(n)), assignment)
     else:
         scan = [0 if kind == "joint" else draw(st.integers(0, 3)), *(draw(st.integers(0, 3)) for _ in range(3))]
-        template_id = draw(st.integers(1, 5))
+        template_id = draw(st.integers(1, 13))
         template = None
         if template_id == 1:
             dc = st.integers(-2, 2) if kind == "per-channel" else st.just(0)
@@ -55,6 +56,19 @@ def tensors(draw):
         selected = rng.random(values.shape) < draw(st.sampled_from([0, 0.3, 1]))
         values[~selected] = 0
     return model, shape, mask, previous, values, selected, band
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**31), st.tuples(*[st.integers(1, 9)] * 3), st.sampled_from([0.0, 0.3, 1.0]), st.booleans())
+def test_occupancy_round_trip(seed, shape, share, temporal):
+    rng = np.random.default_rng(seed)
+    occupancy = rng.random(shape) < share
+    previous = (rng.random((*shape, 1)) < share).astype(np.int8) if temporal else None
+    model = replace(context_model(rng, 7 if temporal else 6, False, 1, (0, 3, 2, 1), 5, None), family=BERNOULLI)
+    words, bits = encode_occupancy(model, occupancy, previous)
+    found = decode_occupancy(model, shape, previous, words)
+    assert found.dtype == bool and np.array_equal(found, occupancy)
+    assert 32 * len(words) <= bits + 64 + 1e-3 * occupancy.size
 
 
 @settings(max_examples=150)

@@ -321,6 +321,28 @@ def test_samples_have_their_values_at_their_places(seed, sides, alignment):
         np.testing.assert_allclose(value, grid[:, index[2], index[1], index[0]], atol=1e-4)
 
 
+@pytest.mark.parametrize("make", [NumpyOps, TorchOps])
+def test_grids_of_zeros_are_not_looked_up_and_change_nothing(make, monkeypatch):
+    ops = make()
+    header = dif_header(DifSizes(3, (4, 5), (2, 3), (1.0, 2.0), fusion_hidden=4, features=2, render_hidden=4), BOX)
+    rng = np.random.default_rng(1)
+    tensors = [rng.normal(size=t.shape).astype(np.float32) for t in header.tensors]
+    tensors[2][:] = 0
+    points = rng.uniform(*BOX, (40, 3)).astype(np.float32)
+    faint = [t.copy() for t in tensors]
+    faint[2][0, 0, 0, 0] = 1e-30
+    looked_up, interpolate = [], ops.interpolate
+    monkeypatch.setattr(ops, "interpolate", lambda table, *rest: looked_up.append(1) or interpolate(table, *rest))
+    results = []
+    for values in (tensors, faint):
+        looked_up.clear()
+        sigma, rows = fields.build(header, values, ops).density(ops.asarray(points))
+        results.append((len(looked_up), ops.to_numpy(sigma), ops.to_numpy(rows)))
+    assert results[0][0] == 2 and results[1][0] == 3
+    for a, b in zip(results[0][1:], results[1][1:]):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
 @pytest.mark.parametrize("ops", [NumpyOps, TorchOps])
 @pytest.mark.parametrize("shape", list(itertools.product((1, 4), repeat=3)))
 def test_axes_with_one_sample_cost_nothing(ops, shape):

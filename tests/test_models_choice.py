@@ -13,17 +13,20 @@ from synthetic import small_header, small_stream
 torch = pytest.importorskip("torch")
 
 from refcodec.decoder import open_stream  # noqa: E402
-from refcodec.encoder.models import MaskSymbols, best_mask_model, fit_mask_model  # noqa: E402
+from refcodec.encoder.models import (  # noqa: E402
+    MaskSymbols, best_mask_model, fit_mask_model, fit_occupancy_model, occupancy_symbols,
+)
 from refcodec.entropy.coder import MAX_SYMBOL, decode_mask, decode_symbols, encode_symbols  # noqa: E402
 from refcodec.entropy.fitting import best_static, fit_static, model_bytes  # noqa: E402
 from refcodec.entropy.models import (  # noqa: E402
-    BERNOULLI, BY_BAND, BY_BAND_AND_CHANNEL, BY_CHANNEL, ONE_TABLE, fits,
+    BERNOULLI, BY_BAND, BY_BAND_AND_CHANNEL, BY_CHANNEL, ONE_TABLE, fits, occupancy_fault,
 )
 from refcodec.evaluation.published import (  # noqa: E402
     coded_frames, huffman_decode, huffman_encode, independent_frames, masked_wavelet_inverse, masked_wavelet_pipeline,
     rle_huffman, rle_huffman_inverse,
 )
 from refcodec.syntax.headers import Mapping  # noqa: E402
+from refcodec.writer import compressed_occupancy  # noqa: E402
 
 ASSIGNMENTS = (ONE_TABLE, BY_CHANNEL, BY_BAND, BY_BAND_AND_CHANNEL)
 
@@ -139,6 +142,19 @@ def test_mask_models_beat_static_tables_and_run_lengths(shape):
     assert context < 0.8 * len(rle_huffman([np.moveaxis(mask.reshape(*shape[1:], -1), -1, 0)], [0]))
     best = best_mask_model([symbols], iterations=60)
     assert symbols.coded_bytes(best) + model_bytes(best) <= 1.1 * context
+
+
+@pytest.mark.parametrize("temporal", [False, True])
+def test_an_occupancy_takes_fewer_bytes_under_a_context_model(temporal):
+    rng = np.random.default_rng(2)
+    occupancy = blobs(rng, (1, 32, 32, 32)).reshape(32, 32, 32)
+    before = occupancy ^ (rng.random(occupancy.shape) < 0.01)
+    previous = before.astype(np.int8)[..., None] if temporal else None
+    symbols = occupancy_symbols(occupancy, previous)
+    model = fit_occupancy_model(symbols, hidden=4, iterations=100)
+    assert model.template_id == 6 + temporal and occupancy_fault(model) is None
+    compressed = compressed_occupancy(occupancy, before if temporal else None, not temporal)
+    assert symbols.coded_bytes(model) + model_bytes(model) < 0.8 * len(compressed.data)
 
 
 @settings(max_examples=12)

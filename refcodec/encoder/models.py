@@ -18,7 +18,7 @@ from refcodec.entropy.coder import PAD, encode_symbols
 from refcodec.entropy.fitting import band_number, best_static, model_bytes
 from refcodec.entropy.models import BERNOULLI, HIDDEN_LIMIT, INPUT_LIMIT, ContextModel, EntropyModel
 from refcodec.entropy.tables import BERNOULLI_ONE
-from refcodec.syntax.registry import ENERGY, PREVIOUS, PREVIOUS_ENERGY, TEMPLATES, VALUE
+from refcodec.syntax.registry import ENERGY, EXPLICIT, PREVIOUS, PREVIOUS_ENERGY, TEMPLATES, VALUE
 
 Shape4 = tuple[int, int, int, int]
 
@@ -97,6 +97,11 @@ def mask_template(shapes: Sequence[Shape4], temporal: bool, joint: bool = False,
         template += [(PREVIOUS, 0, *o) for o in [(0, 0, 0), *before, *after]]
         template += [(PREVIOUS_ENERGY, 0, 0, 0, 0)]
     return scan, tuple(template)
+
+
+def template_id(template: Sequence[Neighbour]) -> int:
+    """The registered template that has these neighbours; 1, a list in the stream, where none has."""
+    return next((i for i, registered in TEMPLATES.items() if registered == list(template)), EXPLICIT)
 
 
 def mask_inputs(symbols: MaskSymbols, scan: Sequence[int], template: Sequence[Neighbour], joint: bool = False
@@ -287,7 +292,7 @@ class _MaskNetwork(torch.nn.Module):
         outputs, hidden = w2.shape
         output_weight, output_bias = np.zeros((2 * outputs, hidden), np.int8), np.zeros(2 * outputs, np.int32)
         output_weight[1::2], output_bias[1::2] = w2, b2
-        return ContextModel(joint, outputs, tuple(scan), 1, tuple(template), 0, w1.astype(np.int8), b1.astype(np.int16),
+        return ContextModel(joint, outputs, tuple(scan), template_id(template), tuple(template), 0, w1.astype(np.int8), b1.astype(np.int16),
                             0, _OUTPUT_SHIFT, output_weight, output_bias, BERNOULLI)
 
 

@@ -16,11 +16,10 @@ import torch
 from refcodec.entropy.coder import PAD
 from refcodec.entropy.models import HIDDEN_LIMIT, INPUT_LIMIT, LOCATION_LIMIT, ContextModel
 from refcodec.entropy.tables import LAPLACE_REACH, PRECISION
-from refcodec.syntax.registry import ENERGY, PREVIOUS, PREVIOUS_ENERGY, TEMPLATES
+from refcodec.syntax.registry import ENERGY, EXPLICIT, PREVIOUS, PREVIOUS_ENERGY, TEMPLATES
 
 SCALES = 44
 SCAN = (0, 1, 1, 1)  # wavefronts: all the spatial templates look at lower coordinates only
-EXPLICIT = 1  # `template_id` of neighbours that the stream lists
 Template = tuple[tuple[int, int, int, int, int], ...]
 # Fixed-point formats of the integer network, in bits after the binary point.
 _HIDDEN_BITS, _HIDDEN_SHIFT = 4, 3  # hidden units, and the shift that brings sums there

@@ -71,7 +71,8 @@ def _on_plane(axis: int, temporal: bool) -> list[tuple[int, int, int, int, int]]
     return found
 
 
-# `template_id` -> neighbours (source, dc, dz, dy, dx), Annex A.3. 1 means "listed in the stream".
+EXPLICIT = 1  # `template_id` of neighbours that the stream lists
+# `template_id` -> neighbours (source, dc, dz, dy, dx), Annex A.3.
 TEMPLATES: dict[int, list[tuple[int, int, int, int, int]]] = {
     0: [],
     2: _SPATIAL,
