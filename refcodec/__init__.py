@@ -3,17 +3,37 @@
     with refcodec.open("fox.rfv") as stream:
         for frame in stream.frames(range(20, 40)):
             frame.tensors
+        picture = stream.frame(7).render(stream.cameras[0])
 
     refcodec.validate("fox.rfv").conforming
     refcodec.inspect("fox.rfv").to_dict()
-    refcodec.encode("demo/fox", "fox.rfv", options)    # needs torch
+    refcodec.encode("demo/fox", "fox.rfv", preset="tiny", quality=2)    # needs torch
 
 Names are imported when they are first used: reading a header needs no numpy, and
 nothing but encoding (and rendering on request) needs torch.
 """
 from __future__ import annotations
 
-import importlib
+TYPE_CHECKING = False  # what type checkers take to be true; importing typing would triple the time of this import
+if TYPE_CHECKING:
+    from .decoder import Frame
+    from .decoder import Limits
+    from .decoder import Salvage
+    from .decoder import Stream
+    from .decoder import open_stream as open
+    from .decoder import salvage
+    from .encoder import EncodeOptions
+    from .encoder import EncodeReport
+    from .encoder import Progress
+    from .encoder import encode
+    from .errors import BitstreamError
+    from .errors import DatasetError
+    from .errors import RefcodecError
+    from .errors import UsageError
+    from .inspection import inspect
+    from .rendering.cameras import Camera
+    from .rendering.march import Picture
+    from .validation import validate
 
 __version__ = "0.1.0"
 
@@ -21,24 +41,35 @@ _LAZY = {
     "open": ("decoder", "open_stream"),
     "Frame": ("decoder", "Frame"),
     "Limits": ("decoder", "Limits"),
+    "Salvage": ("decoder", "Salvage"),
     "Stream": ("decoder", "Stream"),
     "salvage": ("decoder", "salvage"),
     "inspect": ("inspection", "inspect"),
     "validate": ("validation", "validate"),
+    "Camera": ("rendering.cameras", "Camera"),
+    "Picture": ("rendering.march", "Picture"),
     "encode": ("encoder", "encode"),
     "EncodeOptions": ("encoder", "EncodeOptions"),
+    "EncodeReport": ("encoder", "EncodeReport"),
+    "Progress": ("encoder", "Progress"),
     "BitstreamError": ("errors", "BitstreamError"),
     "DatasetError": ("errors", "DatasetError"),
     "RefcodecError": ("errors", "RefcodecError"),
     "UsageError": ("errors", "UsageError"),
 }
 
-__all__ = ["__version__", *_LAZY]
+__all__ = [
+    "__version__", "open", "Frame", "Limits", "Salvage", "Stream", "salvage", "inspect", "validate", "Camera",
+    "Picture", "encode", "EncodeOptions", "EncodeReport", "Progress", "BitstreamError", "DatasetError",
+    "RefcodecError", "UsageError",
+]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
     module, attribute = _LAZY[name]
     return getattr(importlib.import_module(f".{module}", __name__), attribute)
 

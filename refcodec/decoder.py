@@ -8,10 +8,10 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from .syntax.registry import UnitType
 from .syntax.tensor_list import tensor_list_fault
 from .syntax.units import END_UNIT_SIZE, UNIT_OVERHEAD, FileHeader, Unit, UnitReader, resynchronise
 from .tensors.state import FrameState
+
+if TYPE_CHECKING:
+    from .rendering.march import Picture
 
 INTRA, INTER = 1, 2
 SMALLEST_FRAME_UNIT = UNIT_OVERHEAD + 12
@@ -88,6 +91,20 @@ class Frame:
         """The tensors as float32 (spec 7.3)."""
         return [t.astype(np.float32) * np.float32(2.0**-i.frac_bits)
                 for t, i in zip(self.tensors, self.header.tensors)]
+
+    def render(self, camera: Camera, *, backend: str = "auto",
+               on_progress: Callable[[int, int], None] | None = None, **options: Any) -> Picture:
+        """The frame as `camera` sees it (spec chapters 8 and 9), within the tolerance of section 9.5.
+
+        backend: numpy, torch, or auto: torch (and a GPU) where it is installed.
+        on_progress: called with (rays done, rays). options: of
+        `refcodec.rendering.march.render_rays`; they override the header. Raises UsageError.
+        """
+        from .fields import build, choose_ops
+        from .rendering.march import render_camera
+
+        field = build(self.header, self.values(), choose_ops(backend))
+        return render_camera(field, self.occupancy, camera, self.header, on_progress=on_progress, **options)
 
 
 class SequenceDecoder:
@@ -503,6 +520,15 @@ class Stream:
             yield frame
         del frame
         yield from decode_units(self._reader, decoder)
+
+    def frame(self, number: int) -> Frame:
+        """The frame with this number; reads from the start of its group where there is an index.
+
+        Raises UsageError where the stream holds no such frame, or is a pipe that is past it.
+        """
+        for frame in self.frames(range(number, number + 1)):
+            return frame
+        raise UsageError(f"the stream holds no frame {number}")
 
     def index(self) -> list[tuple[int, int, int]] | None:
         """(frame number, type, offset) of every frame, from the index unit; None without one."""

@@ -92,6 +92,7 @@ class _Job:
 
     def __init__(self, file, wanted, scene, backend, scale, size, depth, quiet):
         from ..decoder import open_stream
+        from ..fields import choose_ops
         from ..inspection import inspect
 
         report = inspect(file)
@@ -110,7 +111,7 @@ class _Job:
         if not self.numbers:
             raise no_frames(wanted)
         self.backend = backend
-        self.ops = _operations(backend)
+        self.ops = choose_ops(backend)
         self.depth_unit = None
 
     # What is rendered
@@ -297,20 +298,6 @@ class _Job:
             write_video(folder / f"{path}.mp4", pictures(), fps)
         return dict(backend=self.ops.name, video=f"{path}.mp4", pictures=[], frames_shown=len(set(shown)),
                     seconds=count / fps, fps=fps)
-
-
-def _operations(backend: str):
-    from ..fields import NumpyOps, TorchOps
-
-    if backend == "numpy":
-        return NumpyOps()
-    try:
-        import torch
-    except ImportError:
-        if backend == "torch":
-            raise UsageError('--backend torch needs torch: pip install "refcodec[encode]"') from None
-        return NumpyOps()
-    return TorchOps("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _label(number: int, camera) -> str:

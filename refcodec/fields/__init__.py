@@ -5,7 +5,7 @@ from refcodec.fields.dif import DictionaryField, DifSizes, dif_header
 from refcodec.fields.field import Field
 from refcodec.fields.grid import GridSizes, VoxelField, grid_header
 from refcodec.fields.mlp import MlpSizes, NetworkField, mlp_header
-from refcodec.fields.ops import NumpyOps, TorchOps
+from refcodec.fields.ops import NumpyOps, TorchOps, choose_ops
 from refcodec.fields.sizes import FieldSizes
 from refcodec.fields.triplane import TriplaneField, TriplaneSizes, triplane_header
 from refcodec.fields.vm import VectorMatrixField, VmSizes, vm_header
@@ -14,7 +14,7 @@ from refcodec.syntax.headers import Representation, SequenceHeader
 __all__ = [
     "DictionaryField", "DifSizes", "Field", "FieldSizes", "GridSizes", "MlpSizes", "NetworkField", "NumpyOps",
     "TorchOps", "TriplaneField", "TriplaneSizes", "VectorMatrixField", "VmSizes", "VoxelField", "build",
-    "dif_header", "field_header", "grid_header", "mlp_header", "triplane_header", "vm_header",
+    "choose_ops", "dif_header", "field_header", "grid_header", "mlp_header", "triplane_header", "vm_header",
 ]
 
 _FIELDS = {

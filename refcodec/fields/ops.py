@@ -10,6 +10,8 @@ from functools import partial
 
 import numpy as np
 
+from refcodec.errors import UsageError
+
 # Magnitude at which values are clamped, so that any bitstream gives finite numbers
 # (R-RND-15): 4096 inputs of this size times weights of 2**31 stay inside binary32.
 LARGEST = 1e20
@@ -139,6 +141,24 @@ class TorchOps:
 
     def corners(self, cell, fraction, shape):
         return _assemble(cell, fraction, shape, lambda a, n: a.clamp(max=n), self.torch.stack)
+
+
+def choose_ops(backend: str = "auto") -> NumpyOps | TorchOps:
+    """The library that evaluates fields: numpy, torch, or auto: torch (on a GPU) where it is installed.
+
+    Raises UsageError for another name, and for torch where it is missing.
+    """
+    if backend not in ("auto", "numpy", "torch"):
+        raise UsageError(f"there is no backend {backend!r}; there are auto, numpy and torch")
+    if backend == "numpy":
+        return NumpyOps()
+    try:
+        import torch
+    except ImportError:
+        if backend == "torch":
+            raise UsageError('the backend torch needs torch: pip install "refcodec[encode]"') from None
+        return NumpyOps()
+    return TorchOps("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _last(sizes) -> np.ndarray:
