@@ -29,6 +29,12 @@ COMMANDS = {
     "serve": "Serve files over HTTP with byte ranges.",
 }
 
+# As `commands.common.examples` would make it, which `refcodec --help` does not import.
+EXAMPLES = """\b
+Examples:
+  refcodec decode fox.rfv out/
+  refcodec COMMAND --help"""
+
 
 class CommandLine(click.Group):
     """Loads commands on first use; turns every failure into one line and an exit code."""
@@ -98,7 +104,7 @@ def _set_debug(ctx, _, value):
         ctx.find_root().command.debug = True
 
 
-@click.group(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandLine, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="refcodec")
 @click.option("--debug", is_flag=True, expose_value=False, callback=_set_debug,
               help="Show the traceback of a defect in refcodec.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from .common import LAST_FRAME, FrameRange, Throttle, calm_threads, load_frames, progress_bar, to_json
+from .common import LAST_FRAME, FrameRange, Throttle, calm_threads, examples, load_frames, progress_bar, to_json
 
 _PLAIN_SECONDS = 30.0
 
@@ -22,7 +22,9 @@ class _Benchmarks(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group("benchmark", cls=_Benchmarks)
+@click.group("benchmark", cls=_Benchmarks, epilog=examples(
+    "refcodec benchmark demo/fox figures/ --frames :2",
+    "refcodec benchmark systems demo/fox figures/ --frames :2"))
 def command():
     """Measure the gain of each coding tool (tools), or compare published systems (systems).
 
@@ -30,7 +32,7 @@ def command():
     """
 
 
-_dataset = click.argument("dataset")
+_dataset = click.argument("dataset", type=click.Path())
 _folder = click.argument("folder", type=click.Path(path_type=Path))
 _preset = click.option("--preset", default="tiny", show_default=True)
 _frames = click.option("--frames", type=FrameRange(), help="The dataset's frame numbers, as for encode.")
@@ -38,7 +40,8 @@ _device = click.option("--device", default="auto", show_default=True)
 _seed = click.option("--seed", type=int, default=0, show_default=True)
 
 
-@command.command("tools")
+@command.command("tools", epilog=examples(
+    "refcodec benchmark tools demo/fox figures/ --frames :2 --lambda 1e-3 --lambda 2e-3"))
 @_dataset
 @_folder
 @_preset
@@ -62,7 +65,8 @@ def tools(dataset, folder, frames, lagrangians, **options):
     click.echo(benchmark.markdown(report))
 
 
-@command.command("systems")
+@command.command("systems", epilog=examples(
+    "refcodec benchmark systems demo/fox figures/ --frames :2 --system ecrf --system rate-aware-vm --json"))
 @_dataset
 @_folder
 @_preset

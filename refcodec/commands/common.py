@@ -15,6 +15,12 @@ import click
 
 from ..errors import UsageError
 
+
+def examples(*lines: str) -> str:
+    """The epilog of a command's help: command lines that the tests parse."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
 def calm_threads() -> None:
     """One BLAS thread: the decoder's matrix products are too small to share. Before numpy is loaded."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -9,13 +9,16 @@ import click
 
 from ..errors import EXIT_NOT_CONFORMING, BitstreamError, UsageError
 from .common import (
-    FrameRange, calm_threads, make_folder, no_frames, open_input, progress_bar, ranges, seekable_input, to_json,
+    FrameRange, calm_threads, examples, make_folder, no_frames, open_input, progress_bar, ranges, seekable_input, to_json,
 )
 
 
-@click.command("decode")
-@click.argument("file")
-@click.argument("out")
+@click.command("decode", epilog=examples(
+    "refcodec decode fox.rfv out/ --frames 20:40",
+    "refcodec decode fox.rfv - --digests-only",
+    "refcodec decode damaged.rfv out/ --salvage"))
+@click.argument("file", type=click.Path(allow_dash=True))
+@click.argument("out", type=click.Path(allow_dash=True))
 @click.option("--frames", type=FrameRange(), help="Frame numbers: 7, 20:40 (40 excluded), :10, 20:.")
 @click.option("--scene", type=click.IntRange(0, 254), help="Only the frames of this scene, counted from 0.")
 @click.option("--format", "kind", type=click.Choice(["npz", "safetensors"]), default="npz", show_default=True,

@@ -12,7 +12,7 @@ import click
 from ..encoder.systems import DEFAULT_SYSTEM, TRANSFORMS
 from ..errors import UsageError
 from ..syntax.structures import MAX_WAVELET_LEVELS
-from .common import LAST_FRAME, FrameRange, Throttle, load_frames, progress_bar
+from .common import LAST_FRAME, FrameRange, Throttle, examples, load_frames, progress_bar
 
 _PLAIN_SECONDS = 5.0
 _LOG_SECONDS = 1.0
@@ -48,9 +48,12 @@ class KeyValue(click.ParamType):
         return key, text
 
 
-@click.command("encode")
-@click.argument("dataset")
-@click.argument("out")
+@click.command("encode", epilog=examples(
+    "refcodec encode demo/fox fox.rfv --frames :4 --quality 2",
+    "refcodec encode capture/ out.rfv --target-kb 40 --group-size 10",
+    "refcodec encode demo/fox wavelet.rfv --system masked-wavelet --representation triplane"))
+@click.argument("dataset", type=click.Path())
+@click.argument("out", type=click.Path())
 @click.option("--system", default=DEFAULT_SYSTEM, show_default=True,
               help="Coding tools and loss: rate-aware, dynamic-dif, masked-wavelet, ecrf or cnerf (docs/systems.md).")
 @click.option("--representation", help="dif, vm, triplane, grid or mlp; by default the first that the system codes.")

@@ -8,13 +8,15 @@ import sys
 import click
 
 from ..errors import UsageError
-from .common import FrameRange
+from .common import FrameRange, examples
 from .encode import KeyValue, progress_sinks
 
 
-@click.command("encode-scenes")
-@click.argument("datasets", nargs=-1, required=True)
-@click.argument("out")
+@click.command("encode-scenes", epilog=examples(
+    "refcodec encode-scenes scene-a scene-b both.rfv --lambda 1e-2",
+    "refcodec encode-scenes demo/fox foxes.rfv --frames 0:2 --no-share"))
+@click.argument("datasets", nargs=-1, required=True, type=click.Path())
+@click.argument("out", type=click.Path())
 @click.option("--frames", type=FrameRange(), help="Frame numbers of the datasets: 7, 0:8. Each frame is a scene.")
 @click.option("--share/--no-share", default=True, show_default=True, help="Weights that the scenes share, coded once.")
 @click.option("--lambda", "lagrangian", type=float, default=5e-3, show_default=True,

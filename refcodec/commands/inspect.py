@@ -9,13 +9,16 @@ import click
 
 from ..errors import EXIT_NOT_CONFORMING, RefcodecError, UsageError
 from ..inspection import Report, elements, hex_lines, inspect, tool_dict
-from .common import open_input, printable, to_json
+from .common import examples, open_input, printable, to_json
 
 _BAR = 40
 
 
-@click.command("inspect")
-@click.argument("file")
+@click.command("inspect", epilog=examples(
+    "refcodec inspect fox.rfv",
+    "refcodec inspect fox.rfv --hex --unit 1",
+    "refcodec inspect fox.rfv --json --symbols"))
+@click.argument("file", type=click.Path(allow_dash=True))
 @click.option("--tree", is_flag=True, help="Every syntax element: offset, length, value, descriptor, section.")
 @click.option("--hex", "hexadecimal", is_flag=True, help="The tree with the raw bytes of every element.")
 @click.option("--unit", "units", type=click.IntRange(0), multiple=True,

@@ -10,7 +10,9 @@ from pathlib import Path
 import click
 
 from ..errors import UsageError
-from .common import FrameRange, load_frames, make_folder, no_frames, printable, progress_bar, seekable_input, to_json
+from .common import (
+    FrameRange, examples, load_frames, make_folder, no_frames, printable, progress_bar, seekable_input, to_json,
+)
 
 _STILL_SECONDS = 4.0  # of a video of a single frame
 
@@ -29,9 +31,12 @@ class PictureSize(click.ParamType):
         return int(match[1]), int(match[2])
 
 
-@click.command("render")
-@click.argument("file")
-@click.argument("out", default="render", required=False)
+@click.command("render", epilog=examples(
+    "refcodec render fox.rfv views/ --camera all",
+    "refcodec render fox.rfv views/ --path orbit --size 400x400",
+    "refcodec render fox.rfv views/ --dataset demo/fox --compare"))
+@click.argument("file", type=click.Path(allow_dash=True))
+@click.argument("out", default="render", required=False, type=click.Path())
 @click.option("--frames", type=FrameRange(), help="Frame numbers: 7, 20:40 (40 excluded), :10, 20:.")
 @click.option("--scene", type=click.IntRange(0, 255), default=0, show_default=True, help="Which scene of a file with several.")
 @click.option("--camera", "cameras", multiple=True, metavar="N|NAME|all",

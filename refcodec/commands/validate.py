@@ -6,11 +6,14 @@ import sys
 import click
 
 from ..errors import EXIT_NOT_CONFORMING, EXIT_OK, EXIT_USAGE, UsageError
-from .common import calm_threads, printable, to_json
+from .common import calm_threads, examples, printable, to_json
 
 
-@click.command("validate")
-@click.argument("files", nargs=-1)
+@click.command("validate", epilog=examples(
+    "refcodec validate *.rfv",
+    "refcodec validate fox.rfv --json",
+    "refcodec validate --explain R-UNIT-03"))
+@click.argument("files", nargs=-1, type=click.Path(allow_dash=True))
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable (schemas/validate.schema.json).")
 @click.option("--explain", metavar="CODE", help="Explain an error code, requirement or remark (E0203, R-UNIT-03, W001).")
 @click.option("--quiet", is_flag=True, help="Only the verdict of each file.")

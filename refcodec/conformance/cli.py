@@ -8,18 +8,23 @@ from pathlib import Path
 
 import click
 
+from ..commands.common import examples
 from ..errors import EXIT_NOT_CONFORMING, EXIT_OK, UsageError
 from ..files import replacing
 
 KINDS = ("valid", "malformed", "invalid", "limit")
 
 
-@click.group("conformance")
+@click.group("conformance", epilog=examples(
+    "refcodec conformance list --feature escapes",
+    "refcodec conformance run --decoder 'mydecoder {input} {output}'"))
 def conformance_group():
     """Judge a decoder, in any language, by the conformance suite."""
 
 
-@conformance_group.command("run")
+@conformance_group.command("run", epilog=examples(
+    "refcodec conformance run --decoder 'mydecoder {input} {output}' --only 'scan-*'",
+    "refcodec conformance run --decoder 'refcodec decode --digests-only {input} {output}' --kind valid --json report.json"))
 @click.option("--decoder", required=True, metavar="COMMAND",
               help="Command line with {input} and {output}, for instance 'mydecoder {input} {output}'.")
 @click.option("--suite", type=click.Path(), help="Folder of the suite; by default that of the repository.")
@@ -66,7 +71,8 @@ def run_command(decoder, suite, only, feature, kind, jobs, timeout, memory_mb, j
     return EXIT_OK if report["passed"] == len(results) else EXIT_NOT_CONFORMING
 
 
-@conformance_group.command("list")
+@conformance_group.command("list", epilog=examples(
+    "refcodec conformance list --kind malformed"))
 @click.option("--suite", type=click.Path(), help="Folder of the suite; by default that of the repository.")
 @click.option("--only", multiple=True, metavar="PATTERN", help="Vectors whose name matches.")
 @click.option("--feature", multiple=True, help="Vectors that exercise this feature.")
