@@ -22,7 +22,7 @@ import numpy as np
 from refcodec.decoder import INTER, INTRA
 from refcodec.entropy.models import BERNOULLI, BY_CHANNEL, ONE_TABLE, ContextModel, EntropyModel, StaticModel
 from refcodec.syntax import structures as syn
-from refcodec.syntax.declare import Field, Structure
+from refcodec.syntax.declare import Field
 from refcodec.syntax.coding import Tools, band_count
 from refcodec.syntax.headers import (
     Alignment, FieldParameters, Mapping, Representation, Role, Scene, SequenceHeader, TensorInfo,
@@ -35,10 +35,6 @@ from refcodec.writer import FrameCoding, StreamWriter, TensorCoding, build_camer
 SEQUENCE_HEADER, GROUP_HEADER, FRAME = UnitType.SEQUENCE_HEADER, UnitType.GROUP_HEADER, UnitType.FRAME
 INDEX, END, CAMERAS, METADATA = UnitType.INDEX, UnitType.END, UnitType.CAMERAS, UnitType.METADATA
 SHARED = UnitType.SHARED
-STRUCTURES: dict[UnitType, Structure] = {
-    SEQUENCE_HEADER: syn.SEQUENCE_HEADER, GROUP_HEADER: syn.GROUP_HEADER, FRAME: syn.FRAME, INDEX: syn.INDEX,
-    END: syn.END, CAMERAS: syn.CAMERAS, METADATA: syn.METADATA, SHARED: syn.SHARED,
-}
 FIXED = ContextModel.fixed([0], [22])
 BITS = ContextModel.fixed([0], [32], BERNOULLI)
 
@@ -241,7 +237,7 @@ class Draft:
 
     def _build(self, kind: UnitType, value, **params) -> bytes:
         with unchecked():
-            return STRUCTURES[kind].build(value, **self._params, **params)
+            return syn.PAYLOADS[kind].build(value, **self._params, **params)
 
     def add_cameras(self, cameras, at: int = 1) -> None:
         with unchecked():
@@ -346,7 +342,7 @@ class Draft:
 
     def parse(self, kind: UnitType, payload: bytes):
         with unchecked():
-            return STRUCTURES[kind].parse(payload, 0, payload_size=len(payload), **self._params)
+            return syn.PAYLOADS[kind].parse(payload, 0, payload_size=len(payload), **self._params)
 
     def set(self, kind: UnitType, n: int, changes: dict[str, object]) -> Draft:
         """Gives syntax elements of the n-th unit of a type other values: {`tensor[0].transform`: 1}."""

@@ -5,7 +5,6 @@ import io
 import re
 
 import spec_decoder
-from crafting import STRUCTURES
 from refcodec.syntax import structures as syn
 from refcodec.syntax.headers import SequenceHeader
 from refcodec.syntax.registry import LEVELS, UnitType
@@ -71,7 +70,7 @@ def _bytes(data: bytes) -> str:
                                      (4, "unit_size", len(unit.payload))):
             lines.extend(_row(at, data[at : at + size], element, str(int(value))))
             at += size
-        value, trace = STRUCTURES[UnitType(unit.type)].parse(
+        value, trace = syn.PAYLOADS[UnitType(unit.type)].parse(
             unit.payload, unit.payload_offset, level=LEVELS[level], header=header, payload_size=len(unit.payload))
         if unit.type == UnitType.SEQUENCE_HEADER:
             header = SequenceHeader.from_syntax(value)

@@ -23,12 +23,12 @@ import numpy as np
 from refcodec.decoder import INTRA, SequenceDecoder
 from refcodec.entropy.models import BERNOULLI, ContextModel, codes, fits, model_from_syntax
 from refcodec.errors import BitstreamError
-from refcodec.inspection import STRUCTURES, partial_trace
+from refcodec.inspection import partial_trace
 from refcodec.syntax.declare import Nested, Span
 from refcodec.syntax.coding import Tools, band_count
 from refcodec.syntax.headers import Mapping, SequenceHeader
 from refcodec.syntax.registry import ANCILLARY_UNITS, LEVELS, UnitType
-from refcodec.syntax.structures import FILE_SIGNATURE, GROUP_SYNC, PROFILE_MAIN, VERSION
+from refcodec.syntax.structures import FILE_SIGNATURE, GROUP_SYNC, PAYLOADS, PROFILE_MAIN, VERSION
 from refcodec.syntax.units import (
     FILE_HEADER_SIZE, UNIT_HEADER_SIZE, UNIT_OVERHEAD, FileHeader, Unit, UnitReader, build_unit,
 )
@@ -178,7 +178,7 @@ def sequence_header(payload: bytes, level: int) -> SequenceHeader | None:
     """The content of a sequence header unit, None when it can't be parsed."""
     params = dict(level=LEVELS[level], header=None, payload_size=len(payload))
     try:
-        return SequenceHeader.from_syntax(STRUCTURES[UnitType.SEQUENCE_HEADER].parse(payload, 0, **params)[0])
+        return SequenceHeader.from_syntax(PAYLOADS[UnitType.SEQUENCE_HEADER].parse(payload, 0, **params)[0])
     except BitstreamError:
         return None
 
@@ -201,7 +201,7 @@ def _nested(structure, found: dict[str, set[str]]) -> dict[str, set[str]]:
 
 # Name of a list -> names of the elements that may count it; and of data -> the element that gives their size.
 COUNTS: dict[str, set[str]] = {}
-for _structure in STRUCTURES.values():
+for _structure in PAYLOADS.values():
     _nested(_structure, COUNTS)
 SIZES = {"occupancy_data": "occupancy_size", "words": "word_count", "mask_words": "mask_word_count", "camera_name": "name_size",
          "key": "key_size", "value": "value_size"}
@@ -486,7 +486,7 @@ def edit_recode(rng: random.Random, file: File) -> bool:
             decoder.feed(reader.read_unit())
         params = dict(level=LEVELS[file.level], header=header)
         kind, payload = file.pieces[at].type, file.pieces[at].payload
-        value, _ = STRUCTURES[kind].parse(payload, 0, payload_size=len(payload), **params)
+        value, _ = PAYLOADS[kind].parse(payload, 0, payload_size=len(payload), **params)
         if decoder.header != header:
             return False
         if kind == UnitType.SHARED:

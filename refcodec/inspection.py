@@ -24,16 +24,6 @@ from .syntax.registry import UnitType
 from .syntax.units import FILE_HEADER_SIZE, UNIT_OVERHEAD, FileHeader, Unit, UnitReader
 
 SCHEMA = "inspect.schema.json"
-STRUCTURES = {
-    UnitType.SEQUENCE_HEADER: syn.SEQUENCE_HEADER,
-    UnitType.GROUP_HEADER: syn.GROUP_HEADER,
-    UnitType.FRAME: syn.FRAME,
-    UnitType.INDEX: syn.INDEX,
-    UnitType.END: syn.END,
-    UnitType.CAMERAS: syn.CAMERAS,
-    UnitType.METADATA: syn.METADATA,
-    UnitType.SHARED: syn.SHARED,
-}
 _NETWORK_ROLES = {Role.COARSE_WEIGHT, Role.COARSE_BIAS, Role.FUSION_WEIGHT, Role.FUSION_BIAS, Role.RENDER_WEIGHT,
                   Role.RENDER_BIAS}
 
@@ -478,12 +468,12 @@ def _params(unit: Unit, file_header: FileHeader, header: SequenceHeader | None) 
 
 def parse_unit(unit: Unit, file_header: FileHeader, header: SequenceHeader | None):
     """(parsed structure, Trace) of a unit of known type. Raises BitstreamError."""
-    return STRUCTURES[unit.type].parse(unit.payload, unit.payload_offset, **_params(unit, file_header, header))
+    return syn.PAYLOADS[unit.type].parse(unit.payload, unit.payload_offset, **_params(unit, file_header, header))
 
 
 def partial_trace(unit: Unit, file_header: FileHeader, header: SequenceHeader | None) -> Trace:
     """The elements of a unit up to the one that breaks it."""
-    structure = STRUCTURES[unit.type]
+    structure = syn.PAYLOADS[unit.type]
     trace = Trace(unit.payload_offset, [structure.name])
     try:
         structure.construct.parse_stream(io.BytesIO(unit.payload), trace=trace, **_params(unit, file_header, header))

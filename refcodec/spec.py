@@ -1,4 +1,5 @@
-"""Keeps the generated parts of spec/ equal to the declarations: `python -m refcodec.spec [--check] DIR`.
+"""Keeps the generated parts of spec/ and the Kaitai Struct description equal to the declarations:
+`python -m refcodec.spec [--check] DIR`.
 
 Also reads the specification as a program: `pseudo_code` assembles the decoder that
 the text contains.
@@ -13,7 +14,8 @@ from .requirements import ERROR_CODES, REQUIREMENTS
 from .syntax import structures
 from .syntax.declare import Field, Nested, Structure
 from .syntax.headers import Role
-from .syntax.registry import ANCILLARY_UNITS, LEVELS, UnitType
+from .syntax.kaitai import description
+from .syntax.registry import ANCILLARY_UNITS, LEVELS
 
 _BLOCK = re.compile(r"<!-- generated: ([\w ]+) -->\n.*?<!-- end generated -->", re.S)
 # Chapter 10 and Annex A hold the constants that chapters 5 to 7 use.
@@ -79,19 +81,11 @@ def _roles(_: str) -> str:
     return _table(["value", "name", "meaning"], [[str(int(r)), f"`{r.name}`", _ROLE_TEXT[r]] for r in Role])
 
 
-_UNIT_STRUCTURE = {
-    UnitType.SEQUENCE_HEADER: structures.SEQUENCE_HEADER, UnitType.GROUP_HEADER: structures.GROUP_HEADER,
-    UnitType.FRAME: structures.FRAME, UnitType.INDEX: structures.INDEX, UnitType.END: structures.END,
-    UnitType.CAMERAS: structures.CAMERAS, UnitType.METADATA: structures.METADATA,
-    UnitType.SHARED: structures.SHARED,
-}
-
-
 def _units(_: str) -> str:
     return "Table 4-1\n\n" + _table(
         ["value", "unit", "ancillary", "structure"],
         [[str(int(t)), t.name.lower().replace("_", " "), str(int(t in ANCILLARY_UNITS)),
-          f"`{s.name}`, {s.section}"] for t, s in _UNIT_STRUCTURE.items()])
+          f"`{s.name}`, {s.section}"] for t, s in structures.PAYLOADS.items()])
 
 
 _GENERATORS = {"structure": _structure, "errors": _errors, "requirements": _requirements,
@@ -109,11 +103,11 @@ def fill(text: str) -> str:
 
 
 def update(folder: Path, check: bool = False) -> list[str]:
-    """Rewrites stale chapters, or only names them."""
+    """Rewrites stale chapters and `rfv.ksy`, or only names them."""
     stale = []
-    for path in sorted(folder.glob("*.md")):
+    for path in sorted([*folder.glob("*.md"), *folder.glob("rfv.ksy")]):
         old = path.read_text("utf-8")
-        if (new := fill(old)) != old:
+        if (new := fill(old) if path.suffix == ".md" else description()) != old:
             stale.append(path.name)
             if not check:
                 path.write_text(new, "utf-8")

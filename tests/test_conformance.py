@@ -162,7 +162,7 @@ def test_every_requirement_and_every_code_has_a_vector():
 
 
 def test_every_syntax_element_occurs_in_a_valid_vector():
-    from refcodec.inspection import STRUCTURES
+    from refcodec.syntax.structures import PAYLOADS
     from refcodec.syntax.headers import SequenceHeader
     from refcodec.syntax.registry import UnitType
     from refcodec.syntax.units import UnitReader
@@ -175,7 +175,7 @@ def test_every_syntax_element_occurs_in_a_valid_vector():
         bounds = reader.read_file_header().bounds
         for unit in reader.units():
             if unit.known:
-                value, trace = STRUCTURES[unit.type].parse(unit.payload, 0, level=bounds, header=header,
+                value, trace = PAYLOADS[unit.type].parse(unit.payload, 0, level=bounds, header=header,
                                                            payload_size=len(unit.payload))
                 if unit.type == UnitType.SEQUENCE_HEADER:
                     header = SequenceHeader.from_syntax(value)

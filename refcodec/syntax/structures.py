@@ -9,7 +9,7 @@ import re
 
 from .coding import OccupancyMode, Prediction, Transform, band_count
 from .declare import Field, Nested, Structure
-from .registry import TEMPLATES, Level
+from .registry import TEMPLATES, Level, UnitType
 from .headers import Representation, Role
 
 FILE_SIGNATURE = b"\x89RFV\r\n\x1a\n"
@@ -400,3 +400,10 @@ METADATA = Structure(
     Field("entry_count", "u16", "Number of entries."),
     Nested("entry", METADATA_ENTRY, count=lambda c: c.entry_count, count_text="entry_count"),
 )
+
+# What each unit holds (Table 4-1).
+PAYLOADS = {
+    UnitType.SEQUENCE_HEADER: SEQUENCE_HEADER, UnitType.GROUP_HEADER: GROUP_HEADER,
+    UnitType.FRAME: FRAME, UnitType.INDEX: INDEX, UnitType.END: END,
+    UnitType.CAMERAS: CAMERAS, UnitType.METADATA: METADATA, UnitType.SHARED: SHARED,
+}
