@@ -10,7 +10,6 @@ import io
 import os
 import re
 import struct
-import sys
 import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -490,8 +489,9 @@ def explain(name: str, folder: Path | None = None) -> str:
 
 
 def specification_folder() -> Path | None:
-    """Where the text of the specification is: beside the package in a checkout, or installed with it."""
-    for folder in (Path(__file__).resolve().parent.parent / "spec", Path(sys.prefix) / "share/refcodec/spec"):
+    """Where the text of the specification is: in the package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "specification", package.parent / "spec"):
         if (folder / "03-structure.md").is_file():
             return folder
     return None
