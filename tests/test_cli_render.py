@@ -159,3 +159,19 @@ def test_dataset_with_too_few_frames(file, tmp_path):
 def test_wrong_usage(file, tmp_path, arguments, message):
     result = run(file, tmp_path / "out", *arguments)
     assert result.exit_code == 1 and message in result.stderr and "Traceback" not in result.output
+
+
+def test_damage_is_told_after_the_pictures_before_it(tmp_path):
+    data = bytearray(small_stream())
+    at = data.rindex(b"\x89RFG") + 40  # in the second group, which starts with frame 3
+    data[at] ^= 1
+    file = tmp_path / "damaged.rfv"
+    file.write_bytes(data)
+    for frames, pictures, code in (((), 3, 2), (("--frames", "0:2"), 2, 0), (("--frames", "3:"), 0, 2), (("--frames", "2:4"), 1, 2)):
+        done = run(file, tmp_path / "out", "--size", "8x6", *frames)
+        assert done.exit_code == code, frames
+        assert ("E0203" in done.stderr) == (code == 2)
+        folder = tmp_path / "out"
+        assert len(list(folder.glob("*.png")) if folder.exists() else []) == pictures
+        for path in folder.glob("*.png") if folder.exists() else ():
+            path.unlink()

@@ -90,6 +90,8 @@ def command(file, out, frames, scene, cameras, dataset, dataset_frames, compare,
         click.echo(to_json(result))
     else:
         _show(result, folder)
+    if job.error is not None:
+        raise job.error
 
 
 class _Job:
@@ -113,8 +115,11 @@ class _Job:
         self.first = numbers[0][0] if numbers else 0
         self.scale, self.size, self.depth, self.quiet = scale, size, depth, quiet
         self.numbers = [(n, t) for n, t in numbers if wanted is None or n in wanted]
+        # What inspect met behind the frames that are wanted does not concern them.
+        met = wanted is not None and wanted.stop <= max((n for n, _ in numbers), default=-1) + 1
+        self.error = None if met else report.error
         if not self.numbers:
-            raise no_frames(wanted)
+            raise self.error or no_frames(wanted)
         self.backend = backend
         self.ops = choose_ops(backend)
         self.depth_unit = None

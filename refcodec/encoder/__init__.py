@@ -6,6 +6,7 @@ names of systems, which need neither numpy nor torch.
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,8 @@ def encode(dataset: str | Path | Dataset, out: str | Path, options: EncodeOption
 def require_torch() -> None:
     """Raises UsageError where torch is missing."""
     try:
-        import torch  # noqa: F401  the encoder's only; decoding does without
-    except ImportError:
-        raise UsageError('encoding needs torch: pip install "refcodec[encode]"') from None
+        found = importlib.util.find_spec("torch") is not None
+    except (ImportError, ValueError):  # it is being kept from being imported
+        found = False
+    if not found:
+        raise UsageError('encoding needs torch: pip install "refcodec[encode]"')
