@@ -33,7 +33,7 @@ _GENERATED = re.compile(r"<!-- generated: ([\w ]+) -->")
 _REQUIREMENT = r"R-(?:[A-Z]{2,4})-\d{2}"
 _MENTION = re.compile(
     rf"(?P<requirement>(?<![\w-]){_REQUIREMENT}(?![\w-]))|(?P<code>(?<![\w.-])E\d{{4}}(?!\w))"
-    r"|(?:(?<=[Ss]ection )|(?<=[Ss]ections )|(?<=\())(?P<section>\d+(?:\.\d+)+)(?=[);,. ]|$)"
+    r"|(?:(?<=[Ss]ection )|(?<=[Ss]ections )|(?<=spec )|(?<=\())(?P<section>\d+(?:\.\d+)+)(?=[);,. ]|$)"
     r"|(?P<annex>(?<![\w.#-])[A-D]\.\d+)(?!\w|\.\d)"
     r"|(?<=chapter )(?P<chapter>\d+)(?!\w|\.\d)|(?<=Annex )(?P<letter>[A-D])(?!\w|\.\d)")
 _QUOTED = (nodes.literal, nodes.literal_block, nodes.reference, nodes.title, nodes.raw, nodes.comment)
@@ -150,7 +150,8 @@ def _target(m: re.Match[str], specification: bool) -> tuple[str, str] | None:
     if m["code"]:
         return REGISTER, m["code"]
     number = m["section"] or m["annex"] or m["chapter"] or m["letter"]
-    if not specification or number not in SECTIONS:  # other texts speak of sections of publications, too
+    here = specification or m.string[:m.start()].endswith("spec ")  # other texts speak of publications' sections, too
+    if not here or number not in SECTIONS:
         return None
     return SECTIONS[number], f"annex-{number}" if m["letter"] else f"section-{number}"
 
