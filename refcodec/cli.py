@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import click
 
@@ -41,24 +43,26 @@ class CommandLine(click.Group):
 
     debug = False
 
-    def list_commands(self, ctx):
+    def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx, name):
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        return importlib.import_module(f"{__package__}.commands.{name.replace('-', '_')}").command
+        command: click.Command = importlib.import_module(f"{__package__}.commands.{name.replace('-', '_')}").command
+        return command
 
-    def format_commands(self, ctx, formatter):
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
-    def main(self, args=None, prog_name=None, **extra):
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None,  # type: ignore[override]
+             **extra: Any) -> NoReturn:
         self.debug = False
         extra["standalone_mode"] = False
         sys.exit(self._run(lambda: super(CommandLine, self).main(args, prog_name or "refcodec", **extra)))
 
-    def _run(self, call) -> int:
+    def _run(self, call: Callable[[], Any]) -> int:
         try:
             _utf8_output()
             code = call()
@@ -66,7 +70,7 @@ class CommandLine(click.Group):
             return code if isinstance(code, int) else 0
         except BrokenPipeError:
             # Whoever read the output has had enough. Keep the interpreter from flushing again.
-            sys.stdout = None
+            sys.stdout = None  # type: ignore[assignment]
             return EXIT_USAGE
         except (click.Abort, KeyboardInterrupt):
             return _fail("interrupted", EXIT_INTERRUPTED)
@@ -99,16 +103,18 @@ def _utf8_output() -> None:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
-def _set_debug(ctx, _, value):
+def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
-        ctx.find_root().command.debug = True
+        command = ctx.find_root().command
+        assert isinstance(command, CommandLine)
+        command.debug = True
 
 
 @click.group(cls=CommandLine, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="refcodec")
 @click.option("--debug", is_flag=True, expose_value=False, callback=_set_debug,
               help="Show the traceback of a defect in refcodec.")
-def cli():
+def cli() -> None:
     """Reference codec of the Radiance Field Video (RFV) bitstream.
 
     Exit codes: 0 success, 1 usage or file error, 2 the stream does not conform,

@@ -5,6 +5,10 @@ concern what surrounds a bitstream (datasets, arguments, files).
 """
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+
 EXIT_OK, EXIT_USAGE, EXIT_NOT_CONFORMING, EXIT_DEFECT = 0, 1, 2, 3
 
 
@@ -21,7 +25,7 @@ class UsageError(RefcodecError):
 class DatasetError(RefcodecError):
     """A dataset that can't be used. `code` is stable (docs/datasets.md), `path` names the file."""
 
-    def __init__(self, code: str, message: str, path=None):
+    def __init__(self, code: str, message: str, path: str | os.PathLike[str] | None = None):
         self.code, self.path = code, path
         super().__init__(f"{code}: {message}" + (f" [{path}]" if path else ""))
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class DigestList:
         self.out, self.frames = out, 0
         self._line(DIGEST_LIST)
 
-    def _line(self, *words) -> None:
+    def _line(self, *words: object) -> None:
         self.out.write(" ".join(map(str, words)) + "\n")
 
     def add(self, frame: Frame) -> None:
@@ -69,11 +69,11 @@ def frame_writer(kind: str) -> Callable[[Path, Frame], Path]:
         except ImportError:
             raise UsageError("--format safetensors needs the library: pip install safetensors") from None
 
-        def save(path, frame):
+        def save(path: Path, frame: Frame) -> None:
             save_file(frame_arrays(frame), path, {"frame": str(frame.number)})
     else:
-        def save(path, frame):
-            np.savez(path, **frame_arrays(frame))
+        def save(path: Path, frame: Frame) -> None:
+            np.savez(path, **frame_arrays(frame))  # type: ignore[arg-type]  # taken for its option allow_pickle
 
     def write(folder: Path, frame: Frame) -> Path:
         target = folder / f"frame_{frame.number:06d}.{kind}"
@@ -89,8 +89,8 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_sequence(path: Path, header: SequenceHeader, cameras: list[dict], metadata: dict[str, str],
-                   frames: list[dict]) -> None:
+def write_sequence(path: Path, header: SequenceHeader, cameras: list[dict[str, Any]], metadata: dict[str, str],
+                   frames: list[dict[str, Any]]) -> None:
     """`sequence.json`: what the tensors mean.
 
     cameras: `camera_entry` of each camera. frames: `frame_entry` of each frame written.
@@ -100,16 +100,16 @@ def write_sequence(path: Path, header: SequenceHeader, cameras: list[dict], meta
         indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def camera_entry(c: Camera) -> dict:
+def camera_entry(c: Camera) -> dict[str, Any]:
     return camera_dict(c.name, c.width, c.height, (c.fx, c.fy), (c.cx, c.cy),
                        np.asarray(c.camera_to_world)[:3].reshape(-1).tolist()) | dict(scene=c.scene)
 
 
-def frame_entry(frame: Frame, file: str | None) -> dict:
+def frame_entry(frame: Frame, file: str | None) -> dict[str, Any]:
     return dict(number=frame.number, scene=frame.scene, type="I" if frame.type == INTRA else "P", time_stamp=frame.time_stamp,
                 seconds=frame.seconds, file=file)
 
 
-def salvage_dict(report: Salvage) -> dict:
+def salvage_dict(report: Salvage) -> dict[str, Any]:
     """`salvage.json`."""
     return dict(decoded=report.decoded, lost=report.lost, errors=[error_dict(e) for e in report.errors])

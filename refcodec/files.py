@@ -10,7 +10,7 @@ from refcodec.errors import UsageError
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path that becomes `path` if the block succeeds, and is removed if not.
 
     Keeps the suffix, by which writers choose the format. OSError becomes UsageError.

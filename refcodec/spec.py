@@ -95,7 +95,7 @@ _GENERATORS = {"structure": _structure, "errors": _errors, "requirements": _requ
 def fill(text: str) -> str:
     """The text with every generated block made anew."""
 
-    def block(match: re.Match) -> str:
+    def block(match: re.Match[str]) -> str:
         kind, _, argument = match[1].partition(" ")
         return f"<!-- generated: {match[1]} -->\n{_GENERATORS[kind](argument)}\n<!-- end generated -->"
 

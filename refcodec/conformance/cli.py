@@ -4,7 +4,9 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,13 +14,16 @@ from ..commands.common import examples
 from ..errors import EXIT_NOT_CONFORMING, EXIT_OK, UsageError
 from ..files import replacing
 
+if TYPE_CHECKING:
+    from .runner import Suite, Vector
+
 KINDS = ("valid", "malformed", "invalid", "limit")
 
 
 @click.group("conformance", epilog=examples(
     "refcodec conformance list --feature escapes",
     "refcodec conformance run --decoder 'mydecoder {input} {output}'"))
-def conformance_group():
+def conformance_group() -> None:
     """Judge a decoder, in any language, by the conformance suite."""
 
 
@@ -40,8 +45,9 @@ def conformance_group():
 @click.option("--junit", "junit_path", type=click.Path(), help="Write a JUnit XML report here.")
 @click.option("--markdown", "markdown_path", type=click.Path(), help="Write the summary here, too.")
 @click.option("--quiet", is_flag=True, help="Only the last line.")
-def run_command(decoder, suite, only, feature, kind, jobs, timeout, memory_mb, json_path, junit_path,
-                markdown_path, quiet):
+def run_command(decoder: str, suite: str | None, only: Sequence[str], feature: Sequence[str], kind: Sequence[str],
+                jobs: int, timeout: float, memory_mb: int, json_path: str | None, junit_path: str | None,
+                markdown_path: str | None, quiet: bool) -> int:
     """Run a decoder over the suite and report every vector's verdict.
 
     Exit code 0 when all vectors pass, 2 when not.
@@ -77,7 +83,7 @@ def run_command(decoder, suite, only, feature, kind, jobs, timeout, memory_mb, j
 @click.option("--only", multiple=True, metavar="PATTERN", help="Vectors whose name matches.")
 @click.option("--feature", multiple=True, help="Vectors that exercise this feature.")
 @click.option("--kind", multiple=True, type=click.Choice(KINDS), help="Vectors of this kind.")
-def list_command(suite, only, feature, kind):
+def list_command(suite: str | None, only: Sequence[str], feature: Sequence[str], kind: Sequence[str]) -> int:
     """List the vectors: kind, name, error code, description; then the features."""
     from . import runner
 
@@ -90,7 +96,7 @@ def list_command(suite, only, feature, kind):
     return EXIT_OK
 
 
-def _choose(suite, only, features, kinds):
+def _choose(suite: Suite, only: Sequence[str], features: Sequence[str], kinds: Sequence[str]) -> list[Vector]:
     """The vectors that meet all of the filters. Raises UsageError when none does."""
     unknown = set(features) - set(suite.features)
     if unknown:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from .. import __version__
 from .runner import Decoder, Result, Suite, Verdict
@@ -27,7 +28,7 @@ def by_feature(suite: Suite, results: Sequence[Result]) -> list[tuple[str, str, 
     return rows
 
 
-def to_dict(suite: Suite, decoder: Decoder, results: Sequence[Result]) -> dict:
+def to_dict(suite: Suite, decoder: Decoder, results: Sequence[Result]) -> dict[str, Any]:
     """The JSON report."""
     return dict(
         report="rfv-conformance 1", refcodec=__version__,
@@ -53,7 +54,8 @@ def to_junit(suite: Suite, results: Sequence[Result]) -> bytes:
                                     message=r.detail)
             element.text = r.vector.description
     ET.indent(root)
-    return ET.tostring(root, "utf-8", xml_declaration=True) + b"\n"
+    document: bytes = ET.tostring(root, "utf-8", xml_declaration=True)
+    return document + b"\n"
 
 
 def _cell(text: str) -> str:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ..errors import UsageError
 
@@ -29,7 +30,7 @@ DIGEST_LIST = "rfv-digests 1"
 MAX_OUTPUT = 1 << 24
 _POLL = 0.25  # seconds between looks at whether the run was interrupted
 EXIT_DONE, EXIT_REFUSED = 0, 2
-_NAMES = {signal.SIGABRT: "aborted", signal.SIGSEGV: "segmentation fault", signal.SIGKILL: "killed",
+_NAMES: dict[int, str] = {signal.SIGABRT: "aborted", signal.SIGSEGV: "segmentation fault", signal.SIGKILL: "killed",
           signal.SIGXFSZ: f"wrote more than {MAX_OUTPUT >> 20} MiB"}
 
 _LINES = {
@@ -95,7 +96,7 @@ class Result:
     frame: int | None = None
     tensor: int | None = None
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         return dict(name=self.vector.name, kind=self.vector.kind, features=list(self.vector.features),
                     requirement=self.vector.requirement, code=self.vector.code, verdict=str(self.verdict),
                     detail=self.detail, frame=self.frame, tensor=self.tensor, seconds=round(self.seconds, 3))
@@ -114,7 +115,7 @@ class Decoder:
     memory_mb: int | None = 4096
     arguments: tuple[str, ...] = field(init=False, default=())
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         try:
             arguments = tuple(shlex.split(self.command))
         except ValueError as e:
@@ -146,7 +147,7 @@ def find_suite() -> Path:
     raise UsageError("there is no conformance suite here; name its folder with --suite")
 
 
-def load_suite(folder: str | os.PathLike) -> Suite:
+def load_suite(folder: str | os.PathLike[str]) -> Suite:
     """Reads the manifest of a suite. Raises UsageError."""
     folder = Path(folder)
     try:
@@ -242,7 +243,7 @@ def run_vector(decoder: Decoder, vector: Vector, folder: Path, stopped: threadin
     return replace(_judge_run(vector, status, output, errors), seconds=seconds)
 
 
-def _wait(process: subprocess.Popen, deadline: float, stopped: threading.Event | None) -> int | None:
+def _wait(process: subprocess.Popen[bytes], deadline: float, stopped: threading.Event | None) -> int | None:
     """The exit status; None when time is up or the run was interrupted."""
     while not (stopped is not None and stopped.is_set()):
         left = deadline - time.monotonic()
@@ -254,7 +255,7 @@ def _wait(process: subprocess.Popen, deadline: float, stopped: threading.Event |
     return None
 
 
-def _end_group(process: subprocess.Popen) -> None:
+def _end_group(process: subprocess.Popen[bytes]) -> None:
     """Ends the decoder and whatever it has started."""
     try:
         os.killpg(process.pid, signal.SIGKILL)

@@ -61,9 +61,8 @@ def _images(folder: Path) -> dict[int, Path]:
     if not folder.is_dir():
         return {}
     pictures = (path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
-    numbers = {last_number(path.stem): path for path in pictures}
-    numbers.pop(None, None)
-    return numbers
+    numbered = ((last_number(path.stem), path) for path in pictures)
+    return {number: path for number, path in numbered if number is not None}
 
 
 def _camera(row: dict[str, str], path: Path) -> Camera:
@@ -83,7 +82,8 @@ def rotation_from_axis_angle(vector: np.ndarray) -> np.ndarray:
         return np.eye(3)
     x, y, z = vector / angle
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    rotation: np.ndarray = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    return rotation
 
 
 def _box(root: Path, chosen: list[int]) -> np.ndarray | None:

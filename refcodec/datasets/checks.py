@@ -215,7 +215,7 @@ def _visible_radius(c: Camera, centre: np.ndarray) -> float:
     rotation, position = c.camera_to_world[:, :3], c.camera_to_world[:, 3]
     x, y, z = rotation.T @ (centre - position)
     slopes = ((-x, (c.width - c.cx) / c.fx), (x, c.cx / c.fx), (y, c.cy / c.fy), (-y, (c.height - c.cy) / c.fy))
-    return min((-z * slope + side) / math.hypot(1, slope) for side, slope in slopes)
+    return min(float(-z * slope + side) / math.hypot(1, slope) for side, slope in slopes)
 
 
 def find_image_problems(dataset: Dataset) -> list[DatasetError]:

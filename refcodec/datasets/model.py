@@ -122,7 +122,8 @@ def downscale_rgba(rgba: np.ndarray, width: int, height: int) -> np.ndarray:
     mean = np.einsum("xw,ywc->yxc", columns, mean, optimize=True)
     alpha = mean[..., 3:]
     mean[..., :3] = np.divide(mean[..., :3], alpha, out=np.zeros_like(mean[..., :3]), where=alpha > 0)
-    return mean.clip(0, 1).astype(np.float32)
+    resized: np.ndarray = mean.clip(0, 1).astype(np.float32)
+    return resized
 
 
 def _area_weights(size: int, target: int) -> np.ndarray:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -44,10 +45,10 @@ class ContextModel:
     family: int = LAPLACE
 
     @classmethod
-    def from_syntax(cls, v) -> ContextModel:
+    def from_syntax(cls, v: Any) -> ContextModel:
         h, n, c = v.hidden_count, input_count(v), v.model_channels
 
-        def array(values, dtype, *shape):
+        def array(values: Any, dtype: type[np.signedinteger[Any]], *shape: int) -> np.ndarray:
             return np.array(values, dtype).reshape(shape)
 
         return cls(v.channel_mode == 1, c, v.scan_weight, v.template_id, tuple(template_of(v)),
@@ -55,7 +56,7 @@ class ContextModel:
                    array(v.hidden_bias, np.int16, h), v.location_shift, v.scale_shift,
                    array(v.output_weight, np.int8, 2 * c, h), array(v.output_bias, np.int32, 2 * c), v.family)
 
-    def to_syntax(self) -> dict:
+    def to_syntax(self) -> dict[str, Any]:
         explicit = self.template_id == 1
         names = ("neighbour_source", "offset_c", "offset_z", "offset_y", "offset_x")
         return dict(
@@ -82,7 +83,7 @@ class ContextModel:
         return bernoulli_tables() if self.family == BERNOULLI else laplace_tables()
 
     @cached_property
-    def _layers(self):
+    def _layers(self) -> Any:
         # Rounding constants go into the biases. All sums stay below 2**24 in absolute
         # value (spec 6.4), so float32 products are exact in any order of summation.
         hidden_round = (1 << self.hidden_shift) >> 1
@@ -127,10 +128,10 @@ class StaticModel:
     assignment: int = ONE_TABLE
 
     @classmethod
-    def from_syntax(cls, v) -> StaticModel:
+    def from_syntax(cls, v: Any) -> StaticModel:
         return cls(tuple((t.first_value, t.count) for t in v.table), v.assignment)
 
-    def to_syntax(self) -> dict:
+    def to_syntax(self) -> dict[str, Any]:
         return dict(assignment=self.assignment, table_count=len(self.entries),
                     table=[dict(first_value=f, entry_count=len(c), count=c) for f, c in self.entries])
 
@@ -151,12 +152,12 @@ class StaticModel:
 EntropyModel = ContextModel | StaticModel
 
 
-def model_from_syntax(v) -> EntropyModel:
+def model_from_syntax(v: Any) -> EntropyModel:
     """From a parsed `entropy_model` structure."""
     return ContextModel.from_syntax(v.context) if v.model_type == 1 else StaticModel.from_syntax(v.static)
 
 
-def model_to_syntax(model_id: int, model: EntropyModel) -> dict:
+def model_to_syntax(model_id: int, model: EntropyModel) -> dict[str, Any]:
     """The values of an `entropy_model` structure."""
     context = isinstance(model, ContextModel)
     return dict(model_id=model_id, model_type=1 if context else 2,

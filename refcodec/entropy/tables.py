@@ -58,7 +58,8 @@ class Table:
     @cached_property
     def bits(self) -> np.ndarray:
         """Ideal code length of each entry: float64 (size + 1,)."""
-        return PRECISION - np.log2(self.frequencies)
+        lengths: np.ndarray = PRECISION - np.log2(self.frequencies)
+        return lengths
 
 
 @lru_cache(maxsize=None)
@@ -81,9 +82,9 @@ def _laplace_table(decay: int, reach: int) -> Table:
 
 def static_table(first_value: int, counts: tuple[int, ...]) -> Table:
     """Counts made into a table (spec 6.6). Their sum lies in 1 .. 2**24."""
-    counts = np.asarray(counts, np.int64)
-    frequencies = 1 + counts * (TOTAL - len(counts)) // counts.sum()
-    frequencies[counts.argmax()] += TOTAL - frequencies.sum()
+    mass = np.array(counts, np.int64)
+    frequencies = 1 + mass * (TOTAL - len(mass)) // mass.sum()
+    frequencies[mass.argmax()] += TOTAL - frequencies.sum()
     return Table(first_value, frequencies)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 BLOCK = 8  # cells of a DCT block along an axis
 
@@ -45,14 +46,13 @@ class Significance(IntEnum):
 
 def band_count(transform: int, levels: int) -> int:
     """Number of bands, each with a step of its own (spec 7.5.1)."""
-    return {Transform.NONE: 1, Transform.BLOCK_DCT: 4, Transform.WAVELET: levels + 1}[transform]
+    return {Transform.NONE: 1, Transform.BLOCK_DCT: 4, Transform.WAVELET: levels + 1}[Transform(transform)]
 
 
 def coefficient_shape(transform: int, levels: int, spatial: Sequence[int]) -> tuple[int, int, int]:
     """Shape (z, y, x) of the coefficient array of a tensor of `spatial` (z, y, x) cells (spec 7.5.1)."""
-    if transform == Transform.BLOCK_DCT:
-        return tuple(-(-n // BLOCK) * BLOCK if n > 1 else 1 for n in spatial)
-    return tuple(spatial)
+    z, y, x = (-(-n // BLOCK) * BLOCK if transform == Transform.BLOCK_DCT and n > 1 else n for n in spatial)
+    return z, y, x
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +72,13 @@ class Tools:
     offset: int = 0
 
     @classmethod
-    def from_syntax(cls, t) -> Tools:
+    def from_syntax(cls, t: Any) -> Tools:
         """From a parsed `coded_tensor` structure."""
         return cls(tuple((s.step_mantissa, s.step_exponent) for s in t.step), t.prediction, t.significance,
                    t.transform, t.wavelet_levels or 0, (t.base_mantissa or 0, t.base_exponent or 0),
                    t.base_offset or 0)
 
-    def to_syntax(self) -> dict:
+    def to_syntax(self) -> dict[str, Any]:
         """The elements of a `coded_tensor` structure that say the same."""
         based, offset = self.prediction == Prediction.BASE, self.prediction >= Prediction.BASE
         return dict(

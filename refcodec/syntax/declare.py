@@ -11,7 +11,7 @@ import io
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field as dataclass_field
-from typing import Any
+from typing import Any, BinaryIO
 
 import construct as cs
 
@@ -19,6 +19,8 @@ from ..errors import BitstreamError
 from ..requirements import REQUIREMENTS
 
 Rule = tuple[str, Callable[[Any, Any], bool]]
+Count = int | Callable[[Any], int] | None
+Condition = Callable[[Any], bool] | None
 
 
 @dataclass(slots=True)
@@ -55,7 +57,7 @@ class Trace:
 class _UnsignedVarint(cs.Construct):
     """`uv`: LEB128, shortest form only, below 2**32 (spec 2.3)."""
 
-    def _parse(self, stream, context, path):
+    def _parse(self, stream: BinaryIO, context: Any, path: str) -> int:
         value = shift = 0
         while True:
             byte = cs.stream_read(stream, 1, path)[0]
@@ -69,7 +71,7 @@ class _UnsignedVarint(cs.Construct):
             raise cs.ValidationError("too large or not minimal", path=path)
         return value
 
-    def _build(self, obj, stream, context, path):
+    def _build(self, obj: int, stream: BinaryIO, context: Any, path: str) -> int:
         if not 0 <= obj < 1 << 32:
             raise cs.ValidationError("not below 2**32", path=path)
         value = obj
@@ -110,7 +112,7 @@ class Field(cs.Subconstruct):
     """
 
     def __init__(self, name: str, descriptor: str, text: str, rules: tuple[Rule, ...] = (),
-                 count=None, count_text: str = "", when=None, when_text: str = ""):
+                 count: Count = None, count_text: str = "", when: Condition = None, when_text: str = ""):
         if descriptor == "bytes":
             sub = cs.Bytes(count)
         elif count is None:
@@ -118,14 +120,15 @@ class Field(cs.Subconstruct):
         else:
             sub = cs.Array(count, DESCRIPTORS[descriptor])
         super().__init__(sub)
-        self.element, self.text, self.rules = name, text, rules
+        self.element: str = name
+        self.text, self.rules = text, rules
         self.when, self.when_text = when, when_text
         self._letter, self._count = _LETTERS.get(descriptor), count
         size = count_text or (str(count) if isinstance(count, int) else "")
         self.descriptor = f"{descriptor}[{size}]" if size else descriptor
-        self.section = ""
+        self.section: str = ""
 
-    def _parse(self, stream, context, path):
+    def _parse(self, stream: BinaryIO, context: Any, path: str) -> Any:
         if self.when is not None and not self.when(context):
             return None
         trace: Trace = context._params.trace
@@ -144,35 +147,36 @@ class Field(cs.Subconstruct):
         self._check(value, context, offset, name)
         return value
 
-    def _numbers(self, stream, context):
+    def _numbers(self, stream: BinaryIO, context: Any) -> Any:
         """A number of fixed size, or an array of them; struct.error where they are cut."""
+        assert self._letter is not None
         if self._count is None:
             form = "<" + self._letter
             return struct.unpack(form, stream.read(struct.calcsize(form)))[0]
         form = f"<{self._count(context) if callable(self._count) else self._count}{self._letter}"
         return struct.unpack(form, stream.read(struct.calcsize(form)))
 
-    def _build(self, obj, stream, context, path):
+    def _build(self, obj: Any, stream: BinaryIO, context: Any, path: str) -> Any:
         if self.when is not None and not self.when(context):
             return None
         self._check(obj, context, None, self.element)
         return self.subcon._build(obj, stream, context, path)
 
-    def _check(self, value, context, offset, name) -> None:
+    def _check(self, value: Any, context: Any, offset: int | None, name: str) -> None:
         for requirement, predicate in self.rules:
             if not predicate(value, context):
                 shown = value if not isinstance(value, (bytes, tuple)) or len(value) <= 16 else "…"
                 raise BitstreamError(requirement, offset, name,
                                      f"{REQUIREMENTS[requirement].text} It is {shown!r}.")
 
-    def _sizeof(self, context, path):
+    def _sizeof(self, context: Any, path: str) -> Any:
         return self.subcon._sizeof(context, path)
 
 
 class _Struct(cs.Struct):
     """construct's own, parsing with less ado: only what the declarations use."""
 
-    def _parse(self, stream, context, path):
+    def _parse(self, stream: BinaryIO, context: Any, path: str) -> Any:
         value, inner = cs.Container(), cs.Container(_=context, _params=context._params)
         for item in self.subcons:
             value[item.name] = inner[item.name] = item.subcon._parse(stream, inner, path)
@@ -188,7 +192,7 @@ class Structure:
             item.section = section
         self.construct = _Struct(*(cs.Renamed(item, item.element) for item in items))
 
-    def parse(self, data: bytes, base: int, path: str | None = None, **params) -> tuple[cs.Container, Trace]:
+    def parse(self, data: bytes, base: int, path: str | None = None, **params: Any) -> tuple[cs.Container, Trace]:
         """All of `data`, which starts at stream offset `base`; refuses bytes left over.
 
         Raises BitstreamError.
@@ -201,10 +205,11 @@ class Structure:
                                  f"{len(data) - at} bytes follow the last syntax element.")
         return value, trace
 
-    def build(self, value: dict, **params) -> bytes:
+    def build(self, value: dict[str, Any], **params: Any) -> bytes:
         """The bytes of `value`; raises BitstreamError where it breaks a requirement."""
         try:
-            return self.construct.build(value, trace=None, **params)
+            data: bytes = self.construct.build(value, trace=None, **params)
+            return data
         except (cs.ConstructError, struct.error) as e:
             raise ValueError(f"{self.name}: {e}") from e
 
@@ -212,14 +217,15 @@ class Structure:
 class Nested(cs.Subconstruct):
     """A structure inside another: once, `count` times, or only `when` a condition holds."""
 
-    def __init__(self, name: str, structure: Structure, count=None, count_text: str = "",
-                 when=None, when_text: str = ""):
+    def __init__(self, name: str, structure: Structure, count: Callable[[Any], int] | None = None, count_text: str = "",
+                 when: Condition = None, when_text: str = ""):
         super().__init__(structure.construct)
-        self.element, self.structure, self.count = name, structure, count
+        self.element: str = name
+        self.structure, self.count = structure, count
         self.count_text, self.when, self.when_text = count_text, when, when_text
-        self.section = ""
+        self.section: str = ""
 
-    def _parse(self, stream, context, path):
+    def _parse(self, stream: BinaryIO, context: Any, path: str) -> Any:
         if self.when is not None and not self.when(context):
             return None
         trace: Trace = context._params.trace
@@ -228,13 +234,13 @@ class Nested(cs.Subconstruct):
         return [self._one(f"{self.element}[{i}]", trace, stream, context, path)
                 for i in range(self.count(context))]
 
-    def _one(self, label, trace, stream, context, path):
+    def _one(self, label: str, trace: Trace, stream: BinaryIO, context: Any, path: str) -> Any:
         trace.path.append(label)
         value = self.subcon._parse(stream, context, path)
         trace.path.pop()
         return value
 
-    def _build(self, obj, stream, context, path):
+    def _build(self, obj: Any, stream: BinaryIO, context: Any, path: str) -> Any:
         if self.when is not None and not self.when(context):
             return None
         for item in [obj] if self.count is None else obj:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import Any
 
 from .registry import LEVELS
 
@@ -138,7 +139,7 @@ class SequenceHeader:
     further_scenes: tuple[Scene, ...] = ()
 
     @classmethod
-    def from_syntax(cls, v) -> SequenceHeader:
+    def from_syntax(cls, v: Any) -> SequenceHeader:
         """From a parsed `sequence_header` structure."""
         tensors = tuple(
             TensorInfo(Role(t.tensor_role), t.role_index, (t.channels, t.depth, t.height, t.width),
@@ -155,7 +156,7 @@ class SequenceHeader:
             tuple(Scene(s.aabb_min, s.aabb_max, s.aabb_exponent, s.samples_per_diagonal, s.background)
                   for s in v.scene))
 
-    def to_syntax(self) -> dict:
+    def to_syntax(self) -> dict[str, Any]:
         """The values of a `sequence_header` structure."""
         p = self.parameters
         return dict(

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
+from typing import Any
 
 from .coding import OccupancyMode, Prediction, Transform, band_count
 from .declare import Field, Nested, Structure
@@ -18,12 +20,13 @@ VERSION = (0, 3)
 PROFILE_MAIN = 1
 
 
-def _within(low, high):
+def _within(low: int, high: int) -> Callable[[Any, Any], bool]:
     return lambda v, _: all(low <= x <= high for x in v) if isinstance(v, tuple) else low <= v <= high
 
 
-def _level(ctx) -> Level:
-    return ctx._params.level
+def _level(ctx: Any) -> Level:
+    level: Level = ctx._params.level
+    return level
 
 
 FILE_HEADER = Structure(
@@ -88,7 +91,7 @@ NETWORK_PARAMETERS = Structure(
 )
 
 
-def _box_rule(v, c):
+def _box_rule(v: Any, c: Any) -> bool:
     limit = (1 << 23) - 1
     low = c.aabb_min
     return all(abs(x) <= limit for x in (*v, *low)) and all(a < b for a, b in zip(low, v))
@@ -148,7 +151,7 @@ NEIGHBOUR = Structure(
 )
 
 
-def template_of(model) -> list[tuple[int, int, int, int, int]]:
+def template_of(model: Any) -> list[tuple[int, int, int, int, int]]:
     """(source, dc, dz, dy, dx) of every neighbour of a parsed context model (spec 6.4)."""
     if model["template_id"] == 1:
         return [(n["neighbour_source"], n["offset_c"], n["offset_z"], n["offset_y"], n["offset_x"])
@@ -156,7 +159,7 @@ def template_of(model) -> list[tuple[int, int, int, int, int]]:
     return TEMPLATES[model["template_id"]]
 
 
-def input_count(model) -> int:
+def input_count(model: Any) -> int:
     """Number of inputs of a parsed context model (spec 6.4)."""
     if model["channel_mode"] == 0:
         return len(template_of(model))
@@ -232,8 +235,8 @@ STEP = Structure(
 )
 
 
-def _masked(ctx) -> bool:
-    return ctx.significance >= 2
+def _masked(ctx: Any) -> bool:
+    return bool(ctx.significance >= 2)
 
 
 CODED_TENSOR = Structure(
@@ -274,12 +277,12 @@ def _models() -> tuple[Field, Nested]:
             Nested("model", ENTROPY_MODEL, count=lambda c: c.model_count, count_text="model_count"))
 
 
-def _coded_occupancy(ctx) -> bool:
-    return ctx.occupancy_mode == OccupancyMode.CODED
+def _coded_occupancy(ctx: Any) -> bool:
+    return bool(ctx.occupancy_mode == OccupancyMode.CODED)
 
 
-def _has_digest(ctx) -> bool:
-    return ctx._params.header.digest_type == 1
+def _has_digest(ctx: Any) -> bool:
+    return bool(ctx._params.header.digest_type == 1)
 
 
 SHARED = Structure(
@@ -341,11 +344,11 @@ END = Structure(
 )
 
 
-def _finite(v, _):
+def _finite(v: Any, _: Any) -> bool:
     return all(math.isfinite(x) for x in v)
 
 
-def _rigid(v, _):
+def _rigid(v: Any, _: Any) -> bool:
     r = [v[0:3], v[4:7], v[8:11]]
     gram = (sum(r[k][i] * r[k][j] for k in range(3)) - (i == j) for i in range(3) for j in range(3))
     det = (r[0][0] * (r[1][1] * r[2][2] - r[1][2] * r[2][1])
@@ -354,7 +357,7 @@ def _rigid(v, _):
     return all(abs(x) <= 1e-3 for x in gram) and det > 0
 
 
-def _utf8(v, _):
+def _utf8(v: Any, _: Any) -> bool:
     try:
         v.decode("utf-8")
     except UnicodeDecodeError:

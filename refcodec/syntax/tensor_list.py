@@ -1,6 +1,8 @@
 """Whether a tensor list makes a field of its representation (spec 8.1)."""
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .headers import Mapping, Representation, Role, SequenceHeader, TensorInfo
 
 # Grids that a representation has, in order: role, number (None: one or more), what is 1 in
@@ -94,7 +96,8 @@ def _check(header: SequenceHeader) -> None:
         raise _Fault(f"unexpected tensor of role {int(t.role)}, index {t.index}")
 
 
-def _grids(remaining: _List, role: Role, number: int | None, single) -> list[TensorInfo]:
+def _grids(remaining: _List, role: Role, number: int | None,
+           single: Callable[[int], tuple[int, ...]]) -> list[TensorInfo]:
     """The grids of one role, in the order of their indices."""
     found: list[TensorInfo] = []
     while len(found) != number and (tensor := remaining.take(role, len(found))) is not None:

@@ -62,7 +62,7 @@ class Unit:
 
     @property
     def label(self) -> str:
-        return self.type.name.lower() if self.known else f"unit_type_{self.type}"
+        return self.type.name.lower() if isinstance(self.type, UnitType) else f"unit_type_{self.type}"
 
 
 class UnitReader:
@@ -129,6 +129,7 @@ class UnitReader:
         if len(head) < UNIT_HEADER_SIZE:
             raise BitstreamError("R-FILE-06", start, "unit_header", "The data end inside a unit header.")
         unit_type, flags, size = struct.unpack("<BBI", head)
+        assert self.header is not None, "the file header is read before the first unit"
         limit = self.header.bounds.unit_size
         if size > limit:
             raise BitstreamError("R-UNIT-02", start + 2, "unit_header.unit_size",

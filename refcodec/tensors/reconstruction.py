@@ -25,10 +25,10 @@ def digest(before: bytes, tensors: Sequence[np.ndarray]) -> bytes:
     """First eight bytes of SHA-256 over some bytes and then tensors (spec 7.4)."""
     sha = hashlib.sha256(before)
     for tensor in tensors:
-        sha.update(np.ascontiguousarray(tensor, "<i4"))
+        sha.update(np.ascontiguousarray(tensor, "<i4").data)
     return sha.digest()[:8]
 
 
 def tensor_digest(tensor: np.ndarray) -> str:
     """SHA-256 of one tensor's values in stream order, as hexadecimal (spec 7.4)."""
-    return hashlib.sha256(np.ascontiguousarray(tensor, "<i4")).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(tensor, "<i4").data).hexdigest()

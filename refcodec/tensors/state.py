@@ -5,6 +5,7 @@ import math
 import struct
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -84,6 +85,7 @@ class FrameState:
             return None
         key = (tensor_id, tools.transform, tools.levels)
         if key not in self._masks:
+            assert self.occupancy is not None, "the order of checks: R-TEN-05"
             cells = coded_mask(self.header, self.header.tensors[tensor_id], self.occupancy)
             self._masks[key] = transforms.support_mask(tools.transform, tools.levels, cells)
         return self._masks[key]
@@ -120,6 +122,7 @@ class FrameState:
                     plane[cells] = saturate(residual + self._prediction(tensor_id, tools, c, cells))
             else:
                 coefficients = np.zeros(shape, np.int64)
+                assert bands is not None
                 for cells, part in coded_blocks(mask, coefficients.size):
                     mantissa, exponent = steps[bands[part]].T
                     coefficients.reshape(-1)[cells] = saturate(dequantise(values[part, c], mantissa, exponent))
@@ -129,11 +132,12 @@ class FrameState:
         self.tensors[tensor_id] = tensor
         self._contexts[tensor_id] = _Contexts((tools.transform, tools.levels), context)
 
-    def _prediction(self, tensor_id: int, tools: Tools, channel: int, cells) -> np.ndarray | int:
+    def _prediction(self, tensor_id: int, tools: Tools, channel: int, cells: Any) -> np.ndarray | int:
         """What is added to the residuals of some cells of a channel, flat positions (spec 7.3)."""
         match tools.prediction:
             case Prediction.PREVIOUS:
-                return self.tensors[tensor_id][channel].reshape(-1)[cells]
+                previous: np.ndarray = self.tensors[tensor_id][channel].reshape(-1)[cells]
+                return previous
             case Prediction.BASE:
                 return dequantise(self.shared[tensor_id][channel].reshape(-1)[cells], *tools.base) + tools.offset
             case _:

@@ -5,6 +5,7 @@ Arrays are (..., z, y, x): any leading axes, usually the channels, are transform
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import EllipsisType
 
 import numpy as np
 
@@ -38,13 +39,15 @@ def block_count(n: int) -> int:
 
 def box_sizes(levels: int, spatial: Sequence[int]) -> list[Shape3]:
     """(z, y, x) of the box of the wavelet's approximation after 0 .. levels levels (spec 7.5.3)."""
-    sizes = [tuple(spatial)]
+    z, y, x = spatial
+    sizes = [(z, y, x)]
     for _ in range(levels):
-        sizes.append(tuple((n + 1) // 2 for n in sizes[-1]))
+        z, y, x = ((n + 1) // 2 for n in sizes[-1])
+        sizes.append((z, y, x))
     return sizes
 
 
-def box(size: Sequence[int]) -> tuple:
+def box(size: Sequence[int]) -> tuple[EllipsisType | slice, ...]:
     """Index of the corner of that size in an array (..., z, y, x)."""
     return (..., *(slice(n) for n in size))
 
@@ -60,10 +63,10 @@ def band_map(transform: int, levels: int, spatial: Sequence[int]) -> np.ndarray:
                 along = np.repeat(of_frequency, size // BLOCK)
                 bands = np.maximum(bands, along.reshape([-1 if a == axis else 1 for a in range(3)]))
     elif transform == Transform.WAVELET:
-        for band, size in enumerate(reversed(box_sizes(levels, spatial)[:-1]), start=1):
+        for band, outer in enumerate(reversed(box_sizes(levels, spatial)[:-1]), start=1):
             # What is in this box but not in the one inside it.
-            region = bands[box(size)]
-            region[_outside(box_sizes(1, size)[1], size)] = band
+            region = bands[box(outer)]
+            region[_outside(box_sizes(1, outer)[1], outer)] = band
     return bands
 
 
