@@ -70,7 +70,7 @@ class CommandLine(click.Group):
             return code if isinstance(code, int) else 0
         except BrokenPipeError:
             # Whoever read the output has had enough. Keep the interpreter from flushing again.
-            sys.stdout = None  # type: ignore[assignment]
+            sys.stdout = None
             return EXIT_USAGE
         except (click.Abort, KeyboardInterrupt):
             return _fail("interrupted", EXIT_INTERRUPTED)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ..fields import build
+from ..fields import Ops, build
 from ..rendering.cameras import Camera
 from ..rendering.march import render_camera
 from ..rendering.pictures import composite
@@ -14,7 +14,7 @@ from .metrics import mask_box, psnr
 
 
 def view_psnr(header: SequenceHeader, tensors: Sequence[np.ndarray], occupancy: np.ndarray | None,
-              views: Iterable[tuple[Camera, np.ndarray]], ops) -> tuple[float | None, float | None]:
+              views: Iterable[tuple[Camera, np.ndarray]], ops: Ops | None) -> tuple[float | None, float | None]:
     """Mean PSNR in dB over views: of whole pictures, and inside the boxes of the masks.
 
     header: as the scene sees it. tensors: reconstructed int32 (C, z, y, x). views: cameras

@@ -17,7 +17,7 @@ SSIM_SIGMA = 1.5
 _C1, _C2 = 0.01**2, 0.03**2
 
 
-def _pair(image, reference) -> tuple[np.ndarray, np.ndarray]:
+def _pair(image: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     pair = []
     for name, picture in (("picture", image), ("reference", reference)):
         picture = np.asarray(picture)
@@ -50,7 +50,7 @@ def mask_box(mask: np.ndarray) -> tuple[slice, slice]:
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def psnr(image, reference, mask=None) -> float:
+def psnr(image: np.ndarray, reference: np.ndarray, mask: np.ndarray | None = None) -> float:
     """Peak signal-to-noise ratio in dB for a peak of 1: -10 log10(mean squared error).
 
     image, reference: (h, w, c). mask: (h, w); when given, only its bounding box counts.
@@ -81,7 +81,7 @@ def _gaussian_mean(picture: np.ndarray) -> np.ndarray:
     return picture
 
 
-def ssim(image, reference) -> float:
+def ssim(image: np.ndarray, reference: np.ndarray) -> float:
     """Mean structural similarity (Wang et al. 2004, eq. 13), in [-1, 1].
 
     image, reference: (h, w, c), at least 11 x 11. Window: Gaussian, 11 x 11, sigma 1.5;
@@ -118,7 +118,7 @@ class RenderDifference:
         return self.psnr >= RENDER_MIN_PSNR and self.max_error <= RENDER_MAX_ERROR
 
 
-def render_difference(image, reference) -> RenderDifference:
+def render_difference(image: np.ndarray, reference: np.ndarray) -> RenderDifference:
     """Compare a render, not yet rounded to 8 bits, with the defined picture (spec 9.5).
 
     image, reference: (h, w, 3). Raises UsageError as `psnr` does; NaN never conforms.

@@ -6,11 +6,15 @@ first output is density and whose others are colour features.
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
+from refcodec.arrays import Array
 from refcodec.fields.field import Field
 from refcodec.fields.networks import network
-from refcodec.fields.sizes import Box, FieldSizes, layers, linear_grid
+from refcodec.fields.sizes import Aabb, Box, FieldSizes, layers, linear_grid
+from refcodec.fields.ops import Ops
 from refcodec.syntax.headers import Alignment, Mapping, Representation, Role, SequenceHeader, TensorInfo
 
 
@@ -40,17 +44,17 @@ class DifSizes(FieldSizes):
 class DictionaryField(Field):
     """Evaluates a dictionary field."""
 
-    def __init__(self, header: SequenceHeader, tensors, ops):
+    def __init__(self, header: SequenceHeader, tensors: Sequence[Array], ops: Ops):
         super().__init__(header, tensors, ops)
         self._lookup = self._grids(Role.DIF_COEFFICIENT, Role.DIF_BASIS)
 
-    def _evaluate(self, x):
+    def _evaluate(self, x: Array) -> tuple[Array, Array]:
         coefficients, *bases = self._lookup(x)
         h = network(self.ops, self._fusion, coefficients * self.ops.concatenate(bases))
         return h[:, 0], h[:, 1:]
 
 
-def dif_header(sizes: DifSizes, aabb, **options) -> SequenceHeader:
+def dif_header(sizes: DifSizes, aabb: Aabb, **options: Any) -> SequenceHeader:
     """The sequence header of a dictionary field; aabb, options: as in `Box` and `Box.header`."""
     box = Box(aabb)
     channels, grid = sum(sizes.basis_channels), sizes.grid_frac_bits

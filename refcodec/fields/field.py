@@ -1,9 +1,13 @@
 """What the representations share: their parts, density and colour (spec 8.2, 8.5)."""
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from refcodec.arrays import Array
 from refcodec.fields.grids import Grids
 from refcodec.fields.networks import encode, network
-from refcodec.syntax.headers import Role, SequenceHeader
+from refcodec.fields.ops import Ops
+from refcodec.syntax.headers import Role, SequenceHeader, TensorInfo
 
 
 class Field:
@@ -17,12 +21,12 @@ class Field:
     features for later.
     """
 
-    def __init__(self, header: SequenceHeader, tensors, ops):
+    def __init__(self, header: SequenceHeader, tensors: Sequence[Array], ops: Ops):
         self.ops, self.parameters, self._box = ops, header.parameters, header.box
         self.box_min, self.box_max = (ops.asarray(corner) for corner in header.box)
         self.coarse_samples = header.parameters.coarse_samples
         self.fine_samples = header.parameters.fine_samples
-        self._by_role: dict[Role, list] = {}
+        self._by_role: dict[Role, list[tuple[TensorInfo, Array]]] = {}
         for info, tensor in zip(header.tensors, tensors, strict=True):
             self._by_role.setdefault(info.role, []).append((info, ops.asarray(tensor)))
         self._fusion = self._layers(Role.FUSION_WEIGHT, Role.FUSION_BIAS)
@@ -32,12 +36,12 @@ class Field:
         """All grids of these roles, by role, then by index."""
         return Grids(self._box, [entry for role in roles for entry in self._by_role[role]], self.ops)
 
-    def _layers(self, weight_role: Role, bias_role: Role) -> list:
+    def _layers(self, weight_role: Role, bias_role: Role) -> list[tuple[Array, Array | None]]:
         biases = {info.index: tensor.reshape(-1) for info, tensor in self._by_role.get(bias_role, ())}
         return [(tensor.reshape(tensor.shape[2:]), biases.get(info.index))
                 for info, tensor in self._by_role.get(weight_role, ())]
 
-    def density(self, x):
+    def density(self, x: Array) -> tuple[Array, Array]:
         """Density at points in the box, and what `radiance` needs of them (spec 8.2).
 
         x: (N, 3) scene coordinates. Returns sigma (N,) per scene unit of length, and one
@@ -47,20 +51,24 @@ class Field:
         feature, rows = self._evaluate(x)
         return self._sigma(feature), rows
 
-    def _evaluate(self, x):
+    def coarse_density(self, x: Array) -> Array:
+        """Density (N,) at points x (N, 3) for the placing of samples (spec 9.6), where `coarse_samples` is not 0."""
+        raise NotImplementedError
+
+    def _evaluate(self, x: Array) -> tuple[Array, Array]:
         """Density feature (N,) and rows for `_features` at points x (N, 3)."""
         raise NotImplementedError
 
-    def _features(self, rows):
+    def _features(self, rows: Array) -> Array:
         """Features (N, F) of points, from the rows that `_evaluate` gave."""
         return rows
 
-    def _sigma(self, feature):
+    def _sigma(self, feature: Array) -> Array:
         """Density of a density feature (R-FLD-04)."""
         ops, p = self.ops, self.parameters
         return ops.softplus(ops.bounded(feature) + p.density_shift) * p.density_scale
 
-    def radiance(self, features, directions, rays=None):
+    def radiance(self, features: Array, directions: Array, rays: Array | None = None) -> Array:
         """Colour in [0, 1] (spec 8.5).
 
         features: rows (N, ...) from `density`. directions: (N, 3) unit vectors in which
@@ -85,16 +93,16 @@ class Field:
 class GridField(Field):
     """A field whose density comes from grids of its own: features wait until they are asked for."""
 
-    def _evaluate(self, x):
+    def _evaluate(self, x: Array) -> tuple[Array, Array]:
         return self._density_feature(x), x
 
-    def _features(self, rows):
+    def _features(self, rows: Array) -> Array:
         return network(self.ops, self._fusion, self._fusion_input(rows))
 
-    def _density_feature(self, x):
+    def _density_feature(self, x: Array) -> Array:
         """(N,) at points x (N, 3)."""
         raise NotImplementedError
 
-    def _fusion_input(self, x):
+    def _fusion_input(self, x: Array) -> Array:
         """(N, inputs of the fusion network) at points x (N, 3)."""
         raise NotImplementedError

@@ -1,10 +1,14 @@
 """A density grid and a feature grid (spec 8.8; Sun et al., "Direct Voxel Grid Optimization", 2022)."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
+from refcodec.arrays import Array
 from refcodec.fields.field import GridField
-from refcodec.fields.sizes import Box, FieldSizes, linear_grid
+from refcodec.fields.sizes import Aabb, Box, FieldSizes, linear_grid
+from refcodec.fields.ops import Ops
 from refcodec.syntax.headers import Representation, Role, SequenceHeader
 
 
@@ -31,18 +35,18 @@ class GridSizes(FieldSizes):
 class VoxelField(GridField):
     """Evaluates a dense grid."""
 
-    def __init__(self, header: SequenceHeader, tensors, ops):
+    def __init__(self, header: SequenceHeader, tensors: Sequence[Array], ops: Ops):
         super().__init__(header, tensors, ops)
         self._density, self._feature = self._grids(Role.DENSITY_GRID), self._grids(Role.FEATURE_GRID)
 
-    def _density_feature(self, x):
+    def _density_feature(self, x: Array) -> Array:
         return self._density(x)[0][:, 0]
 
-    def _fusion_input(self, x):
+    def _fusion_input(self, x: Array) -> Array:
         return self._feature(x)[0]
 
 
-def grid_header(sizes: GridSizes, aabb, **options) -> SequenceHeader:
+def grid_header(sizes: GridSizes, aabb: Aabb, **options: Any) -> SequenceHeader:
     """The sequence header of a dense grid; aabb, options: as in `Box` and `Box.header`."""
     box = Box(aabb)
     grid, inputs = sizes.grid_frac_bits, sizes.feature_channels

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from refcodec.arrays import Array
+from refcodec.fields.ops import Ops
 from refcodec.syntax.headers import Alignment, Mapping, TensorInfo
 
 
@@ -16,7 +18,7 @@ class Grids:
     box: corners of the bounding box, scene units. entries: infos with tensors (C, z, y, x).
     """
 
-    def __init__(self, box, entries: Sequence[tuple[TensorInfo, object]], ops):
+    def __init__(self, box: tuple[Sequence[float], Sequence[float]], entries: Sequence[tuple[TensorInfo, Array]], ops: Ops):
         self._ops = ops
         low, high = box
         self._low = ops.asarray(low)
@@ -30,7 +32,7 @@ class Grids:
             if self._grids[i][1] is not None:
                 self._join(i, (info.mapping, info.alignment, info.frequency), list(info.shape[:0:-1]))
 
-    def _join(self, i: int, rule, sizes: list[int]) -> None:
+    def _join(self, i: int, rule: tuple[Mapping, Alignment, int], sizes: list[int]) -> None:
         for other, shared, members in self._raster:
             if other == rule and all(a == b or 1 in (a, b) for a, b in zip(sizes, shared)):
                 shared[:] = map(max, sizes, shared)
@@ -38,9 +40,9 @@ class Grids:
                 return
         self._raster.append((rule, sizes, [i]))
 
-    def __call__(self, x) -> list:
+    def __call__(self, x: Array) -> list[Array]:
         """Interpolated values at points x (N, 3): an array (N, C) for each grid."""
-        values = [None] * len(self._grids)
+        values: list[Array] = [None] * len(self._grids)
         for rule, sizes, members in self._raster:
             cells = self._ops.cells(self.position(rule, sizes, x), sizes)
             for i in members:
@@ -48,7 +50,7 @@ class Grids:
                 values[i] = self._ops.interpolate(table, *self._ops.corners(*cells, shape[1:]))
         return [self._ops.zeros(len(x), shape[0]) if v is None else v for v, (shape, _) in zip(values, self._grids)]
 
-    def position(self, rule, sizes, x):
+    def position(self, rule: tuple[Mapping, Alignment, int], sizes: Sequence[int], x: Array) -> Array:
         """Position in units of grid samples, inside [0, size - 1] on each axis (R-FLD-05, R-FLD-06).
 
         rule: mapping, alignment and frequency. sizes: samples along x, y, z. x: (N, 3).

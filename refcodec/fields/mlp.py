@@ -1,12 +1,16 @@
 """A network of the encoded position (spec 8.9; Mildenhall et al., "NeRF", 2020)."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from refcodec.arrays import Array
 from refcodec.fields.field import Field
 from refcodec.fields.networks import encode, network
-from refcodec.fields.sizes import Box, FieldSizes, layers
-from refcodec.syntax.headers import Representation, Role, SequenceHeader
+from refcodec.fields.sizes import Aabb, Box, FieldSizes, layers
+from refcodec.fields.ops import Ops
+from refcodec.syntax.headers import Representation, Role, SequenceHeader, TensorInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,28 +43,28 @@ class MlpSizes(FieldSizes):
 class NetworkField(Field):
     """Evaluates a NeRF."""
 
-    def __init__(self, header: SequenceHeader, tensors, ops):
+    def __init__(self, header: SequenceHeader, tensors: Sequence[Array], ops: Ops):
         super().__init__(header, tensors, ops)
         self._coarse = self._layers(Role.COARSE_WEIGHT, Role.COARSE_BIAS)
 
-    def _evaluate(self, x):
+    def _evaluate(self, x: Array) -> tuple[Array, Array]:
         h = self._network(self._fusion, x)
         return h[:, 0], h[:, 1:]
 
-    def coarse_density(self, x):
+    def coarse_density(self, x: Array) -> Array:
         """Density (N,) of the coarse network at points x (N, 3), for the sampling of spec 9.6."""
         return self._sigma(self._network(self._coarse, x)[:, 0])
 
-    def _network(self, stack, x):
+    def _network(self, stack: Sequence[tuple[Array, Array | None]], x: Array) -> Array:
         ops, p = self.ops, self.parameters
         u = (x - self.box_min) * (2 / (self.box_max - self.box_min)) - 1
         encoded = ops.concatenate([u, encode(ops, u, p.position_frequencies)])
         return network(ops, stack, encoded, p.skip_layer)
 
 
-def mlp_header(sizes: MlpSizes, aabb, **options) -> SequenceHeader:
+def mlp_header(sizes: MlpSizes, aabb: Aabb, **options: Any) -> SequenceHeader:
     """The sequence header of a NeRF; aabb, options: as in `Box` and `Box.header`."""
-    def stack(outputs, weight_role, bias_role):
+    def stack(outputs: int, weight_role: Role, bias_role: Role) -> list[TensorInfo]:
         widths = (3 + 6 * sizes.position_frequencies, *(sizes.hidden,) * sizes.hidden_layers, outputs)
         return layers(widths, weight_role, bias_role, sizes.weight_frac_bits, skip=sizes.skip_layer)
 

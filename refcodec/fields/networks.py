@@ -3,8 +3,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from refcodec.arrays import Array
+from refcodec.fields.ops import Ops
 
-def network(ops, layers: Sequence, h, skip: int = 0):
+
+def network(ops: Ops, layers: Sequence[tuple[Array, Array | None]], h: Array, skip: int = 0) -> Array:
     """Outputs of a network: ReLU after every layer but the last (R-FLD-08).
 
     layers: weights (outputs, inputs) with biases (outputs,) or None. h: (N, inputs).
@@ -21,7 +24,7 @@ def network(ops, layers: Sequence, h, skip: int = 0):
     return h
 
 
-def encode(ops, x, frequencies: int):
+def encode(ops: Ops, x: Array, frequencies: int) -> Array:
     """Sinusoidal encoding (N, D) -> (N, 2·D·frequencies): all sines, then all cosines (R-FLD-09)."""
     scaled = x[:, :, None] * ops.asarray([2.0**k for k in range(frequencies)])
     scaled = scaled.reshape(x.shape[0], x.shape[1] * frequencies)

@@ -6,10 +6,12 @@ torch is imported only when `TorchOps` is made.
 """
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 
+from refcodec.arrays import Array
 from refcodec.errors import UsageError
 
 # Magnitude at which values are clamped, so that any bitstream gives finite numbers
@@ -23,57 +25,57 @@ class NumpyOps:
     name = "numpy"
     sin, cos, exp, floor = staticmethod(np.sin), staticmethod(np.cos), staticmethod(np.exp), staticmethod(np.floor)
 
-    def asarray(self, a) -> np.ndarray:
+    def asarray(self, a: Array) -> np.ndarray:
         """`a` as a float32 array."""
         return np.asarray(a, dtype=np.float32)
 
-    def to_numpy(self, a) -> np.ndarray:
+    def to_numpy(self, a: Array) -> np.ndarray:
         return np.asarray(a)
 
-    def concatenate(self, arrays, axis: int = -1):
+    def concatenate(self, arrays: Sequence[Array], axis: int = -1) -> Array:
         return np.concatenate(arrays, axis=axis)
 
-    def clamp(self, a, low, high):
+    def clamp(self, a: Array, low: Array, high: Array) -> Array:
         return np.clip(a, low, high)
 
-    def relu(self, a):
+    def relu(self, a: Array) -> Array:
         return np.clip(a, 0, LARGEST)
 
-    def bounded(self, a):
+    def bounded(self, a: Array) -> Array:
         return np.clip(a, -LARGEST, LARGEST)
 
-    def sigmoid(self, a):
+    def sigmoid(self, a: Array) -> Array:
         # exp of a negative number only: no overflow at either end.
         e = np.exp(-np.abs(a))
         return np.where(a >= 0, 1, e) / (1 + e)
 
-    def softplus(self, a):
+    def softplus(self, a: Array) -> Array:
         return np.maximum(a, 0) + np.log1p(np.exp(-np.abs(a)))
 
-    def linear(self, x, weight, bias=None):
+    def linear(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
         """x (N, inputs), weight (outputs, inputs), bias (outputs,) -> (N, outputs)."""
         y = x @ weight.T
         return y if bias is None else y + bias
 
-    def zeros(self, *shape: int):
+    def zeros(self, *shape: int) -> Array:
         return np.zeros(shape, np.float32)
 
-    def vanishes(self, tensor) -> bool:
+    def vanishes(self, tensor: Array) -> bool:
         """Whether a tensor is zero throughout, and stays so."""
-        return not tensor.any()
+        return not bool(tensor.any())
 
-    def table(self, tensor):
+    def table(self, tensor: Array) -> Array:
         """A grid (C, z, y, x) laid out for lookups: (z*y*x, C), contiguous."""
         return np.ascontiguousarray(np.moveaxis(tensor, 0, -1).reshape(-1, tensor.shape[0]))
 
-    def interpolate(self, table, corners, weights):
+    def interpolate(self, table: Array, corners: Array, weights: Array) -> Array:
         """Σ_k weights[k] · table[corners[k]]; (cells, C), (K, N), (K, N) -> (N, C)."""
         out = table[corners[0]] * weights[0][:, None]
         for k in range(1, len(corners)):
             out += table[corners[k]] * weights[k][:, None]
         return out
 
-    def cells(self, p, sizes):
+    def cells(self, p: Array, sizes: Sequence[int]) -> tuple[Array, Array]:
         """Lower corner and distance from it on each axis: two (3, N), int64 and float.
 
         p: (N, 3), positions in units of grid samples. sizes: samples along x, y, z.
@@ -82,7 +84,7 @@ class NumpyOps:
         i = np.minimum(np.floor(p), _last(sizes)[:, None])
         return i.astype(np.int64), p - i
 
-    def corners(self, cell, fraction, shape):
+    def corners(self, cell: Array, fraction: Array, shape: Sequence[int]) -> tuple[Array, Array]:
         """Table rows of the samples around points, and their weights: two (K, N).
 
         cell, fraction: from `cells`. shape: (z, y, x) of the grid; axes with one sample
@@ -96,7 +98,7 @@ class TorchOps:
 
     name = "torch"
 
-    def __init__(self, device="cpu"):
+    def __init__(self, device: str = "cpu"):
         import torch
 
         from refcodec.fields.interpolation import interpolate
@@ -110,40 +112,43 @@ class TorchOps:
         self.bounded = partial(functional.hardtanh, min_val=-LARGEST, max_val=LARGEST)
         self.interpolate = interpolate
 
-    def asarray(self, a):
+    def asarray(self, a: Array) -> Array:
         """`a` as a float32 tensor on the device; a tensor already there is returned as it is."""
         if not self.torch.is_tensor(a):
             a = self.torch.from_numpy(np.array(a, dtype=np.float32))
         return a.to(self.device, self.torch.float32)
 
-    def to_numpy(self, a) -> np.ndarray:
-        return a.detach().cpu().numpy()
+    def to_numpy(self, a: Array) -> np.ndarray:
+        return np.asarray(a.detach().cpu().numpy())
 
-    def concatenate(self, arrays, axis: int = -1):
-        return self.torch.cat(arrays, dim=axis)
+    def concatenate(self, arrays: Sequence[Array], axis: int = -1) -> Array:
+        return self.torch.cat(tuple(arrays), dim=axis)
 
-    def clamp(self, a, low, high):
+    def clamp(self, a: Array, low: Array, high: Array) -> Array:
         return self.torch.clamp(a, low, high)
 
-    def zeros(self, *shape: int):
+    def zeros(self, *shape: int) -> Array:
         return self.torch.zeros(shape, device=self.device)
 
-    def vanishes(self, tensor) -> bool:
+    def vanishes(self, tensor: Array) -> bool:
         return not tensor.requires_grad and not bool(tensor.any())
 
-    def table(self, tensor):
+    def table(self, tensor: Array) -> Array:
         return tensor.permute(1, 2, 3, 0).reshape(-1, tensor.shape[0])
 
-    def cells(self, p, sizes):
+    def cells(self, p: Array, sizes: Sequence[int]) -> tuple[Array, Array]:
         p = p.t().contiguous()
         i = self.torch.minimum(self.torch.floor(p), self.asarray(_last(sizes))[:, None])
         return i.long(), p - i
 
-    def corners(self, cell, fraction, shape):
+    def corners(self, cell: Array, fraction: Array, shape: Sequence[int]) -> tuple[Array, Array]:
         return _assemble(cell, fraction, shape, lambda a, n: a.clamp(max=n), self.torch.stack)
 
 
-def choose_ops(backend: str = "auto") -> NumpyOps | TorchOps:
+Ops = NumpyOps | TorchOps
+
+
+def choose_ops(backend: str = "auto") -> Ops:
     """The library that evaluates fields: numpy, torch, or auto: torch (on a GPU) where it is installed.
 
     Raises UsageError for another name, and for torch where it is missing.
@@ -161,14 +166,17 @@ def choose_ops(backend: str = "auto") -> NumpyOps | TorchOps:
     return TorchOps("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _last(sizes) -> np.ndarray:
+def _last(sizes: Sequence[int]) -> np.ndarray:
     """Highest lower corner on each axis."""
     return np.array([max(n - 2, 0) for n in sizes], np.float32)
 
 
-def _assemble(cell, fraction, shape, minimum, stack):
+def _assemble(cell: Array, fraction: Array, shape: Sequence[int], minimum: Callable[[Array, int], Array],
+              stack: Callable[[list[Array]], Array]) -> tuple[Array, Array]:
     """The corners of the cell around each point: the neighbour in x changes fastest, then y, then z."""
-    indices, weights, stride = [], [], 1
+    indices: list[Array] = []
+    weights: list[Array] = []
+    stride = 1
     for axis, size in enumerate(reversed(shape)):
         if size == 1:
             continue

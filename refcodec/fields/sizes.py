@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from refcodec.syntax.headers import (
     Alignment,
     FieldParameters,
@@ -17,6 +19,10 @@ from refcodec.syntax.headers import (
 )
 
 _MOST_SAMPLES = 4096  # along an axis (R-SEQ-12)
+
+
+# Two corners (x, y, z), scene coordinates.
+Aabb = Sequence[Sequence[float]] | np.ndarray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +72,7 @@ def layers(widths: Sequence[int], weight_role: Role, bias_role: Role, frac_bits:
 def linear_grid(role: Role, index: int, channels: int, sides: Sequence[int], frac_bits: int,
                 alignment: Alignment = Alignment.CORNERS) -> TensorInfo:
     """A grid over the whole box; sides: samples along x, y, z."""
-    return TensorInfo(role, index, (channels, *reversed(sides)), frac_bits, Mapping.LINEAR, alignment)
+    return TensorInfo(role, index, (channels, sides[2], sides[1], sides[0]), frac_bits, Mapping.LINEAR, alignment)
 
 
 def planes(role: Role, channels: int, sides: Sequence[int], frac_bits: int) -> list[TensorInfo]:
@@ -81,6 +87,11 @@ def lines(role: Role, channels: int, sides: Sequence[int], frac_bits: int) -> li
             for k in range(3)]
 
 
+def _three(values: Iterable[int]) -> tuple[int, int, int]:
+    a, b, c = values
+    return a, b, c
+
+
 class Box:
     """A bounding box in a header's units.
 
@@ -88,11 +99,11 @@ class Box:
     ValueError for an empty box.
     """
 
-    def __init__(self, aabb):
+    def __init__(self, aabb: Aabb):
         low, high = ([float(v) for v in corner] for corner in aabb)
         self.exponent = math.ceil(math.log2(max(map(abs, low + high)))) - 20
-        self.low = tuple(math.floor(v * 2.0**-self.exponent) for v in low)
-        self.high = tuple(math.ceil(v * 2.0**-self.exponent) for v in high)
+        self.low = _three(math.floor(v * 2.0**-self.exponent) for v in low)
+        self.high = _three(math.ceil(v * 2.0**-self.exponent) for v in high)
         self.extent = [b - a for a, b in zip(self.low, self.high)]
         if min(self.extent) <= 0:
             raise ValueError("the bounding box is empty")
@@ -104,7 +115,7 @@ class Box:
 
     def header(self, representation: Representation, sizes: FieldSizes, tensors: Iterable[TensorInfo], *,
                network: dict[str, int] | None = None, ticks_per_second: int = 1000, occupancy_side: int = 64,
-               samples_per_diagonal: int = 128, background=(255, 255, 255)) -> SequenceHeader:
+               samples_per_diagonal: int = 128, background: Sequence[int] = (255, 255, 255)) -> SequenceHeader:
         """The sequence header of a field over the box.
 
         network: the parameters that only a NeRF has. occupancy_side: voxels along the
@@ -114,9 +125,9 @@ class Box:
             representation=representation,
             ticks_per_second=ticks_per_second,
             aabb_min=self.low, aabb_max=self.high, aabb_exponent=self.exponent,
-            occupancy_dims=tuple(max(1, round(occupancy_side * e / max(self.extent))) for e in self.extent),
+            occupancy_dims=_three(max(1, round(occupancy_side * e / max(self.extent))) for e in self.extent),
             samples_per_diagonal=samples_per_diagonal,
-            background=tuple(background),
+            background=_three(background),
             tensors=tuple(tensors),
             parameters=FieldParameters(sizes.density_shift, sizes.density_scale, sizes.feature_frequencies,
                                        sizes.direction_frequencies, **network or {}),

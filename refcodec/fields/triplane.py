@@ -1,10 +1,14 @@
 """Three feature planes and a density grid (spec 8.7; Chan et al., "EG3D", 2022, for the planes)."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
+from refcodec.arrays import Array
 from refcodec.fields.field import GridField
-from refcodec.fields.sizes import Box, FieldSizes, linear_grid, planes
+from refcodec.fields.sizes import Aabb, Box, FieldSizes, linear_grid, planes
+from refcodec.fields.ops import Ops
 from refcodec.syntax.headers import Representation, Role, SequenceHeader
 
 
@@ -31,19 +35,19 @@ class TriplaneSizes(FieldSizes):
 class TriplaneField(GridField):
     """Evaluates a triplane field."""
 
-    def __init__(self, header: SequenceHeader, tensors, ops):
+    def __init__(self, header: SequenceHeader, tensors: Sequence[Array], ops: Ops):
         super().__init__(header, tensors, ops)
         self._density = self._grids(Role.DENSITY_GRID)
         self._planes = self._grids(Role.FEATURE_PLANE)
 
-    def _density_feature(self, x):
+    def _density_feature(self, x: Array) -> Array:
         return self._density(x)[0][:, 0]
 
-    def _fusion_input(self, x):
+    def _fusion_input(self, x: Array) -> Array:
         return self.ops.concatenate(self._planes(x))
 
 
-def triplane_header(sizes: TriplaneSizes, aabb, **options) -> SequenceHeader:
+def triplane_header(sizes: TriplaneSizes, aabb: Aabb, **options: Any) -> SequenceHeader:
     """The sequence header of a triplane field; aabb, options: as in `Box` and `Box.header`."""
     box = Box(aabb)
     grid, inputs = sizes.grid_frac_bits, 3 * sizes.plane_channels

@@ -4,10 +4,14 @@ Density and features are sums and concatenations of planes times lines.
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
+from refcodec.arrays import Array
 from refcodec.fields.field import GridField
-from refcodec.fields.sizes import Box, FieldSizes, lines, planes
+from refcodec.fields.sizes import Aabb, Box, FieldSizes, lines, planes
+from refcodec.fields.ops import Ops
 from refcodec.syntax.headers import Representation, Role, SequenceHeader
 
 
@@ -35,25 +39,25 @@ class VmSizes(FieldSizes):
 class VectorMatrixField(GridField):
     """Evaluates vector-matrix factors."""
 
-    def __init__(self, header: SequenceHeader, tensors, ops):
+    def __init__(self, header: SequenceHeader, tensors: Sequence[Array], ops: Ops):
         super().__init__(header, tensors, ops)
         self._density = self._grids(Role.DENSITY_PLANE, Role.DENSITY_LINE)
         self._feature = self._grids(Role.FEATURE_PLANE, Role.FEATURE_LINE)
 
-    def _density_feature(self, x):
+    def _density_feature(self, x: Array) -> Array:
         first, *others = [product.sum(1) for product in _products(self._density(x))]
         return sum(others, first)
 
-    def _fusion_input(self, x):
+    def _fusion_input(self, x: Array) -> Array:
         return self.ops.concatenate(_products(self._feature(x)))
 
 
-def _products(values):
+def _products(values: Sequence[Array]) -> Array:
     """(N, C) of each plane times its line; values: of the three planes, then of the lines."""
     return [plane * line for plane, line in zip(values[:3], values[3:])]
 
 
-def vm_header(sizes: VmSizes, aabb, **options) -> SequenceHeader:
+def vm_header(sizes: VmSizes, aabb: Aabb, **options: Any) -> SequenceHeader:
     """The sequence header of vector-matrix factors; aabb, options: as in `Box` and `Box.header`."""
     box = Box(aabb)
     sides, grid = box.sides(sizes.resolution), sizes.grid_frac_bits

@@ -5,15 +5,20 @@ field decides; numpy needs no torch.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from refcodec.arrays import Array
 from refcodec.errors import UsageError
-from refcodec.rendering.arrays import arrays_of
+from refcodec.rendering.arrays import NumpyArrays, TorchArrays, arrays_of
 from refcodec.rendering.cameras import Camera
 from refcodec.syntax.headers import SequenceHeader
+
+if TYPE_CHECKING:
+    from refcodec.fields import Field
 
 EARLY_STOP = 1e-4
 _SMALLEST_DIRECTION = 1e-12
@@ -39,13 +44,13 @@ class Picture:
 
 
 def render_camera(
-    field,
+    field: Field,
     occupancy: np.ndarray | None,
     camera: Camera,
     header: SequenceHeader,
     *,
     on_progress: Callable[[int, int], None] | None = None,
-    **options,
+    **options: Any,
 ) -> Picture:
     """Render all pixels of `camera` with the values of the sequence header.
 
@@ -57,7 +62,7 @@ def render_camera(
         raise UsageError(
             f"occupancy is {np.shape(occupancy)}, the header says {header.occupancy_shape} (z, y, x)"
         )
-    values = {
+    values: dict[str, Any] = {
         "samples_per_diagonal": header.samples_per_diagonal,
         "background": [channel / 255 for channel in header.background],
     } | options
@@ -69,13 +74,13 @@ def render_camera(
 
 
 def render_rays(
-    field,
+    field: Field,
     occupancy: np.ndarray | None,
     origins: np.ndarray,
     directions: np.ndarray,
     *,
     samples_per_diagonal: int,
-    background=(1.0, 1.0, 1.0),
+    background: Sequence[float] | np.ndarray = (1.0, 1.0, 1.0),
     early_stop: float = EARLY_STOP,
     chunk: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
@@ -135,7 +140,8 @@ def render_rays(
 class _March:
     """One field, ready to be marched through, chunk by chunk."""
 
-    def __init__(self, xp, field, occupancy, samples_per_diagonal, early_stop):
+    def __init__(self, xp: NumpyArrays | TorchArrays, field: Field, occupancy: np.ndarray | None,
+                 samples_per_diagonal: int, early_stop: float):
         self.xp, self.field = xp, field
         self.early_stop = early_stop
         box_min, box_max = (xp.to_numpy(b).astype(np.float64) for b in (field.box_min, field.box_max))
@@ -145,12 +151,12 @@ class _March:
         self.box_max = xp.array(box_max.astype(np.float32))
         self.occupancy = None
         if occupancy is not None:
-            self.dims = np.shape(occupancy)[::-1]
-            scale = np.asarray(self.dims) / (box_max - box_min)
+            self.dims = tuple(np.shape(occupancy))[::-1]
+            scale = np.asarray(self.dims, np.float64) / (box_max - box_min)
             self.scale = xp.array(scale.astype(np.float32))
             self.occupancy = xp.array(np.ascontiguousarray(occupancy, dtype=bool).reshape(-1))
 
-    def __call__(self, origins, directions):
+    def __call__(self, origins: Array, directions: Array) -> tuple[np.ndarray, ...]:
         """Premultiplied colour (N, 3), opacity (N,) and depth (N,) of a chunk, as numpy."""
         xp = self.xp
         origins, directions = xp.array(origins), xp.array(directions)
@@ -159,7 +165,7 @@ class _March:
         samples = place(origins, directions, near, far)
         return tuple(map(xp.to_numpy, self._composite(origins, directions, *samples)))
 
-    def _crossing(self, origins, directions):
+    def _crossing(self, origins: Array, directions: Array) -> tuple[Array, Array]:
         """Slab method (spec 9.2): t where each ray enters the box and where it leaves it."""
         xp = self.xp
         tiny = xp.abs(directions) < _SMALLEST_DIRECTION
@@ -169,7 +175,7 @@ class _March:
         near = xp.largest(xp.minimum(first, second)).clip(0.0, None)
         return near, xp.smallest(xp.maximum(first, second))
 
-    def _uniform(self, origins, directions, near, far):
+    def _uniform(self, origins: Array, directions: Array, near: Array, far: Array) -> tuple[Array, Array, float]:
         """Ray number, t and length of every sample in an occupied voxel (spec 9.2).
 
         By ray, then front to back. The length is one number for all.
@@ -186,7 +192,7 @@ class _March:
         ray, index = xp.nonzero(self._occupied(origins, directions, time, wanted))
         return hit[ray], time[ray, index], self.step
 
-    def _placed(self, origins, directions, near, far):
+    def _placed(self, origins: Array, directions: Array, near: Array, far: Array) -> tuple[Array, Array, Array | float]:
         """As `_uniform`, for samples that the coarse network places; a length for each (spec 9.6)."""
         xp = self.xp
         hit = xp.nonzero(far > near)[0]
@@ -209,7 +215,7 @@ class _March:
         ray, index = xp.nonzero(self._occupied(origins, directions, time, length > 0))
         return hit[ray], time[ray, index], length[ray, index]
 
-    def _occupied(self, origins, directions, time, wanted):
+    def _occupied(self, origins: Array, directions: Array, time: Array, wanted: Array) -> Array:
         """Which of the `wanted` samples (N, samples) lie in occupied voxels (R-RND-07)."""
         if self.occupancy is None:
             return wanted
@@ -222,7 +228,8 @@ class _March:
             voxel = cell if voxel is None else voxel * self.dims[axis] + cell
         return wanted & self.occupancy[voxel]
 
-    def _composite(self, origins, directions, ray, time, length):
+    def _composite(self, origins: Array, directions: Array, ray: Array, time: Array,
+                   length: Array | float) -> tuple[Array, Array, Array]:
         """Front to back, a few occupied samples of every ray that still passes light."""
         xp, rays = self.xp, len(origins)
         colour, moment = xp.zeros((rays, 3)), xp.zeros((rays,))
@@ -271,7 +278,7 @@ class _March:
         return colour, opacity.clip(0.0, 1.0), moment / opacity.clip(_SMALLEST_WEIGHT, None)
 
 
-def quantiles(xp, near, part, weight, count: int):
+def quantiles(xp: NumpyArrays | TorchArrays, near: Array, part: Array, weight: Array, count: int) -> Array:
     """Where the samples of the fine network lie on rays, in order: t (N, count) (R-RND-22).
 
     xp: array operations (refcodec.rendering.arrays). near, part: (N,), where rays enter

@@ -11,30 +11,33 @@ from refcodec.errors import UsageError
 from refcodec.rendering.cameras import Camera
 
 
-def look_at(position, target, up) -> np.ndarray:
+Vector = Sequence[float] | np.ndarray  # (x, y, z), scene coordinates
+
+
+def look_at(position: Vector, target: Vector, up: Vector) -> np.ndarray:
     """Pose (3, 4) of a camera at `position` that looks at `target` (OpenGL axes, spec 9.1).
 
     Raises UsageError where the viewing direction is undefined or parallel to `up`.
     """
-    position, target, up = (np.asarray(v, np.float64) for v in (position, target, up))
-    backwards = position - target
-    right = np.cross(up, backwards)
-    scale = np.linalg.norm(up) * np.linalg.norm(backwards)
+    eye, middle, upwards = (np.asarray(v, np.float64) for v in (position, target, up))
+    backwards = eye - middle
+    right = np.cross(upwards, backwards)
+    scale = np.linalg.norm(upwards) * np.linalg.norm(backwards)
     if not np.linalg.norm(right) > 1e-9 * scale:
         raise UsageError("the camera looks along the up axis (or nowhere): choose another elevation")
     backwards /= np.linalg.norm(backwards)
     right /= np.linalg.norm(right)
-    return np.stack([right, np.cross(backwards, right), backwards, position], axis=1)
+    return np.stack([right, np.cross(backwards, right), backwards, eye], axis=1)
 
 
 def orbit(
-    box_min,
-    box_max,
+    box_min: Vector,
+    box_max: Vector,
     count: int,
     *,
     width: int,
     height: int,
-    up=(0.0, 0.0, 1.0),
+    up: Vector = (0.0, 0.0, 1.0),
     elevation: float = 15.0,
     radius: float | None = None,
     field_of_view: float = 40.0,
@@ -123,12 +126,13 @@ def interpolate(cameras: Sequence[Camera], count: int, *, closed: bool = False) 
 
 
 def _catmull_rom(p: Sequence[np.ndarray], u: float) -> np.ndarray:
-    return 0.5 * (
+    point: np.ndarray = 0.5 * (
         2 * p[1]
         + (p[2] - p[0]) * u
         + (2 * p[0] - 5 * p[1] + 4 * p[2] - p[3]) * u**2
         + (3 * p[1] - p[0] - 3 * p[2] + p[3]) * u**3
     )
+    return point
 
 
 def _quaternion(rotation: np.ndarray) -> np.ndarray:

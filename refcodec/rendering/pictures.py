@@ -34,7 +34,7 @@ def to_8bit(rgb: np.ndarray) -> np.ndarray:
     return np.floor(rgb.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def write_png(path: str | os.PathLike, rgb: np.ndarray) -> None:
+def write_png(path: str | os.PathLike[str], rgb: np.ndarray) -> None:
     """Write (h, w, 3) sRGB values in [0, 1], or uint8, as an 8-bit PNG."""
     image = Image.fromarray(to_8bit(rgb))
     with replacing(path) as temporary:
@@ -49,7 +49,7 @@ def depth_unit(longest: float) -> float:
 
 
 def write_depth_png(
-    path: str | os.PathLike, depth: np.ndarray, opacity: np.ndarray, unit: float | None = None
+    path: str | os.PathLike[str], depth: np.ndarray, opacity: np.ndarray, unit: float | None = None
 ) -> None:
     """Write depth (h, w) in scene units as a 16-bit grey PNG (spec 9.4).
 
@@ -90,7 +90,8 @@ def colour_depth(depth: np.ndarray, opacity: np.ndarray) -> np.ndarray:
 def composite(rgba: np.ndarray, background: Sequence[float]) -> np.ndarray:
     """Straight-alpha (h, w, 4) over a colour of three channels: (h, w, 3) (spec 9.3)."""
     alpha = rgba[..., 3:]
-    return rgba[..., :3] * alpha + (1 - alpha) * np.asarray(background, rgba.dtype)
+    over: np.ndarray = rgba[..., :3] * alpha + (1 - alpha) * np.asarray(background, rgba.dtype)
+    return over
 
 
 def comparison(
@@ -132,7 +133,7 @@ def stack(pictures: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([to_8bit(p) for p in pictures])
 
 
-def write_video(path: str | os.PathLike, frames: Iterable[np.ndarray], fps: float) -> int:
+def write_video(path: str | os.PathLike[str], frames: Iterable[np.ndarray], fps: float) -> int:
     """Write pictures (h, w, 3) of one size as an H.264 MP4; returns how many.
 
     frames are taken one at a time, so they may be a generator; an odd width or height

@@ -60,7 +60,7 @@ class _UnsignedVarint(cs.Construct):
     def _parse(self, stream: BinaryIO, context: Any, path: str) -> int:
         value = shift = 0
         while True:
-            byte = cs.stream_read(stream, 1, path)[0]
+            byte: int = cs.stream_read(stream, 1, path)[0]
             value |= (byte & 0x7F) << shift
             if not byte & 0x80:
                 break

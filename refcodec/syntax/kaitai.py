@@ -23,6 +23,7 @@ _ENUMS: dict[str, type[IntEnum]] = {"unit_type": UnitType, "representation": Rep
 _WORDS = {
     "bands (section 7.5)": "transform == 0 ? 1 : transform == 1 ? 4 : wavelet_levels + 1",
     "H * N": "hidden_count * input_count", "H": "hidden_count",
+    "occupancy_mode is 1 or 2": "occupancy_mode == 1 or occupancy_mode == 2",
     "2 * model_channels * H": "2 * model_channels * hidden_count",
 }
 # Elements of the sequence header on which the syntax of other units depends.
@@ -134,7 +135,7 @@ def _expression(structure: Structure, text: str, known: str = "") -> str:
 
     def name(match: re.Match[str]) -> str:
         word = match[0]
-        if word == "input_count":
+        if word in ("input_count", "or"):
             return word
         if word not in elements:
             return _GLOBAL[word]

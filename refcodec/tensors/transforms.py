@@ -37,13 +37,11 @@ def block_count(n: int) -> int:
     return -(-n // BLOCK)
 
 
-def box_sizes(levels: int, spatial: Sequence[int]) -> list[Shape3]:
+def box_sizes(levels: int, spatial: Sequence[int]) -> list[tuple[int, ...]]:
     """(z, y, x) of the box of the wavelet's approximation after 0 .. levels levels (spec 7.5.3)."""
-    z, y, x = spatial
-    sizes = [(z, y, x)]
+    sizes = [tuple(spatial)]
     for _ in range(levels):
-        z, y, x = ((n + 1) // 2 for n in sizes[-1])
-        sizes.append((z, y, x))
+        sizes.append(tuple((n + 1) // 2 for n in sizes[-1]))
     return sizes
 
 
@@ -70,7 +68,7 @@ def band_map(transform: int, levels: int, spatial: Sequence[int]) -> np.ndarray:
     return bands
 
 
-def _outside(inner: Shape3, outer: Shape3) -> np.ndarray:
+def _outside(inner: tuple[int, ...], outer: tuple[int, ...]) -> np.ndarray:
     mask = np.ones(outer, bool)
     mask[box(inner)] = False
     return mask
