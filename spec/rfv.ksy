@@ -1,7 +1,7 @@
 # Generated from the declarations of the reference codec: python -m refcodec.spec
 meta:
   id: rfv
-  title: Radiance Field Video (RFV) 0.2
+  title: Radiance Field Video (RFV) 0.3
   file-extension: rfv
   license: Apache-2.0
   endian: le
@@ -266,7 +266,7 @@ types:
     seq:
       - id: family
         type: u1
-        doc: "The tables that the model chooses from: 0 Laplace (section 6.7), for values; 1 Bernoulli (section 6.8), for mask bits. (R-MOD-15)"
+        doc: "The tables that the model chooses from: 0 Laplace (section 6.7), for values; 1 Bernoulli (section 6.8), for bits of masks and occupancy. (R-MOD-15)"
       - id: channel_mode
         type: u1
         doc: "0: the model is applied to each channel by itself, with the same weights. 1: it predicts all channels of a cell jointly. (R-MOD-04)"
@@ -325,7 +325,7 @@ types:
     instances:
       input_count:
         doc: Number of inputs N (section 6.4).
-        value: 'template_id == 1 ? (neighbour_count == 0 ? 0 : neighbour[neighbour_count - 1].input_count) : template_id == 5 ? (channel_mode == 0 ? 18 : 14 * model_channels + 4) : template_id == 4 ? (channel_mode == 0 ? 10 : 7 * model_channels + 3) : template_id == 3 ? (channel_mode == 0 ? 14 : 14 * model_channels + 0) : template_id == 2 ? (channel_mode == 0 ? 7 : 7 * model_channels + 0) : 0'
+        value: 'template_id == 1 ? (neighbour_count == 0 ? 0 : neighbour[neighbour_count - 1].input_count) : template_id == 7 ? (channel_mode == 0 ? 16 : 16 * model_channels + 0) : template_id == 6 ? (channel_mode == 0 ? 9 : 9 * model_channels + 0) : template_id == 5 ? (channel_mode == 0 ? 18 : 14 * model_channels + 4) : template_id == 4 ? (channel_mode == 0 ? 10 : 7 * model_channels + 3) : template_id == 3 ? (channel_mode == 0 ? 14 : 14 * model_channels + 0) : template_id == 2 ? (channel_mode == 0 ? 7 : 7 * model_channels + 0) : 0'
   static_table:
     doc: Section 4.10.
     seq:
@@ -468,14 +468,26 @@ types:
         doc: "Time of the frame in ticks (`ticks_per_second`)."
       - id: occupancy_mode
         type: u1
-        doc: "0: as in the previous frame, or none. 1: coded by itself. 2: coded as the exclusive or with the previous frame's. (R-OCC-04)"
+        doc: "0: as in the previous frame, or none. 1: compressed by itself. 2: compressed as the exclusive or with the previous frame's. 3: entropy coded. (R-OCC-04)"
       - id: occupancy_size
         type: uv
-        if: "occupancy_mode > 0"
+        if: "occupancy_mode == 1 or occupancy_mode == 2"
         doc: "Number of bytes of `occupancy_data`."
       - id: occupancy_data
-        size: "(occupancy_mode > 0 ? occupancy_size.value : 0)"
+        size: "(occupancy_mode == 1 or occupancy_mode == 2 ? occupancy_size.value : 0)"
         doc: "Occupancy bits, compressed (section 6.1)."
+      - id: occupancy_model_ref
+        type: u1
+        if: "occupancy_mode == 3"
+        doc: "`model_id` of the entropy model of the occupancy."
+      - id: occupancy_word_count
+        type: uv
+        if: "occupancy_mode == 3"
+        doc: "Number of 32-bit words of the occupancy."
+      - id: occupancy_words
+        size: "4 * occupancy_word_count.value"
+        if: "occupancy_mode == 3"
+        doc: "The words of the occupancy (section 6.1.2), each in little-endian order."
       - id: model_count
         type: u1
         doc: "Number of entropy models that the unit defines."
