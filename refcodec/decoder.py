@@ -80,7 +80,7 @@ class Frame:
     tensors: tuple[np.ndarray, ...]
     offset: int
     size: int
-    syntax: object = field(repr=False)
+    syntax: Any = field(repr=False)
     trace: Trace = field(repr=False)
 
     @property

@@ -10,20 +10,24 @@ import math
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .errors import BitstreamError, UsageError
 from .syntax import structures as syn
 from .syntax.coding import OccupancyMode, Tools
 from .syntax.declare import Span, Trace
-from .syntax.headers import Mapping, Role, SequenceHeader, lowest_level
-from .syntax.registry import UnitType
+from .syntax.headers import Mapping, Role, SequenceHeader, TensorInfo, lowest_level
+from .syntax.registry import Level, UnitType
 from .syntax.units import FILE_HEADER_SIZE, UNIT_OVERHEAD, FileHeader, Unit, UnitReader
 
+if TYPE_CHECKING:
+    from .tensors.state import FrameState
+
 SCHEMA = "inspect.schema.json"
+OnUnit = Callable[[int, Unit | None, Trace], None]
 _NETWORK_ROLES = {Role.COARSE_WEIGHT, Role.COARSE_BIAS, Role.FUSION_WEIGHT, Role.FUSION_BIAS, Role.RENDER_WEIGHT,
                   Role.RENDER_BIAS}
 
@@ -55,7 +59,7 @@ class CodedTensor:
     def bits_per_symbol(self) -> float | None:
         return 8 * self.bytes / self.symbols if self.symbols else None
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         return dict(id=self.id, label=self.label, prediction=self.prediction, transform=self.transform,
                     levels=self.levels, significance=self.significance, model=self.model, steps=self.steps, bytes=self.bytes,
                     mask_bytes=self.mask_bytes, elements=self.elements,
@@ -85,7 +89,7 @@ class FrameEntry:
     def framing(self) -> int:
         return self.bytes - self.occupancy - self.models - self.steps - sum(t.bytes for t in self.tensors)
 
-    def components(self, infos) -> dict[str, int]:
+    def components(self, infos: Sequence[TensorInfo]) -> dict[str, int]:
         """Bytes by component, in the order of the file; the networks' tensors as one."""
         parts = {"occupancy": self.occupancy, "entropy models": self.models, "steps": self.steps}
         for t in self.tensors:
@@ -94,7 +98,7 @@ class FrameEntry:
         parts["framing"] = self.framing
         return parts
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         return dict(number=self.number, type=self.type, time_stamp=self.time_stamp, seconds=self.seconds,
                     unit=self.unit, offset=self.offset, bytes=self.bytes, occupancy_mode=self.occupancy_mode,
                     components=dict(occupancy=self.occupancy, models=self.models, steps=self.steps,
@@ -113,13 +117,13 @@ class Demand:
         self.coefficients = self.work = 0
         self._models: dict[int, tuple[bool, int]] = {}
 
-    def frame(self, value) -> None:
+    def frame(self, value: Any) -> None:
         """Takes in a parsed frame."""
         if value.frame_type == 1:
             self._models = {}
         self._unit(value, self._models, value.occupancy_model_ref)
 
-    def shared(self, value) -> None:
+    def shared(self, value: Any) -> None:
         """Takes in a parsed shared unit."""
         self._unit(value, {})
 
@@ -127,7 +131,7 @@ class Demand:
         """The lowest level that holds the stream; None when none does."""
         return lowest_level(self.header, unit_size, group_frames, self.work, self.coefficients)
 
-    def _unit(self, value, models: dict[int, tuple[bool, int]], occupancy_model: int | None = None) -> None:
+    def _unit(self, value: Any, models: dict[int, tuple[bool, int]], occupancy_model: int | None = None) -> None:
         """models: of each whether it is joint, and the multiplications of one use. occupancy_model: its `model_id`."""
         for m in value.model:
             c = m.context
@@ -156,13 +160,13 @@ class Report:
     size: int | None
     file_header: FileHeader | None = None
     header: SequenceHeader | None = None
-    cameras: list[dict] = field(default_factory=list)
+    cameras: list[dict[str, Any]] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
-    units: list[dict] = field(default_factory=list)
-    groups: list[dict] = field(default_factory=list)
+    units: list[dict[str, Any]] = field(default_factory=list)
+    groups: list[dict[str, Any]] = field(default_factory=list)
     frames: list[FrameEntry] = field(default_factory=list)
-    index: dict | None = None
-    shared: dict | None = None
+    index: dict[str, Any] | None = None
+    shared: dict[str, Any] | None = None
     complete: bool = False
     needed_level: int | None = None
     error: BitstreamError | None = None
@@ -170,8 +174,9 @@ class Report:
     def components(self) -> dict[str, int]:
         """Bytes by component over the whole stream; they add up to what was read."""
         totals: dict[str, int] = {}
+        infos = self.header.tensors if self.header is not None else ()
         for frame in self.frames:
-            for name, size in frame.components(self.header.tensors).items():
+            for name, size in frame.components(infos).items():
                 totals[name] = totals.get(name, 0) + size
         named = {"sequence_header": "headers", "group_header": "headers", "cameras": "cameras and metadata",
                  "metadata": "cameras and metadata", "index": "index and end", "end": "index and end",
@@ -184,7 +189,7 @@ class Report:
                 totals[name] = totals.get(name, 0) + unit["bytes"]
         return totals
 
-    def by_type(self) -> dict[str, dict]:
+    def by_type(self) -> dict[str, dict[str, Any]]:
         """For `I` and `P`: number of frames, bytes, mean bytes, mean bytes by component."""
         result = {}
         for kind in "IP":
@@ -193,14 +198,14 @@ class Report:
                 continue
             sums: dict[str, int] = {}
             for frame in frames:
-                for name, size in frame.components(self.header.tensors).items():
+                for name, size in frame.components(self.header.tensors if self.header is not None else ()).items():
                     sums[name] = sums.get(name, 0) + size
             total = sum(f.bytes for f in frames)
             result[kind] = dict(frames=len(frames), bytes=total, mean_bytes=total / len(frames),
                                 mean_components={n: s / len(frames) for n, s in sums.items()})
         return result
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """The JSON report, as `schemas/inspect.schema.json` describes it."""
         return dict(
             **tool_dict(),
@@ -215,7 +220,7 @@ class Report:
             complete=self.complete, error=self.error and error_dict(self.error))
 
 
-def tool_dict() -> dict:
+def tool_dict() -> dict[str, Any]:
     """What every JSON report begins with: tool and specification, with versions."""
     from . import __version__
 
@@ -223,16 +228,16 @@ def tool_dict() -> dict:
                 specification=dict(name="RFV", version="{}.{}".format(*syn.VERSION)))
 
 
-def error_dict(e: BitstreamError) -> dict:
+def error_dict(e: BitstreamError) -> dict[str, Any]:
     return dict(code=e.code, name=e.name, kind=e.kind, requirement=e.requirement, section=e.section,
                 offset=e.offset, element=e.element, message=e.detail)
 
 
-def tensor_label(info) -> str:
+def tensor_label(info: TensorInfo) -> str:
     return f"{info.role.name.lower()}[{info.index}]"
 
 
-def header_dict(h: SequenceHeader) -> dict:
+def header_dict(h: SequenceHeader) -> dict[str, Any]:
     """A sequence header for JSON."""
     low, high = h.box
     p = h.parameters
@@ -253,14 +258,15 @@ def header_dict(h: SequenceHeader) -> dict:
                  for i, t in enumerate(h.tensors)])
 
 
-def camera_dict(name: str, width: int, height: int, focal, centre, pose) -> dict:
+def camera_dict(name: str, width: int, height: int, focal: Sequence[float], centre: Sequence[float],
+                pose: Sequence[float]) -> dict[str, Any]:
     """A camera for JSON; pose: 12 numbers, row by row."""
     return dict(name=name, width=width, height=height, focal=list(focal), centre=list(centre),
                 camera_to_world=[list(pose[i : i + 4]) for i in (0, 4, 8)])
 
 
-def inspect(source: str | os.PathLike | BinaryIO, *, symbols: bool = False,
-            on_unit=None) -> Report:
+def inspect(source: str | os.PathLike[str] | BinaryIO, *, symbols: bool = False,
+            on_unit: OnUnit | None = None) -> Report:
     """Reads the headers of a stream, front to back; stops at the first damage.
 
     source: path or binary stream (a pipe will do). symbols: decode the occupancy
@@ -279,20 +285,19 @@ def inspect(source: str | os.PathLike | BinaryIO, *, symbols: bool = False,
 
 
 class _Inspector:
-    def __init__(self, file: BinaryIO, path: str, size: int | None, symbols: bool, on_unit):
+    def __init__(self, file: BinaryIO, path: str, size: int | None, symbols: bool, on_unit: OnUnit | None):
         self.report = Report(path, size)
         self.reader = UnitReader(file)
         self.on_unit = on_unit or (lambda number, unit, trace: None)
-        self.symbols = None
-        if symbols:
-            from .tensors.state import FrameState
-
-            self.symbols = FrameState
+        self.counting = symbols
+        self.state: FrameState | None = None  # for counting symbols
+        self.demand: Demand  # once the sequence header is read
 
     def run(self) -> Report:
         report = self.report
         try:
             report.file_header = self.reader.read_file_header()
+            assert self.reader.header_trace is not None
             self.on_unit(0, None, self.reader.header_trace)
             for unit in self.reader.units():
                 self._unit(unit)
@@ -323,6 +328,7 @@ class _Inspector:
         if report.header is None and unit.type != UnitType.SEQUENCE_HEADER:
             raise BitstreamError("R-UNIT-08", unit.offset, "unit_header.unit_type",
                                  f"The first unit is {unit.label}, not a sequence header.")
+        assert report.file_header is not None
         try:
             value, trace = parse_unit(unit, report.file_header, report.header)
         except BitstreamError:
@@ -331,44 +337,56 @@ class _Inspector:
         self.on_unit(number, unit, trace)
         getattr(self, "_" + unit.label)(value, trace, unit, number)
 
-    def _sequence_header(self, value, trace, unit, number) -> None:
+    def _sequence_header(self, value: Any, trace: Trace, unit: Unit, number: int) -> None:
         if self.report.header is None:
             self.report.header = SequenceHeader.from_syntax(value)
             self.demand = Demand(self.report.header)
-            if self.symbols:
-                self.symbols = self._safe_state()
+            if self.counting:
+                self.state = self._safe_state(self.report.header)
 
-    def _safe_state(self):
+    def _safe_state(self, header: SequenceHeader) -> FrameState | None:
         """State for counting symbols, unless the header asks for more than its level allows."""
-        header, bounds = self.report.header, self.report.file_header.bounds
+        from .tensors.state import FrameState
+
+        bounds = self._bounds
         if header.tensor_elements > bounds.tensor_elements or header.occupancy_voxels > bounds.occupancy_voxels:
             return None
-        return self.symbols(header)
+        return FrameState(header)
 
-    def _cameras(self, value, trace, unit, number) -> None:
+    @property
+    def _bounds(self) -> Level:
+        assert self.report.file_header is not None, "read first of all"
+        return self.report.file_header.bounds
+
+    @property
+    def _header(self) -> SequenceHeader:
+        assert self.report.header is not None, "the first unit"
+        return self.report.header
+
+    def _cameras(self, value: Any, trace: Trace, unit: Unit, number: int) -> None:
         self.report.cameras = [
             camera_dict(c.camera_name.decode(), c.camera_width, c.camera_height, c.focal, c.centre,
                         c.camera_to_world) | dict(scene=c.camera_scene) for c in value.camera]
 
-    def _metadata(self, value, trace, unit, number) -> None:
+    def _metadata(self, value: Any, trace: Trace, unit: Unit, number: int) -> None:
         self.report.metadata.update((e.key.decode(), e.value.decode()) for e in value.entry)
 
-    def _group_header(self, value, trace, unit, number) -> None:
+    def _group_header(self, value: Any, trace: Trace, unit: Unit, number: int) -> None:
         self.report.groups.append(dict(
             unit=number, offset=unit.offset, scene=value.scene_id, first_frame=value.first_frame_number,
             frame_count=value.frame_count))
 
-    def _index(self, value, trace, unit, number) -> None:
+    def _index(self, value: Any, trace: Trace, unit: Unit, number: int) -> None:
         self.report.index = dict(unit=number, offset=unit.offset, entries=[
             dict(frame=e.indexed_frame, type=frame_type(e.indexed_type), offset=e.frame_offset)
             for e in value.entry])
 
-    def _end(self, value, trace, unit, number) -> None:
+    def _end(self, value: Any, trace: Trace, unit: Unit, number: int) -> None:
         pass
 
-    def _frame(self, value, trace, unit, number) -> None:
-        header = self.report.header
-        occupied = bool(self.symbols) and self._occupancy(value)
+    def _frame(self, value: Any, trace: Trace, unit: Unit, number: int) -> None:
+        header = self._header
+        occupied = self.state is not None and self._occupancy(value, self.state)
         tensors = self._tensors(value, trace, "frame", occupied)
         self.demand.frame(value)
         models = sum(s.length for s in trace.spans if s.path.startswith("frame.model["))
@@ -378,9 +396,9 @@ class _Inspector:
             value.time_stamp / header.ticks_per_second, number, unit.offset, unit.size, value.occupancy_mode,
             len(value.occupancy_data) + len(value.occupancy_words or b""), models, steps, tensors, value.frame_digest and value.frame_digest.hex()))
 
-    def _tensors(self, value, trace, unit: str, occupied: bool) -> list[CodedTensor]:
+    def _tensors(self, value: Any, trace: Trace, unit: str, occupied: bool) -> list[CodedTensor]:
         """The coded tensors of a frame or of the shared unit."""
-        found, infos = [], self.report.header.tensors
+        found, infos = [], self._header.tensors
         for i, t in enumerate(value.tensor):
             if t.tensor_id >= len(infos):
                 path = f"{unit}.tensor[{i}].tensor_id"
@@ -389,14 +407,17 @@ class _Inspector:
             if not tools.significance:
                 count = math.prod(tools.coefficient_shape(info.shape))
             elif not tools.masked and occupied and info.mapping != Mapping.NONE:
-                count = int(self.symbols.mask(t.tensor_id, tools).sum()) * info.shape[0]
+                assert self.state is not None
+                mask = self.state.mask(t.tensor_id, tools)
+                assert mask is not None, "significance is by occupancy"
+                count = int(mask.sum()) * info.shape[0]
             steps = [math.ldexp(m, e - info.frac_bits) for m, e in tools.steps]
             masks = len(t.mask_words or b"")
             found.append(CodedTensor(t.tensor_id, tensor_label(info), t.prediction, t.transform, tools.levels,
                                      t.significance, t.model_ref, steps, len(t.words) + masks, masks, info.size, count))
         return found
 
-    def _shared(self, value, trace, unit, number) -> None:
+    def _shared(self, value: Any, trace: Trace, unit: Unit, number: int) -> None:
         tensors = self._tensors(value, trace, "shared", False)
         self.demand.shared(value)
         self.report.shared = dict(
@@ -405,12 +426,12 @@ class _Inspector:
             tensors=[t.to_dict() for t in tensors],
             digest=value.shared_digest and value.shared_digest.hex())
 
-    def _occupancy(self, value) -> bool:
+    def _occupancy(self, value: Any, state: FrameState) -> bool:
         """Brings the state's occupancy up to date; False when the data don't allow it."""
         from .entropy.coder import EntropyError
         from .entropy.models import model_from_syntax, occupancy_fault, work
 
-        header, state = self.report.header, self.symbols
+        header = self._header
         if value.frame_type == 1:
             state.start_group(header)
         state.models.update((m.model_id, model_from_syntax(m)) for m in value.model)
@@ -419,8 +440,8 @@ class _Inspector:
         readable = True
         if value.occupancy_mode == OccupancyMode.CODED:
             model = state.models.get(value.occupancy_model_ref)
-            readable = (occupancy_fault(model) is None
-                        and work(model, (1, *header.occupancy_shape)) <= self.report.file_header.bounds.model_work)
+            readable = (model is not None and occupancy_fault(model) is None
+                        and work(model, (1, *header.occupancy_shape)) <= self._bounds.model_work)
         elif value.occupancy_mode == OccupancyMode.DIFFERENCE:
             readable = state.occupancy is not None
         try:
@@ -462,18 +483,18 @@ def frame_type(value: int) -> str:
     return {1: "I", 2: "P"}.get(value, str(value))
 
 
-def _params(unit: Unit, file_header: FileHeader, header: SequenceHeader | None) -> dict:
+def _params(unit: Unit, file_header: FileHeader, header: SequenceHeader | None) -> dict[str, Any]:
     return dict(level=file_header.bounds, header=header, payload_size=len(unit.payload))
 
 
-def parse_unit(unit: Unit, file_header: FileHeader, header: SequenceHeader | None):
+def parse_unit(unit: Unit, file_header: FileHeader, header: SequenceHeader | None) -> tuple[Any, Trace]:
     """(parsed structure, Trace) of a unit of known type. Raises BitstreamError."""
-    return syn.PAYLOADS[unit.type].parse(unit.payload, unit.payload_offset, **_params(unit, file_header, header))
+    return syn.PAYLOADS[UnitType(unit.type)].parse(unit.payload, unit.payload_offset, **_params(unit, file_header, header))
 
 
 def partial_trace(unit: Unit, file_header: FileHeader, header: SequenceHeader | None) -> Trace:
     """The elements of a unit up to the one that breaks it."""
-    structure = syn.PAYLOADS[unit.type]
+    structure = syn.PAYLOADS[UnitType(unit.type)]
     trace = Trace(unit.payload_offset, [structure.name])
     try:
         structure.construct.parse_stream(io.BytesIO(unit.payload), trace=trace, **_params(unit, file_header, header))
@@ -508,7 +529,7 @@ def elements(unit: Unit | None, trace: Trace) -> Iterator[tuple[Span, bytes]]:
     yield Span("unit_crc", end, 4, crc, "4.2", "u32"), struct.pack("<I", crc)
 
 
-def _file_header_bytes(trace: Trace):
+def _file_header_bytes(trace: Trace) -> Iterator[bytes]:
     formats = {"u8": "<B", "u32": "<I"}
     for span in trace.spans:
         yield span.value if isinstance(span.value, bytes) else struct.pack(formats[span.descriptor], span.value)

@@ -13,12 +13,14 @@ import struct
 import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .decoder import SequenceDecoder
 from .errors import BitstreamError, UsageError
 from .inspection import Demand, parse_unit, tool_dict
 from .requirements import ERROR_CODES, REQUIREMENTS
 from .syntax import structures as syn
+from .syntax.declare import Trace
 from .syntax.headers import SequenceHeader
 from .syntax.registry import LEVELS, UnitType
 from .syntax.units import (
@@ -107,7 +109,7 @@ class Report:
         errors = self.count("error")
         return f"does not conform to {declared}: {errors} error{'s' * (errors > 1)}; {counts}"
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """The file's entry in the JSON report (`schemas/validate.schema.json`)."""
         h = self.file_header
         return dict(
@@ -119,7 +121,7 @@ class Report:
             findings=[asdict(f) for f in self.findings])
 
 
-def validate(source: str | os.PathLike | bytes) -> Report:
+def validate(source: str | os.PathLike[str] | bytes) -> Report:
     """Checks a file (or its bytes) completely. Raises UsageError for a file that can't be read."""
     if isinstance(source, bytes):
         return _Validator(source, "-").run()
@@ -130,7 +132,7 @@ def validate(source: str | os.PathLike | bytes) -> Report:
     return _Validator(data, os.fspath(source)).run()
 
 
-def json_report(files: list[dict]) -> dict:
+def json_report(files: list[dict[str, Any]]) -> dict[str, Any]:
     """The whole JSON report over the files' entries."""
     return dict(**tool_dict(), files=files)
 
@@ -148,9 +150,9 @@ class _Validator:
         self.data = data
         self.report = Report(path, len(data))
         self.reader = UnitReader(io.BytesIO(data))
-        self.decoder: SequenceDecoder | None = None
+        self.decoder: SequenceDecoder  # once the file header is read
         self.broken = self.lost = self.base_lost = False
-        self.demand: Demand | None = None
+        self.demand: Demand  # once the sequence header is read
         self.entries: list[tuple[int, int, int]] = []
         self.group: Unit | None = None
         self.group_numbers = range(0)
@@ -332,13 +334,15 @@ class _Validator:
         self.broken = False
         error = self._feed(unit)
         if error is not None and error.requirement in ("R-GRP-04", "R-GRP-05", "R-GRP-06"):
-            reported, error = error, self._again(unit, error)
+            reported: BitstreamError | None = error
+            error = self._again(unit, error)
         else:
             reported = error
         if error is not None:
             self.broken = True
             return
         group = self.decoder.group
+        assert group is not None, "a group header has been fed"
         if self.decoder.mid_stream and group.first_frame <= self.last_number and reported is None:
             self.add(BitstreamError(
                 "R-GRP-04", unit.payload_offset + 9, "group_header.first_frame_number",
@@ -355,10 +359,11 @@ class _Validator:
     def _frame(self, unit: Unit) -> None:
         self.report.frames += 1
         self.group_frames += 1
-        value = trace = None
+        value: Any = None
         if not self.broken:
             try:
                 frame = self.decoder.feed(unit)
+                assert frame is not None, "all frames are wanted"
                 value, trace = frame.syntax, frame.trace
                 self.report.checked += 1
                 self.group_decoded += 1
@@ -366,14 +371,14 @@ class _Validator:
             except BitstreamError as e:
                 self.broken = True
                 try:
-                    value, _ = parse_unit(unit, self.report.file_header, self.decoder.header)
+                    value, _ = parse_unit(unit, self.decoder.file_header, self.decoder.header)
                 except BitstreamError:
                     pass
                 if e.requirement != "R-TEN-12" or not self.base_lost:  # else the group's note says enough
                     self.add(e, value and value.frame_number)
         else:
             try:
-                value, _ = parse_unit(unit, self.report.file_header, self.decoder.header)
+                value, _ = parse_unit(unit, self.decoder.file_header, self.decoder.header)
             except BitstreamError as e:
                 self.add(e)
         if value is None:
@@ -381,14 +386,14 @@ class _Validator:
             return
         self.demand.frame(value)
         self.last_number = max(self.last_number, value.frame_number)
-        first = value.frame_type == 1 and self.group is not None
-        self.entries.append((value.frame_number, value.frame_type, self.group.offset if first else unit.offset))
+        start = self.group if value.frame_type == 1 and self.group is not None else unit
+        self.entries.append((value.frame_number, value.frame_type, start.offset))
 
     def _shared(self, unit: Unit, error: BitstreamError | None) -> None:
         """Models of the shared unit, and what its loss means for frames."""
         self.base_lost |= error is not None
         try:
-            value, trace = parse_unit(unit, self.report.file_header, self.decoder.header)
+            value, trace = parse_unit(unit, self.decoder.file_header, self.decoder.header)
         except BitstreamError:
             return
         self.demand.shared(value)
@@ -397,14 +402,18 @@ class _Validator:
             self._models(value, trace, unused, "shared", None)
             self._report_unused(unused, "shared")
 
-    def _models(self, value, trace, unused: dict[int, tuple[int, int | None]], unit: str, frame: int | None) -> None:
+    def _models(self, value: Any, trace: Trace, unused: dict[int, tuple[int, int | None]], unit: str, frame: int | None) -> None:
         """Keeps account of the models that no tensor has used; notes those that are replaced before."""
         element = f"{unit}.model.model_id"
         for i, model in enumerate(value.model):
             if model.model_id in unused:
                 offset, defined = unused[model.model_id]
                 self.note("W002", f"Model {model.model_id} is replaced before it is used.", offset, element, defined)
-            unused[model.model_id] = (trace.offset(f"{unit}.model[{i}].model_id"), frame)
+            defined_at = trace.offset(f"{unit}.model[{i}].model_id")
+            assert defined_at is not None
+            unused[model.model_id] = (defined_at, frame)
+        if unit == "frame":
+            unused.pop(value.occupancy_model_ref, None)
         for tensor in value.tensor:
             unused.pop(tensor.model_ref, None)
             unused.pop(tensor.mask_model_ref, None)
@@ -422,7 +431,7 @@ class _Validator:
             self.index_offset = unit.offset
         if error is not None or not self.decoder.mid_stream:
             return
-        value, trace = parse_unit(unit, self.report.file_header, self.decoder.header)
+        value, trace = parse_unit(unit, self.decoder.file_header, self.decoder.header)
         if unit.type == UnitType.END:
             if self.index_offset != value.index_offset and not self.lost:
                 self.add(BitstreamError("R-END-02", trace.offset("end.index_offset"), "end.index_offset",
@@ -446,14 +455,14 @@ class _Validator:
             self.note("I001", f"What the {unit.label} unit says of the damaged parts.", unit.offset)
 
     def _remarks(self) -> None:
-        report, declared = self.report, self.report.file_header.level
+        report, declared = self.report, self.decoder.file_header.level
         report.needed_level = self.demand.level(self.largest_unit, self.longest_group)
         if report.needed_level is not None and report.needed_level < declared and not self.lost:
             self.note("W001", f"The file declares level {declared}; level {report.needed_level} would do.", 11,
                       "file_header.level")
         if self.decoder.ended and not self.index_offset and not self.lost:
             self.note("W004")
-        if report.header.digest_type == 0:
+        if report.header is not None and report.header.digest_type == 0:
             self.note("W005", element="sequence_header.digest_type")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping as MappingType
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -101,7 +101,7 @@ class FrameReport:
 class _Coded:
     """The tensors of a unit as syntax, and what they cost; see `FrameReport`."""
 
-    syntax: list[dict] = field(default_factory=list)
+    syntax: list[dict[str, Any]] = field(default_factory=list)
     sizes: dict[int, int] = field(default_factory=dict)
     masks: dict[int, int] = field(default_factory=dict)
     ideal_bits: dict[int, float] = field(default_factory=dict)
@@ -126,7 +126,8 @@ class UnitWriter:
     _group_offset: int = field(init=False, default=0)
 
     @property
-    def _params(self) -> dict:
+    def _params(self) -> dict[str, Any]:
+        assert self.level is not None, "set when it is made"
         return dict(level=LEVELS[self.level], header=self.header)
 
     def _put(self, data: bytes) -> int:
@@ -204,6 +205,7 @@ class StreamWriter(UnitWriter):
 
     def resume(self, decoder: SequenceDecoder, position: int) -> None:
         """Goes on after what `decoder` has taken in, at this byte position of `out`."""
+        assert decoder.state is not None, "the decoder has taken in the sequence header"
         self.state, self.position = decoder.state, position
         self.entries, self.groups = list(decoder.entries), decoder.groups
         if decoder.group is not None:
@@ -255,10 +257,11 @@ class StreamWriter(UnitWriter):
         intra, model_id = frame.type == INTRA, frame.occupancy_model_id
         if model_id is None:
             return compressed_occupancy(frame.occupancy, self.state.occupancy, intra)
+        assert frame.occupancy is not None
         words, _ = encode_occupancy(self.state.models[model_id], frame.occupancy, self.state.occupancy_context(intra))
         return CodedOccupancy(OccupancyMode.CODED, words.astype("<u4").tobytes(), model_id)
 
-    def _code_tensors(self, tensors: Sequence[TensorCoding], state: FrameState, models) -> _Coded:
+    def _code_tensors(self, tensors: Sequence[TensorCoding], state: FrameState, models: MappingType[int, EntropyModel]) -> _Coded:
         """Entropy codes the tensors of a unit and moves `state` on."""
         coded = _Coded()
         for t in sorted(tensors, key=lambda t: t.tensor_id):
@@ -266,8 +269,9 @@ class StreamWriter(UnitWriter):
             shape = tools.coefficient_shape(self.header.tensors[t.tensor_id].shape)
             mask, bands = state.mask(t.tensor_id, tools), state.bands(t.tensor_id, tools)
             previous, bits = state.contexts(t.tensor_id, tools), 0.0
-            syntax = dict(mask_model_ref=None, mask_word_count=None, mask_words=None)
+            syntax: dict[str, Any] = dict(mask_model_ref=None, mask_word_count=None, mask_words=None)
             if tools.masked:
+                assert t.mask is not None and t.mask_model_id is not None, "a masked tensor comes with both"
                 words, bits = encode_symbols(models[t.mask_model_id], shape, mask, previous,
                                              t.mask.astype(np.int32), band=bands)
                 coded.masks[t.tensor_id] = 4 * len(words)
@@ -286,10 +290,10 @@ class StreamWriter(UnitWriter):
         return coded
 
     @staticmethod
-    def _models_to_syntax(models: MappingType[int, EntropyModel]) -> list[dict]:
+    def _models_to_syntax(models: MappingType[int, EntropyModel]) -> list[dict[str, Any]]:
         return [model_to_syntax(i, m) for i, m in sorted(models.items())]
 
-    def _report(self, payload: bytes, coded: _Coded, occupancy: int, models: list[dict]) -> FrameReport:
+    def _report(self, payload: bytes, coded: _Coded, occupancy: int, models: list[dict[str, Any]]) -> FrameReport:
         model_bytes = sum(len(syn.ENTROPY_MODEL.build(m, **self._params)) for m in models)
         size = len(payload) + UNIT_OVERHEAD
         steps = 3 * sum(len(t["step"]) for t in coded.syntax)
@@ -306,7 +310,7 @@ class CodedOccupancy:
     data: bytes = b""
     model_id: int | None = None
 
-    def to_syntax(self) -> dict:
+    def to_syntax(self) -> dict[str, Any]:
         coded = self.mode == OccupancyMode.CODED
         compressed = self.mode in (OccupancyMode.COMPRESSED, OccupancyMode.DIFFERENCE)
         return dict(
@@ -322,13 +326,14 @@ def compressed_occupancy(occupancy: np.ndarray | None, previous: np.ndarray | No
     alone = CodedOccupancy(OccupancyMode.COMPRESSED, compress(pack(occupancy)))
     if intra:
         return alone
+    assert previous is not None, "a P-frame follows a frame with an occupancy"
     if np.array_equal(occupancy, previous):
         return CodedOccupancy(OccupancyMode.UNCHANGED)
     difference = CodedOccupancy(OccupancyMode.DIFFERENCE, compress(pack(occupancy ^ previous)))
     return difference if len(difference.data) <= len(alone.data) else alone
 
 
-def build_cameras(cameras: Sequence[Camera], **params) -> bytes:
+def build_cameras(cameras: Sequence[Camera], **params: Any) -> bytes:
     """Payload of a cameras unit (spec 4.14). params: context of the build, `header` at least."""
     entries = []
     for c in cameras:

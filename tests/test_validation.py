@@ -407,3 +407,11 @@ def test_the_manual_lists_every_remark():
     manual = (Path(__file__).parent.parent / "docs" / "cli.md").read_text("utf-8")
     for note in NOTES.values():
         assert f"| {note.code} `{note.name}` |" in manual
+
+
+def test_the_model_of_the_occupancy_is_used():
+    """A stream whose occupancy is entropy coded has a model that no tensor names."""
+    source = Path(__file__).parent.parent / "conformance/sources/fox-micro.rfv"
+    with refcodec.open(source) as stream:
+        assert any(frame.syntax.occupancy_model_ref is not None for frame in stream)
+    assert refcodec.validate(source).findings == []

@@ -3,12 +3,16 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .common import LAST_FRAME, FrameRange, Throttle, calm_threads, examples, load_frames, progress_bar, to_json
+
+if TYPE_CHECKING:
+    from ..encoder import Progress
 
 _PLAIN_SECONDS = 30.0
 
@@ -16,7 +20,7 @@ _PLAIN_SECONDS = 30.0
 class _Benchmarks(click.Group):
     """`refcodec benchmark DATASET FOLDER` is short for `refcodec benchmark tools DATASET FOLDER`."""
 
-    def parse_args(self, ctx, args):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and not set(args) & set(ctx.help_option_names):
             args = ["tools", *args]
         return super().parse_args(ctx, args)
@@ -25,7 +29,7 @@ class _Benchmarks(click.Group):
 @click.group("benchmark", cls=_Benchmarks, epilog=examples(
     "refcodec benchmark demo/fox figures/ --frames :2",
     "refcodec benchmark systems demo/fox figures/ --frames :2"))
-def command():
+def command() -> None:
     """Measure the gain of each coding tool (tools), or compare published systems (systems).
 
     Without either word, tools: refcodec benchmark DATASET FOLDER.
@@ -51,7 +55,7 @@ _seed = click.option("--seed", type=int, default=0, show_default=True)
                    "[default: 1e-3 and 3e-3]")
 @_device
 @_seed
-def tools(dataset, folder, frames, lagrangians, **options):
+def tools(dataset: str, folder: Path, frames: range | None, lagrangians: Sequence[float], **options: Any) -> None:
     """Encode DATASET with each tool switched off in turn; print sizes, speeds and ratios.
 
     Encodes are kept in FOLDER, so that the command can be interrupted and repeated.
@@ -83,7 +87,8 @@ def tools(dataset, folder, frames, lagrangians, **options):
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--into", type=click.Path(path_type=Path), metavar="DOCUMENT",
               help="Also put the tables between the markers of this document, such as docs/systems.md.")
-def systems(dataset, folder, frames, lagrangians, names, as_json, into, **options):
+def systems(dataset: str, folder: Path, frames: range | None, lagrangians: Sequence[float], names: Sequence[str],
+            as_json: bool, into: Path | None, **options: Any) -> None:
     """Encode DATASET with every published system; print sizes, PSNR and comparisons.
 
     FOLDER receives the files, systems.json, systems.csv, systems.md and the
@@ -111,13 +116,13 @@ def _tell(text: str) -> None:
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator:
+def _progress() -> Iterator[Callable[[Progress], None]]:
     """Where the encode at hand stands: a bar on a terminal, else a line now and then."""
     due, plain = Throttle(_PLAIN_SECONDS), not sys.stderr.isatty()
     with progress_bar("encoding", None) as advance:
         at = 0.0
 
-        def on_progress(p) -> None:
+        def on_progress(p: Progress) -> None:
             nonlocal at
             text = f"frame {p.frame + 1}/{p.frames} {p.frame_type} {p.phase}"
             done = float(p.frame) if p.phase == "load" else max(at, p.frame + (p.phase in ("coded", "verify")))

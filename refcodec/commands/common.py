@@ -9,11 +9,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..datasets import Dataset
 
 
 def examples(*lines: str) -> str:
@@ -30,12 +33,12 @@ LAST_FRAME = (1 << 32) - 1
 _MANY = 1_000_000  # more frames than any dataset has: an open range
 
 
-class FrameRange(click.ParamType):
+class FrameRange(click.ParamType):  # type: ignore[type-arg]  # generic in new versions only
     """`7`, `20:40` (40 excluded), `:10`, `20:` -> range of frame numbers."""
 
     name = "frames"
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> range:
         if isinstance(value, range):
             return value
         first, colon, last = value.partition(":")
@@ -92,7 +95,7 @@ def make_folder(path: str) -> Path:
     return folder
 
 
-def to_json(value) -> str:
+def to_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
 
 
@@ -115,7 +118,7 @@ def progress_bar(title: str, total: int | None, quiet: bool = False) -> Iterator
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(title, total=total, text="")
 
-        def advance(steps, text="", total=None):
+        def advance(steps: float, text: str = "", total: float | None = None) -> None:
             progress.update(task, advance=steps, text=text, total=total)
 
         yield advance
@@ -135,7 +138,7 @@ class Throttle:
         return True
 
 
-def load_frames(path: str, wanted: range | None, **options):
+def load_frames(path: str, wanted: range | None, **options: Any) -> Dataset:
     """`load_dataset` with a range that may be open at its end."""
     from ..datasets import load_dataset
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -28,7 +31,8 @@ from .common import (
               help="Decode every intact group of a damaged file and say what was lost.")
 @click.option("--limit-elements", type=click.IntRange(1), help="Refuse sequences of more tensor elements.")
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
-def command(file, out, frames, scene, kind, digests_only, salvaging, limit_elements, quiet):
+def command(file: str, out: str, frames: range | None, scene: int | None, kind: str, digests_only: bool, salvaging:
+            bool, limit_elements: int | None, quiet: bool) -> int:
     """Decode FILE (- for a pipe) into the folder OUT.
 
     Writes frame_NNNNNN.npz (the reconstructed int32 tensors and the occupancy) for
@@ -79,7 +83,7 @@ def command(file, out, frames, scene, kind, digests_only, salvaging, limit_eleme
                     continue  # salvage hands out all that it finds
                 digests.add(frame)
                 listing.flush()  # whoever reads along need not wait for the next frame
-                name = save(folder, frame).name if save else None
+                name = save(folder, frame).name if folder and save else None
                 entries.append(frame_entry(frame, name))
                 advance(1, f"frame {frame.number}")
                 del frame  # before the next one's tensors are made
@@ -97,8 +101,8 @@ def command(file, out, frames, scene, kind, digests_only, salvaging, limit_eleme
     if error is not None:
         raise error
     if lost.errors or lost.lost:
-        for e in lost.errors:
-            click.echo(f"refcodec: damage: {e}", err=True)
+        for damage in lost.errors:
+            click.echo(f"refcodec: damage: {damage}", err=True)
         click.echo(f"refcodec: decoded {len(entries)} frames; lost: {ranges(lost.lost) or 'no frame'}", err=True)
         return EXIT_NOT_CONFORMING
     if not quiet and out != "-":
@@ -107,7 +111,7 @@ def command(file, out, frames, scene, kind, digests_only, salvaging, limit_eleme
 
 
 @contextlib.contextmanager
-def _text_file(path):
+def _text_file(path: str | Path) -> Iterator[TextIO]:
     """A text file that appears under its name when the block succeeds."""
     from ..files import replacing
 

@@ -5,7 +5,8 @@ import contextlib
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -14,16 +15,19 @@ from ..errors import UsageError
 from ..syntax.structures import MAX_WAVELET_LEVELS
 from .common import LAST_FRAME, FrameRange, Throttle, examples, load_frames, progress_bar
 
+if TYPE_CHECKING:
+    from ..encoder import EncodeReport, Progress
+
 _PLAIN_SECONDS = 5.0
 _LOG_SECONDS = 1.0
 
 
-class Indices(click.ParamType):
+class Indices(click.ParamType):  # type: ignore[type-arg]  # generic in new versions only
     """`0,7,14` -> (0, 7, 14); `none` -> ()."""
 
     name = "N,N,…"
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
         if isinstance(value, tuple):
             return value
         if value == "none":
@@ -34,12 +38,12 @@ class Indices(click.ParamType):
             self.fail(f"{value!r} is no list of camera numbers; write 0,7,14 or none", param, ctx)
 
 
-class KeyValue(click.ParamType):
+class KeyValue(click.ParamType):  # type: ignore[type-arg]
     """`title=Fox` -> ("title", "Fox")."""
 
     name = "KEY=VALUE"
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
         if isinstance(value, tuple):
             return value
         key, equals, text = value.partition("=")
@@ -94,8 +98,10 @@ class KeyValue(click.ParamType):
 @click.option("--threads", type=click.IntRange(1), help="Of torch, for each group.")
 @click.option("--log-json", metavar="FILE|-", help="Progress as JSON, one object per line.")
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
-def command(dataset, out, frames, box, metadata, settings, no_rate_loss, fixed_steps, no_resume, no_evaluate, log_json,
-            quiet, **options):
+def command(dataset: str, out: str, frames: range | None, box: tuple[float, ...] | None,
+            metadata: Sequence[tuple[str, str]], settings: Sequence[tuple[str, str]], no_rate_loss: bool,
+            fixed_steps: bool, no_resume: bool, no_evaluate: bool, log_json: str | None, quiet: bool,
+            **options: Any) -> None:
     """Train and code DATASET (docs/datasets.md) into the RFV file OUT.
 
     OUT appears when it is complete and has been decoded to the same tensors. An
@@ -124,14 +130,15 @@ def command(dataset, out, frames, box, metadata, settings, no_rate_loss, fixed_s
         _summary(report, err=log_json == "-")
 
 
-def progress_sinks(stack: contextlib.ExitStack, log_json: str | None, quiet: bool):
+def progress_sinks(stack: contextlib.ExitStack, log_json: str | None, quiet: bool) -> tuple[JsonLog | None,
+                   Callable[[Progress], None]]:
     """(JsonLog or None, what an encode is to call with its `Progress`); the stack closes what they open."""
     log = JsonLog(stack.enter_context(_log_file(log_json))) if log_json else None
-    sinks = [log] if log else []
+    sinks: list[Callable[[Progress], None]] = [log] if log else []
     if not quiet:
         sinks.append(stack.enter_context(_bar()) if sys.stderr.isatty() else _Plain())
 
-    def on_progress(p):
+    def on_progress(p: Progress) -> None:
         for sink in sinks:
             sink(p)
 
@@ -139,7 +146,7 @@ def progress_sinks(stack: contextlib.ExitStack, log_json: str | None, quiet: boo
 
 
 @contextlib.contextmanager
-def _log_file(name: str) -> Iterator:
+def _log_file(name: str) -> Iterator[TextIO]:
     if name == "-":
         yield sys.stdout
         return
@@ -154,14 +161,15 @@ def _log_file(name: str) -> Iterator:
 class JsonLog:
     """One JSON object per line: every phase, training at most once a second, the result."""
 
-    def __init__(self, file):
-        self.file, self.due, self.phases = file, Throttle(_LOG_SECONDS), {}
+    def __init__(self, file: TextIO):
+        self.file, self.due = file, Throttle(_LOG_SECONDS)
+        self.phases: dict[int, str] = {}
 
-    def write(self, event: str, values: dict) -> None:
+    def write(self, event: str, values: dict[str, Any]) -> None:
         self.file.write(json.dumps({"event": event, **values}, ensure_ascii=False) + "\n")
         self.file.flush()
 
-    def __call__(self, p) -> None:
+    def __call__(self, p: Progress) -> None:
         if self.due() or p.phase != self.phases.get(p.frame):
             self.phases[p.frame] = p.phase
             self.write("progress", dataclasses.asdict(p))
@@ -170,16 +178,16 @@ class JsonLog:
 class _Plain:
     """A line every few seconds, for logs."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.due = Throttle(_PLAIN_SECONDS)
 
-    def __call__(self, p) -> None:
+    def __call__(self, p: Progress) -> None:
         if p.phase in ("coded", "retry", "verify") or self.due():
             click.echo(_describe(p), err=True)
 
 
 @contextlib.contextmanager
-def _bar() -> Iterator:
+def _bar() -> Iterator[_Bar]:
     with progress_bar("encoding", None) as advance:
         yield _Bar(advance)
 
@@ -187,17 +195,17 @@ def _bar() -> Iterator:
 class _Bar:
     """A bar over all frames, a fraction of one for every iteration."""
 
-    def __init__(self, advance):
-        self.advance, self.done, self.total = advance, 0.0, None
+    def __init__(self, advance: Callable[..., None]):
+        self.advance, self.done = advance, 0.0
 
-    def __call__(self, p) -> None:
+    def __call__(self, p: Progress) -> None:
         at = p.done if p.done is not None else p.frame + (
             1 if p.phase in ("coded", "verify") else 0.95 * p.iteration / p.iterations if p.iterations else 0)
         self.advance(max(at - self.done, 0), _describe(p), total=p.frames)
         self.done = max(at, self.done)
 
 
-def _describe(p) -> str:
+def _describe(p: Progress) -> str:
     text = f"frame {p.frame + 1}/{p.frames} {p.frame_type} {p.phase}"
     if p.iterations:
         text += f" {p.iteration}/{p.iterations}"
@@ -215,7 +223,7 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
-def _summary(report, err: bool) -> None:
+def _summary(report: EncodeReport, err: bool) -> None:
     for f in report.frames:
         quality = f"  PSNR {f.psnr:.2f} dB" if f.psnr is not None else ""
         quality += f"  in the box {f.psnr_box:.2f} dB" if f.psnr_box is not None else ""

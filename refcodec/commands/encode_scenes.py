@@ -4,12 +4,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import UsageError
 from .common import FrameRange, examples
 from .encode import KeyValue, progress_sinks
+
+if TYPE_CHECKING:
+    from ..encoder.scenes import ScenesReport
 
 
 @click.command("encode-scenes", epilog=examples(
@@ -32,8 +37,9 @@ from .encode import KeyValue, progress_sinks
 @click.option("--no-evaluate", is_flag=True, help="Do not measure PSNR on the held-out views.")
 @click.option("--log-json", metavar="FILE|-", help="Progress as JSON, one object per line.")
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
-def command(datasets, out, frames, share, lagrangian, iterations, rays, seed, device, downscale, cameras, metadata,
-            no_evaluate, log_json, quiet):
+def command(datasets: Sequence[str], out: str, frames: range | None, share: bool, lagrangian: float, iterations: int,
+            rays: int, seed: int, device: str, downscale: float, cameras: str, metadata: Sequence[tuple[str, str]],
+            no_evaluate: bool, log_json: str | None, quiet: bool) -> None:
     """Train the frames of DATASETS as scenes of one RFV file OUT: networks that share weights (cNeRF).
 
     Any scene can be decoded with the shared part alone. docs/multi-scene.md says more.
@@ -58,7 +64,7 @@ def command(datasets, out, frames, share, lagrangian, iterations, rays, seed, de
         _summary(report)
 
 
-def _summary(report) -> None:
+def _summary(report: ScenesReport) -> None:
     if report.shared is not None:
         click.echo(f"shared      {report.shared.size:>8,} bytes", err=True)
     for i, s in enumerate(report.scenes):

@@ -2,11 +2,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import EXIT_NOT_CONFORMING, EXIT_OK, EXIT_USAGE, UsageError
 from .common import calm_threads, examples, printable, to_json
+
+if TYPE_CHECKING:
+    from ..validation import Finding
 
 
 @click.command("validate", epilog=examples(
@@ -17,7 +22,7 @@ from .common import calm_threads, examples, printable, to_json
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable (schemas/validate.schema.json).")
 @click.option("--explain", metavar="CODE", help="Explain an error code, requirement or remark (E0203, R-UNIT-03, W001).")
 @click.option("--quiet", is_flag=True, help="Only the verdict of each file.")
-def command(files, as_json, explain, quiet):
+def command(files: Sequence[str], as_json: bool, explain: str | None, quiet: bool) -> int:
     """Check FILES (- for a pipe) against the specification and report every violation.
 
     Exit codes: 0 all conform, 1 a file can't be read, 2 a file does not conform,
@@ -54,7 +59,7 @@ def command(files, as_json, explain, quiet):
     return code
 
 
-def _show(f) -> None:
+def _show(f: Finding) -> None:
     where = [] if f.frame is None else [f"frame {f.frame}"]
     if f.offset is not None:
         where.append(f"byte {f.offset}")

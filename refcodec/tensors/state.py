@@ -63,7 +63,7 @@ class FrameState:
         self.occupancy = occupancy
         self._masks.clear()
 
-    def decode_occupancy(self, v) -> np.ndarray | None:
+    def decode_occupancy(self, v: Any) -> np.ndarray | None:
         """Occupancy that a parsed frame states: bool (z, y, x) (spec 6.1). The model of an entropy coded one
         is in `models` and can serve. Raises EntropyError."""
         if v.occupancy_mode == OccupancyMode.UNCHANGED:
