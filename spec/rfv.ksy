@@ -325,7 +325,7 @@ types:
     instances:
       input_count:
         doc: Number of inputs N (section 6.4).
-        value: 'template_id == 1 ? (neighbour_count == 0 ? 0 : neighbour[neighbour_count - 1].input_count) : template_id == 7 ? (channel_mode == 0 ? 16 : 16 * model_channels + 0) : template_id == 6 ? (channel_mode == 0 ? 9 : 9 * model_channels + 0) : template_id == 5 ? (channel_mode == 0 ? 18 : 14 * model_channels + 4) : template_id == 4 ? (channel_mode == 0 ? 10 : 7 * model_channels + 3) : template_id == 3 ? (channel_mode == 0 ? 14 : 14 * model_channels + 0) : template_id == 2 ? (channel_mode == 0 ? 7 : 7 * model_channels + 0) : 0'
+        value: 'template_id == 1 ? (neighbour_count == 0 ? 0 : neighbour[neighbour_count - 1].input_count) : template_id == 13 ? (channel_mode == 0 ? 15 : 11 * model_channels + 4) : template_id == 12 ? (channel_mode == 0 ? 9 : 6 * model_channels + 3) : template_id == 11 ? (channel_mode == 0 ? 15 : 11 * model_channels + 4) : template_id == 10 ? (channel_mode == 0 ? 9 : 6 * model_channels + 3) : template_id == 9 ? (channel_mode == 0 ? 15 : 11 * model_channels + 4) : template_id == 8 ? (channel_mode == 0 ? 9 : 6 * model_channels + 3) : template_id == 7 ? (channel_mode == 0 ? 16 : 16 * model_channels + 0) : template_id == 6 ? (channel_mode == 0 ? 9 : 9 * model_channels + 0) : template_id == 5 ? (channel_mode == 0 ? 18 : 14 * model_channels + 4) : template_id == 4 ? (channel_mode == 0 ? 10 : 7 * model_channels + 3) : template_id == 3 ? (channel_mode == 0 ? 14 : 14 * model_channels + 0) : template_id == 2 ? (channel_mode == 0 ? 7 : 7 * model_channels + 0) : 0'
   static_table:
     doc: Section 4.10.
     seq:

@@ -3,13 +3,14 @@ from __future__ import annotations
 
 import click
 
-from .common import calm_threads, progress_bar
+from .common import calm_threads, examples, progress_bar
 from .editing import json_option, output, quiet_option, stored_input, tell
 
 
-@click.command("concat")
-@click.argument("inputs", nargs=-1, required=True)
-@click.argument("out")
+@click.command("concat", epilog=examples(
+    "refcodec concat part1.rfv part2.rfv whole.rfv"))
+@click.argument("inputs", nargs=-1, required=True, type=click.Path(allow_dash=True))
+@click.argument("out", type=click.Path(allow_dash=True))
 @json_option
 @quiet_option
 def command(inputs, out, as_json, quiet):

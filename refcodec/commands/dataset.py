@@ -4,19 +4,22 @@ from __future__ import annotations
 import click
 
 from ..errors import EXIT_OK, EXIT_USAGE
-from .common import LAST_FRAME, FrameRange, make_folder, printable, progress_bar, to_json
+from .common import LAST_FRAME, FrameRange, examples, make_folder, printable, progress_bar, to_json
 from .encode import Indices
 
 _SHOWN = 12  # findings of one code, before the rest are counted
 
 
-@click.group("dataset", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("dataset", epilog=examples(
+    "refcodec dataset check capture/"), context_settings={"help_option_names": ["-h", "--help"]})
 def command():
     """Look at a dataset before training on it (docs/datasets.md)."""
 
 
-@command.command("check")
-@click.argument("path")
+@command.command("check", epilog=examples(
+    "refcodec dataset check capture/ --out look/",
+    "refcodec dataset check demo/fox --frames :2 --json"))
+@click.argument("path", type=click.Path())
 @click.option("--out", metavar="FOLDER", help="Draw cameras.png, and contact.png with the box in every picture.")
 @click.option("--frames", type=FrameRange(), help="The dataset's frame numbers: 7, 20:40 (40 excluded), :10, 20:.")
 @click.option("--holdout", type=Indices(), help="Cameras kept out of training, in place of the dataset's; or none.")

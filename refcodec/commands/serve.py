@@ -4,11 +4,13 @@ from __future__ import annotations
 import click
 
 from ..errors import UsageError
-from .common import to_json
+from .common import examples, to_json
 
 
-@click.command("serve")
-@click.argument("path")
+@click.command("serve", epilog=examples(
+    "refcodec serve films/",
+    "refcodec serve fox.rfv --port 8001"))
+@click.argument("path", type=click.Path())
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0: all of the machine's.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: a free one.")
 @click.option("--allow-origin", metavar="ORIGIN", help="Let pages of another origin read the files (*: all).")
