@@ -237,7 +237,7 @@ class _Validator:
                 else:
                     unit, self.broken, self.lost = None, True, True
                     self.base_lost |= not self.report.groups
-                    if (following := following_unit(self.data, start, self.reader.header)) is None:
+                    if (following := following_unit(self.data, start, self.decoder.file_header)) is None:
                         return
                     self._seek(following)
             if unit is not None:

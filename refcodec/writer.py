@@ -138,6 +138,7 @@ class UnitWriter:
 
     def begin(self) -> None:
         """The file header."""
+        assert self.level is not None, "set when it is made"
         self._put(build_file_header(self.level))
 
     def copy(self, unit: Unit) -> None:
@@ -161,6 +162,7 @@ class UnitWriter:
     def finish(self, index: bool = True) -> int:
         """Index and end unit. Returns the index's offset; 0: there is none, as asked or because no unit of
         the level could hold it."""
+        assert self.level is not None, "set when it is made"
         at, size = 0, 4 + 13 * len(self.entries)
         if index and size <= LEVELS[self.level].unit_size:
             payload = syn.INDEX.build(
@@ -186,7 +188,7 @@ class StreamWriter(UnitWriter):
     metadata: MappingType[str, str] = field(default_factory=dict)
     state: FrameState = field(init=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.level = self.level or lowest_level(self.header)
         if self.level is None:
             raise UsageError(f"no level holds {self.header.tensor_elements} tensor elements and "

@@ -1,6 +1,8 @@
 """`refcodec concat`."""
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from .common import calm_threads, examples, progress_bar
@@ -13,7 +15,7 @@ from .editing import json_option, output, quiet_option, stored_input, tell
 @click.argument("out", type=click.Path(allow_dash=True))
 @json_option
 @quiet_option
-def command(inputs, out, as_json, quiet):
+def command(inputs: Sequence[str], out: str, as_json: bool, quiet: bool) -> int:
     """Join INPUTS with equal sequence headers into the file OUT (- for a pipe).
 
     Frames keep their numbers and time stamps where these go on increasing; else they are

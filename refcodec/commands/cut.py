@@ -16,7 +16,7 @@ from .editing import json_option, output, quiet_option, tell
 @click.option("--exact", is_flag=True, help="Refuse where the cut would have to begin before the first frame wanted.")
 @json_option
 @quiet_option
-def command(file, out, frames, exact, as_json, quiet):
+def command(file: str, out: str, frames: range, exact: bool, as_json: bool, quiet: bool) -> int:
     """Cut frames out of FILE into the file OUT (- for pipes), without decoding.
 
     A cut begins at an I-frame: the last one not behind the first frame wanted. It ends

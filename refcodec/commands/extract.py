@@ -14,7 +14,7 @@ from .editing import json_option, output, quiet_option, tell
 @click.option("--frame", "number", type=click.IntRange(0, LAST_FRAME), required=True, help="Number of the frame.")
 @json_option
 @quiet_option
-def command(file, out, number, as_json, quiet):
+def command(file: str, out: str, number: int, as_json: bool, quiet: bool) -> int:
     """Write one frame of FILE to the file OUT (- for pipes), as a static scene.
 
     Its tensors are the same to the bit. An I-frame is copied; a P-frame is decoded and

@@ -17,7 +17,7 @@ from .editing import json_option, mapped_input, output, quiet_option, tell
               "their digest.")
 @json_option
 @quiet_option
-def command(file, out, decode, as_json, quiet):
+def command(file: str, out: str, decode: bool, as_json: bool, quiet: bool) -> int:
     """Write what is intact of FILE to OUT (- for pipes) as a conforming file.
 
     Index and end unit are made anew; of a damaged group the frames before the damage are

@@ -58,10 +58,11 @@ def _on_plane(axis: int, temporal: bool) -> list[tuple[int, int, int, int, int]]
     takes NE first, energies of the nearest, and with `temporal` a cross in the previous frame."""
     slow, fast = (a for a in range(3) if a != axis)
 
-    def place(source, along_slow, along_fast):
+    def place(source: int, along_slow: int, along_fast: int) -> tuple[int, int, int, int, int]:
         offset = [0, 0, 0]
         offset[slow], offset[fast] = along_slow, along_fast
-        return source, 0, *offset
+        z, y, x = offset
+        return source, 0, z, y, x
 
     causal = [(0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0)]
     found = [place(VALUE, *o) for o in causal] + [place(ENERGY, *o) for o in causal[:2] + causal[3:4]]
