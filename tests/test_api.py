@@ -43,7 +43,8 @@ def test_headers_need_no_numpy(file):
 
 def test_decoding_validating_and_rendering_need_no_torch(file):
     code = (f"import sys; sys.modules['torch'] = None; import refcodec; s = refcodec.open({str(file)!r}); "
-            f"assert refcodec.validate({str(file)!r}).conforming; p = s.frame(1).render(s.cameras[0]); print(p.rgb.shape)")
+            f"assert refcodec.validate({str(file)!r}).conforming; p = s.frame(1).render(s.cameras[0]); "
+            "print(p.rgb.shape)")
     assert fresh(code) == "(30, 40, 3)"
 
 

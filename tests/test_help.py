@@ -19,7 +19,8 @@ from refcodec.cli import COMMANDS, cli
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def commands(command: click.Command = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+def commands(command: click.Command = cli,
+             path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     yield path, command
     if isinstance(command, click.Group):
         for name in command.list_commands(click.Context(command)):
@@ -52,7 +53,8 @@ def test_help_has_examples_that_parse(path):
 
 
 def test_mistaken_examples_would_be_noticed():
-    for line in ("refcodec decode", "refcodec decode a b --frame 3", "refcodec benchmark systems d", "refcodec dekode a b",
+    for line in ("refcodec decode", "refcodec decode a b --frame 3", "refcodec benchmark systems d",
+                 "refcodec dekode a b",
                  "refcodec conformance run --only x"):
         with pytest.raises(click.UsageError):
             parses(line)
@@ -94,7 +96,8 @@ def programs(tmp_path_factory) -> dict[str, str]:
     """An environment in which `refcodec` is on the path."""
     folder = tmp_path_factory.mktemp("bin")
     program = folder / "refcodec"
-    program.write_text(f"#!/bin/sh\nexport PYTHONPATH={shlex.quote(str(ROOT))}\nexec {shlex.quote(sys.executable)} -m refcodec \"$@\"\n")
+    program.write_text(f"#!/bin/sh\nexport PYTHONPATH={shlex.quote(str(ROOT))}\n"
+                       f"exec {shlex.quote(sys.executable)} -m refcodec \"$@\"\n")
     program.chmod(0o755)
     (folder / "here").mkdir()
     (folder / "here" / "film.rfv").touch()
@@ -136,7 +139,8 @@ complete -C "$argv[1]" | string split -f 1 (printf "\\t")'''],
 def test_shells_complete(shell, line, expected, programs):
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
-    done = subprocess.run([*SHELLS[shell], line], env=programs, cwd=programs["HERE"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*SHELLS[shell], line], env=programs, cwd=programs["HERE"], capture_output=True, text=True,
+                          timeout=60)
     assert sorted(filter(None, done.stdout.splitlines())) == expected, done.stderr
 
 

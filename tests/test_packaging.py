@@ -22,7 +22,8 @@ VECTOR = ROOT / "conformance/vectors/valid/real-fox-micro"
 
 def run(*command: object, **options) -> subprocess.CompletedProcess:
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=180, env=environment, **options)
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=180, env=environment,
+                          **options)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 
@@ -104,10 +105,11 @@ def test_wheel_decodes_without_torch(installed, tmp_path):
     run(installed / "python", "-c", "import refcodec, sys, pathlib; from importlib.util import find_spec;"
         "assert find_spec('torch') is None and find_spec('pytest') is None;"
         "assert pathlib.Path(refcodec.__file__).is_relative_to(sys.prefix)", cwd=tmp_path)
-    run(installed / "refcodec", "decode", VECTOR / "stream.rfv", tmp_path / "digests.txt", "--digests-only", cwd=tmp_path)
+    run(installed / "refcodec", "decode", VECTOR / "stream.rfv", "digests.txt", "--digests-only", cwd=tmp_path)
     assert (tmp_path / "digests.txt").read_text() == (VECTOR / "expected.txt").read_text()
     assert "conforms to RFV" in run(installed / "refcodec", "validate", VECTOR / "stream.rfv", cwd=tmp_path).stdout
-    run(installed / "refcodec", "render", VECTOR / "stream.rfv", "views", "--size", "24x16", "--frames", "0", cwd=tmp_path)
+    run(installed / "refcodec", "render", VECTOR / "stream.rfv", "views", "--size", "24x16", "--frames", "0",
+        cwd=tmp_path)
     assert len(list((tmp_path / "views").glob("*.png"))) == 1
 
 

@@ -106,7 +106,8 @@ def test_requirement_has_permanent_anchors(pages, rule):
     """In the register, and where its section states it in bold."""
     assert rule.id in pages[REGISTER].ids
     chapter = rule.section.split(".")[0]
-    source = next((ROOT / "spec").glob(f"{int(chapter):02d}-*.md" if chapter.isdigit() else f"annex-{chapter.lower()}-*.md"))
+    pattern = f"{int(chapter):02d}-*.md" if chapter.isdigit() else f"annex-{chapter.lower()}-*.md"
+    source = next((ROOT / "spec").glob(pattern))
     if f"**{rule.id}**" in source.read_text("utf-8"):
         assert rule.id in pages[f"spec/{source.stem}.html"].ids
 

@@ -21,8 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 STREAM = ROOT / "conformance/vectors/valid/real-fox-micro/stream.rfv"
 _BLOCK = re.compile(r"^```console\n(.*?)^```", re.S | re.M)
-_PYTHON = re.compile(r"(?P<before><!-- not run[^>]*-->\n)?^```python\n(?P<code>.*?)^```\n(?P<shown>\n```text\n(?P<output>.*?)^```\n)?",
-                     re.S | re.M)
+_PYTHON = re.compile(r"(?P<before><!-- not run[^>]*-->\n)?^```python\n(?P<code>.*?)^```\n"
+                     r"(?P<shown>\n```text\n(?P<output>.*?)^```\n)?", re.S | re.M)
 _SECONDS = 120
 # Runs a page's blocks in one namespace; prints what each of them printed.
 _DRIVER = """
