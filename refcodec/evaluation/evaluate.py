@@ -412,7 +412,10 @@ def run(dataset_paths: Sequence[str], folder: Path, options, request: Request,
 
     require_bjontegaard()
     writing.require_packages()
+    from ..encoder.presets import preset
+
     request.codec_curves()
+    preset(options.preset)
     options = dataclasses.replace(options, evaluate=False, cameras="none")
     load = frames_of or (lambda path: load_dataset(path, frames=options.frames, holdout=options.holdout,
                                                    aabb=options.aabb))
@@ -431,6 +434,9 @@ def run(dataset_paths: Sequence[str], folder: Path, options, request: Request,
         own = folder / name
         own.mkdir(exist_ok=True)
         scene = _Scene(dataset, own, options, request, metrics, ops, tell, on_progress)
+        for view in dataset.frames[0].split("test"):
+            camera = view.camera.scaled(1 / options.downscale)
+            metrics.expect(camera.height, camera.width)
         scenes.append((name, scene, scene.tasks()))
     total, done, report = sum(len(tasks) for _, _, tasks in scenes), 0, {}
     if total == 0:

@@ -25,11 +25,13 @@ class Metrics:
     def __init__(self):
         self.missing: dict[str, str] = {}
         self._ms_ssim, self._lpips = self._load_ms_ssim(), self._load_lpips()
+        # What measurements depend on besides pictures.
+        self.identity = [sorted(self.missing), _version("pytorch-msssim"), _version("lpips")]
 
-    @property
-    def identity(self) -> list:
-        """What measurements depend on besides pictures."""
-        return [sorted(self.missing), _version("pytorch-msssim"), _version("lpips")]
+    def expect(self, height: int, width: int) -> None:
+        """Notes in `missing` what pictures of this size can't have."""
+        if min(height, width) <= _MS_SSIM_SIDE:
+            self.missing.setdefault("ms_ssim", f"pictures of {width}x{height} are too small for its five scales")
 
     def of(self, picture: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) -> dict[str, float | None]:
         """All metrics of a picture (h, w, 3), sRGB in [0, 1]; None for those that it can't have.
@@ -37,8 +39,6 @@ class Metrics:
         mask: (h, w) alpha; `psnr_box` is the PSNR inside its bounding box.
         """
         side = min(picture.shape[:2])
-        if side <= _MS_SSIM_SIDE and self._ms_ssim:
-            self.missing.setdefault("ms_ssim", f"pictures of {_MS_SSIM_SIDE} pixels a side or less have no five scales")
         boxed = mask is not None and mask_box(mask) is not None
         return dict(
             psnr=min(psnr(picture, truth), BEST_PSNR),

@@ -169,22 +169,26 @@ def html(report: dict, pictures: dict[str, list[dict]]) -> str:
 def plots(dataset: dict) -> list[tuple[str, str, object]]:
     """(name, title, call that gives the PNG) of the plots that a dataset's points allow."""
     points = dataset["points"]
-    found = [(key.replace("_", "-"), f"{title} against bytes", lambda k=key, t=title, u=unit: _curves(dataset, k, t, u))
-             for key, title, unit in _METRICS if any(p[key] is not None for p in points)]
+    fields = [p for p in points if p["kind"] != "views"]
+    found = [(key.replace("_", "-"), f"{title} against bytes", lambda k=key, t=title, u=unit: _curves(
+        dataset, fields, k, t, u)) for key, title, unit in _METRICS if any(p[key] is not None for p in fields)]
+    if len(fields) < len(points):
+        found.append(("views-psnr", "PSNR against bytes, source views as video included",
+                      lambda: _curves(dataset, points, *_METRICS[0])))
     if points:
         found.append(("components", "Bytes by what they hold", lambda: _bars(dataset)))
     return found
 
 
-def _curves(dataset: dict, key: str, title: str, unit: str) -> bytes:
+def _curves(dataset: dict, points: Sequence[dict], key: str, title: str, unit: str) -> bytes:
     """A metric over KB a frame (logarithmic), one line a curve; broken lines are of source views."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
     figure = Figure(figsize=(10, 5.6), dpi=110, layout="constrained")
     axes = figure.add_subplot()
-    for k, curve in enumerate(dict.fromkeys(p["curve"] for p in dataset["points"])):
-        own = sorted((p for p in dataset["points"] if p["curve"] == curve and p[key] is not None),
+    for k, curve in enumerate(dict.fromkeys(p["curve"] for p in points)):
+        own = sorted((p for p in points if p["curve"] == curve and p[key] is not None),
                      key=lambda p: p["size"])
         if not own:
             continue

@@ -24,7 +24,7 @@ from .sequence import FieldSequence
 
 MAGIC = b"RFVB"
 _LABEL = struct.Struct("<BI")
-_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 24}]
+_DICTIONARY = 1 << 24
 
 
 class Part(IntEnum):
@@ -94,14 +94,18 @@ def _name(kind: int) -> str:
     return Part(kind).name.lower() if kind in list(Part) else f"part {kind}"
 
 
+def _filters(size: int) -> list[dict]:
+    return [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": min(max(size, 4096), _DICTIONARY)}]
+
+
 def lzma_compress(data: bytes) -> bytes:
-    return lzma.compress(data, lzma.FORMAT_RAW, filters=_FILTERS)
+    return lzma.compress(data, lzma.FORMAT_RAW, filters=_filters(len(data)))
 
 
 def lzma_decompress(data: bytes) -> bytes:
     """Inverse of `lzma_compress`. Raises DamagedFile."""
     try:
-        return lzma.decompress(data, lzma.FORMAT_RAW, filters=_FILTERS)
+        return lzma.decompress(data, lzma.FORMAT_RAW, filters=_filters(_DICTIONARY))
     except lzma.LZMAError:
         raise DamagedFile("the baseline's file holds damaged LZMA data") from None
 

@@ -240,7 +240,7 @@ class BlockDct(FieldBaseline):
             return np.zeros(0, np.uint8), np.zeros(0, np.uint8)
         try:
             symbols, _ = huffman_decode(coded)
-        except (IndexError, struct.error, ValueError):
+        except (IndexError, struct.error, ValueError, OverflowError, MemoryError):
             raise DamagedFile("the baseline's file holds damaged Huffman codes") from None
         packed = read_array(payload, np.uint8, -(-count // 8), _COUNTS.size + size)
         return symbols, np.unpackbits(packed, count=count)
