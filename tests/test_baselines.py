@@ -10,7 +10,9 @@ from hypothesis import given, settings, strategies as st
 
 from refcodec.decoder import open_stream
 from refcodec.errors import UsageError
-from refcodec.evaluation.baselines import BASELINES, DamagedFile, FieldFrame, FieldSequence, SourceViews, Views, choose
+from refcodec.evaluation.baselines import (
+    BASELINES, DamagedFile, FieldFrame, FieldSequence, SourceViews, Views, choose,
+)
 from refcodec.evaluation.baselines import dct, hevc, scalar
 from refcodec.evaluation.baselines.container import Packer, Part, Unpacker, read_fields, write_fields
 from refcodec.evaluation.baselines.sequence import axes, occupied_cells
@@ -96,7 +98,7 @@ def test_files_decode_alone_and_follow_their_parameter(baseline, sequence):
         for a, b in zip(found.frames, sequence.frames, strict=True):
             assert np.array_equal(a.occupancy, b.occupancy)
             assert a.intra == (b.intra or independent)
-            assert [t.shape for t in a.tensors] == [t.shape for t in sequence.header.tensors or ()]
+            assert [t.shape for t in a.tensors] == [t.shape for t in sequence.header.tensors]
             assert all(t.dtype == np.float32 and np.isfinite(t).all() for t in a.tensors)
         assert sum(baseline.components(data).values()) == len(data)
         sizes.append(len(data))
@@ -163,7 +165,8 @@ def test_range_coded_frames_are_rfv_files(sequence):
 
 def test_floats_are_exact(sequence):
     found = BASELINES["float32"].decode(BASELINES["float32"].encode(sequence, 32))
-    assert all(np.array_equal(a, b) for x, y in zip(found.frames, sequence.frames) for a, b in zip(x.tensors, y.tensors))
+    assert all(np.array_equal(a, b)
+               for x, y in zip(found.frames, sequence.frames) for a, b in zip(x.tensors, y.tensors))
     half = BASELINES["float16-lzma"].decode(BASELINES["float16-lzma"].encode(sequence, 16))
     assert all(np.array_equal(a, b.astype(np.float16).astype(np.float32))
                for x, y in zip(half.frames, sequence.frames) for a, b in zip(x.tensors, y.tensors))
@@ -179,7 +182,7 @@ def test_closed_loops_do_not_drift(sequence):
     """P-frames of a field that stands still are as good as the I-frame: residuals are on what the decoder has."""
     if not sequence.grids:
         pytest.skip("networks have no P-frames")
-    for name, leeway in (("dct", 1.001), ("nnc", 1.1)):  # trellis quantisation is not idempotent
+    for name in ("dct", "nnc"):
         baseline = BASELINES[name]
         if baseline.unavailable():
             continue
@@ -188,7 +191,7 @@ def test_closed_loops_do_not_drift(sequence):
         decoded = baseline.decode(baseline.encode(repeated, baseline.values[1]))
         errors = [error(FieldSequence(sequence.header, (a,)), FieldSequence(sequence.header, (b,)))
                   for a, b in zip(repeated.frames, decoded.frames)]
-        assert all(e <= errors[0] * leeway + 1e-9 for e in errors), errors
+        assert all(e <= 1.1 * errors[0] + 1e-9 for e in errors), errors
 
 
 def test_hevc_is_lossless_when_asked_to_be(sequence):
@@ -270,13 +273,9 @@ def test_run_length_symbols_by_hand():
 
 
 def test_steps_are_jpegs():
-    assert steps_equal(dct.steps(2, 50), dct._TABLE)
-    assert steps_equal(dct.steps(2, 100), np.ones((8, 8)))
+    assert np.array_equal(dct.steps(2, 50), dct._TABLE)
+    assert np.array_equal(dct.steps(2, 100), np.ones((8, 8)))
     assert dct.steps(3, 50)[0, 0, 0] == 16 and dct.steps(1, 50)[1] == 11.5  # (11 + 12) / 2
-
-
-def steps_equal(a, b) -> bool:
-    return np.array_equal(a, b)
 
 
 # Source views.
@@ -348,7 +347,7 @@ def test_random_access_and_order_of_views():
 
     assert [k for k, first in enumerate(_intra(order, 2)) if first] == [0, 6]
     assert _chain([camera(0), camera(3), camera(1), camera(2)]) == [0, 2, 3, 1]
-    assert nearest_view(camera(0, 0.5), [camera(0, 0.0), camera(9, 0.4), camera(0, 1.2)]) == 1
+    assert nearest_view(camera(1.8), [camera(0), camera(3), camera(2), camera(1)]) == 2
 
 
 # The choice of baselines.

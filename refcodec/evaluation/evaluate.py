@@ -180,9 +180,8 @@ class _Scene:
     def _encode(self, path: Path, chosen) -> float:
         from ..encoder import encode
 
-        started = time.monotonic()
-        encode(self.dataset, path, chosen, self.on_progress)
-        return time.monotonic() - started
+        report = encode(self.dataset, path, chosen, self.on_progress)
+        return sum(f.seconds for f in report.frames)  # also of those that an interrupted encode left
 
     def _codec(self, system: str, representation: str, lagrangian: float | None) -> None:
         curve = f"{system}-{representation}"

@@ -13,8 +13,9 @@ from ..files import replacing
 from .points import write_json
 
 JSON, CSV, MARKDOWN, HTML = "evaluate.json", "evaluate.csv", "evaluate.md", "evaluate.html"
-_COLUMNS = ("curve", "kind", "representation", "parameter", "value", "frames", "size", "measured_on", "psnr", "psnr_box",
-            "ssim", "ms_ssim", "lpips", "nearest_psnr", "encode_seconds", "decode_seconds", "render_seconds", "file")
+_COLUMNS = ("curve", "kind", "representation", "parameter", "value", "frames", "size", "measured_on", "psnr",
+            "psnr_box", "ssim", "ms_ssim", "lpips", "nearest_psnr", "encode_seconds", "decode_seconds",
+            "render_seconds", "file")
 _METRICS = (("psnr", "PSNR", "dB"), ("ssim", "SSIM", ""), ("ms_ssim", "MS-SSIM", ""), ("lpips", "LPIPS", ""))
 _MARKERS = "osD^vP*X<>ph"
 
@@ -210,7 +211,7 @@ def _curves(dataset: dict, points: Sequence[dict], key: str, title: str, unit: s
 
 
 def _bars(dataset: dict) -> bytes:
-    """Bytes a frame by component, a bar a point; points of thirty times the smallest would dwarf the rest and are left out."""
+    """Bytes a frame by component, a bar a point; what has thirty times the smallest size would dwarf the rest."""
     from matplotlib.figure import Figure
 
     smallest = min(p["size"] for p in dataset["points"])

@@ -24,7 +24,7 @@ from .sequence import FieldSequence
 
 MAGIC = b"RFVB"
 _LABEL = struct.Struct("<BI")
-_DICTIONARY = 1 << 24
+_SMALLEST_DICTIONARY, _DICTIONARY = 1 << 12, 1 << 24
 
 
 class Part(IntEnum):
@@ -95,7 +95,8 @@ def _name(kind: int) -> str:
 
 
 def _filters(size: int) -> list[dict]:
-    return [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": min(max(size, 4096), _DICTIONARY)}]
+    dictionary = min(max(size, _SMALLEST_DICTIONARY), _DICTIONARY)
+    return [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": dictionary}]
 
 
 def lzma_compress(data: bytes) -> bytes:

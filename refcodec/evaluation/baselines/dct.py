@@ -33,7 +33,8 @@ _TABLE = np.array([
     [14, 17, 22, 29, 51, 87, 80, 62], [18, 22, 37, 56, 68, 109, 103, 77], [24, 35, 55, 64, 81, 104, 113, 92],
     [49, 64, 78, 87, 103, 121, 120, 101], [72, 92, 95, 98, 112, 100, 103, 99]], float)
 _K = np.arange(SIDE)
-_DCT = np.sqrt(2 / SIDE) * np.cos(np.pi * np.outer(_K, 2 * _K + 1) / (2 * SIDE)) * np.where(_K == 0, 0.5**0.5, 1)[:, None]
+_DCT = np.sqrt(2 / SIDE) * np.cos(np.pi * np.outer(_K, 2 * _K + 1) / (2 * SIDE))
+_DCT[0] *= 0.5**0.5
 
 
 def steps(dimensions: int, quality: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from ...errors import UsageError
 from ...syntax.headers import SequenceHeader
 from .base import FieldBaseline, within
 from .container import DamagedFile, Packer, Part, Unpacker, read_fields, write_fields
@@ -42,10 +43,9 @@ def encode_video(pictures: Sequence[np.ndarray], intra: Sequence[bool], crf: flo
     """Pictures (h, w) or (h, w, 3) uint8 of one size as an HEVC elementary stream.
 
     intra: which are coded without any other. crf: constant rate factor. colour: sRGB,
-    coded as 4:2:0; else grey. lossless: `crf` has no meaning.
+    coded as 4:2:0; else grey. lossless: `crf` has no meaning. Raises UsageError.
     """
     import av
-    from av.video.frame import PictureType
 
     height, width = (max(_SMALLEST, -(-n // _MULTIPLE) * _MULTIPLE) for n in pictures[0].shape[:2])
     context = av.CodecContext.create("libx265", "w")
@@ -58,7 +58,17 @@ def encode_video(pictures: Sequence[np.ndarray], intra: Sequence[bool], crf: flo
     context.options = {
         "crf": f"{crf:g}", "preset": "slow", "tune": "psnr", "forced-idr": "1",
         "x265-params": ":".join(f"{k.replace('_', '-')}={v}" for k, v in parameters.items())}
-    packets = []
+    try:
+        return _encoded(context, pictures, intra, colour)
+    except (av.FFmpegError, ValueError) as e:
+        raise UsageError(f"x265 can't code pictures of {width}x{height}: {str(e).splitlines()[0]}") from None
+
+
+def _encoded(context, pictures: Sequence[np.ndarray], intra: Sequence[bool], colour: bool) -> bytes:
+    import av
+    from av.video.frame import PictureType
+
+    height, width, packets = context.height, context.width, []
     for position, (picture, first) in enumerate(zip(pictures, intra, strict=True)):
         padding = [(0, height - picture.shape[0]), (0, width - picture.shape[1]), (0, 0)][: picture.ndim]
         padded = np.ascontiguousarray(np.pad(picture, padding, "edge"))
@@ -107,7 +117,8 @@ def to_picture(values: np.ndarray) -> np.ndarray:
 def from_picture(picture: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Inverse of `to_picture`."""
     tiles, height, width, rows, columns = mosaic_shape(shape)
-    return picture.reshape(rows, height, columns, width).swapaxes(1, 2).reshape(-1, height, width)[:tiles].reshape(shape)
+    found = picture.reshape(rows, height, columns, width).swapaxes(1, 2).reshape(-1, height, width)
+    return found[:tiles].reshape(shape)
 
 
 class HevcPlanes(FieldBaseline):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...errors import UsageError
 from ...syntax.headers import SequenceHeader
 from .base import FieldBaseline, within
 from .container import DamagedFile, Packer, Part, Unpacker, read_fields, write_fields
@@ -105,7 +106,14 @@ def _rebuilt(header: SequenceHeader, ids, cells, coded: bytes, before) -> dict[i
 
 
 def _compress(parameters: dict[str, np.ndarray], qp: int) -> bytes:
-    """What `nncodec.nnc.compress` does with its default settings."""
+    """What `nncodec.nnc.compress` does with its default settings. Raises UsageError."""
+    try:
+        return _stream_of(parameters, qp)
+    except Exception as e:  # it has no errors of its own
+        raise UsageError(f"nncodec can't code these tensors: {type(e).__name__}: {e}") from None
+
+
+def _stream_of(parameters: dict[str, np.ndarray], qp: int) -> bytes:
     from nncodec.nnc_core import approximator, coder, nnr_model
 
     model = nnr_model.NNRModel(parameters)

@@ -20,6 +20,7 @@ from .container import DamagedFile, Packer, Part, Unpacker, lzma_compress, lzma_
 from .hevc import decode_video, encode_video, missing
 
 _REFERENCES = 4
+Pictures = tuple[tuple[np.ndarray, ...], ...]  # by frame and camera
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,8 @@ class SourceViews:
     masks: the same, (h, w) uint8, None without. cameras: those of the pictures, as in the first frame."""
 
     cameras: tuple[Camera, ...]
-    pictures: tuple[tuple[np.ndarray, ...], ...]
-    masks: tuple[tuple[np.ndarray, ...], ...] | None
+    pictures: Pictures
+    masks: Pictures | None
 
     @classmethod
     def of(cls, dataset: Dataset, downscale: float = 1) -> SourceViews:
@@ -80,7 +81,7 @@ class Views(Baseline):
                     references=_REFERENCES))
         return packer.data()
 
-    def decode(self, data: bytes) -> tuple[tuple[tuple[np.ndarray, ...], ...], tuple[tuple[np.ndarray, ...], ...] | None]:
+    def decode(self, data: bytes) -> tuple[Pictures, Pictures | None]:
         """Pictures and masks, as in `SourceViews`. Raises DamagedFile."""
         unpacker = Unpacker(data)
         try:
@@ -119,7 +120,7 @@ def _intra(order: Sequence[tuple[int, int]], group_size: int) -> list[bool]:
 
 def _chain(cameras: Sequence[Camera]) -> list[int]:
     """An order of the cameras in which each is followed by the nearest of those left."""
-    places = np.array([np.asarray(c.camera_to_world)[:3, 3] for c in cameras])
+    places = [_place(c) for c in cameras]
     chain, left = [0], set(range(1, len(cameras)))
     while left:
         chain.append(min(left, key=lambda c: (float(np.linalg.norm(places[c] - places[chain[-1]])), c)))
@@ -128,6 +129,9 @@ def _chain(cameras: Sequence[Camera]) -> list[int]:
 
 
 def nearest_view(camera: Camera, cameras: Sequence[Camera]) -> int:
-    """The camera that looks most like another: the smallest angle between their directions of view."""
-    along = lambda c: np.asarray(c.camera_to_world)[:3, :3] @ np.array([0.0, 0.0, 1.0])  # noqa: E731
-    return int(np.argmax([float(along(camera) @ along(c)) for c in cameras]))
+    """The camera whose place is nearest to another's."""
+    return int(np.argmin([float(np.linalg.norm(_place(camera) - _place(c))) for c in cameras]))
+
+
+def _place(camera: Camera) -> np.ndarray:
+    return np.asarray(camera.camera_to_world)[:3, 3]
