@@ -2,8 +2,8 @@
 
 Magic, then parts: one byte that says what it holds, four bytes of length, the payload.
 The header part is a file header and a sequence header as an RFV file has them, so that all
-files say the same about the scene. Occupancy is coded as in RFV files: LZMA2, P-frames as
-the difference where that is shorter.
+files say the same about the scene. Occupancy is compressed as RFV files may have it: LZMA2,
+P-frames as the difference where that is shorter.
 """
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from ...decoder import SequenceDecoder
 from ...entropy import occupancy as occupancy_coding
+from ...entropy.coder import EntropyError
 from ...errors import RefcodecError, UsageError
 from ...syntax.headers import SequenceHeader
 from ...syntax.units import UnitReader
@@ -155,7 +156,7 @@ def read_fields(unpacker: Unpacker) -> tuple[SequenceHeader, list[bool], list[np
         coded = unpacker.take(Part.OCCUPANCY)
         try:
             packed = occupancy_coding.decompress(coded[1:], -(-header.occupancy_voxels // 8))
-        except occupancy_coding.OccupancyError as e:
+        except EntropyError as e:
             raise DamagedFile(f"the occupancy of the baseline's file is damaged: {e}") from None
         if coded[0] and before is not None:
             packed = (np.frombuffer(packed, np.uint8) ^ np.frombuffer(before, np.uint8)).tobytes()
