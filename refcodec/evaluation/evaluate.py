@@ -66,6 +66,9 @@ class Request:
         for representation in self.representations:
             if not any(representation in _names(s) for s in SYSTEMS.values()):
                 plan(representation=representation)  # says what there is
+        for value in self.lagrangians:
+            if not 0 < value < math.inf:
+                raise UsageError(f"lambda must be a positive number, not {value:g}")
         found = []
         for system in self.systems:
             if system not in SYSTEMS:
@@ -439,9 +442,8 @@ def run(dataset_paths: Sequence[str], folder: Path, options, request: Request,
         scenes.append((name, scene, scene.tasks()))
     total, done, report = sum(len(tasks) for _, _, tasks in scenes), 0, {}
     if total == 0:
-        raise UsageError("there is nothing to compare: " + "; ".join(
-            f"{n}: {why}" for _, s, _ in scenes for n, why in s.not_run.items()) if scenes[0][1].not_run
-            else "there is nothing to compare: no system and no baseline")
+        reasons = [f"{n}: {why}" for n, why in scenes[0][1].not_run.items()]
+        raise UsageError(f"there is nothing to compare: {'; '.join(reasons) or 'no system and no baseline'}")
     for _, scene, tasks in scenes:
         for task in tasks:
             done += 1
