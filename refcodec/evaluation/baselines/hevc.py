@@ -125,7 +125,7 @@ class HevcPlanes(FieldBaseline):
     """Grids and planes by x265, a stream each; I-frames where groups begin, P-frames after them."""
 
     name, title = "hevc", "HEVC (x265) on grids and planes as pictures"
-    parameter, values = "CRF", (10, 18, 26, 34)
+    parameter, values = "CRF", (14, 20, 26, 31)
 
     def __init__(self, lossless: bool = False):
         self.lossless = lossless

@@ -29,7 +29,7 @@ class NeuralNetworkCoding(FieldBaseline):
     """NNC of all tensors, closed loop over the frames of a group."""
 
     name, title = "nnc", "neural network coding (ISO/IEC 15938-17)"
-    parameter, values = "QP", (-20, -16, -12, -8)
+    parameter, values = "QP", (-16, -12, -8, -4)
 
     def unavailable(self) -> str | None:
         try:

@@ -209,7 +209,7 @@ class IndependentLzma(FieldBaseline):
     leave them out. Networks always have 8 bits.
     """
 
-    parameter, values = "bits", (8, 6, 5, 4)
+    parameter, values = "bits", (8, 5, 4, 3)
 
     def __init__(self, occupied_only: bool):
         self.occupied_only = occupied_only
@@ -261,7 +261,7 @@ class IndependentLzma(FieldBaseline):
 class IndependentRange(FieldBaseline):
     """The same quantisation, range coded with a static table for each tensor, as an RFV file."""
 
-    parameter, values, suffix = "bits", (8, 6, 5, 4), ".rfv"
+    parameter, values, suffix = "bits", (8, 5, 4, 3), ".rfv"
 
     def __init__(self, occupied_only: bool):
         self.occupied_only = occupied_only
