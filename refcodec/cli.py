@@ -21,6 +21,7 @@ COMMANDS = {
     "render": "Render views, videos and comparisons with ground truth.",
     "inspect": "Show what a file holds, without decoding it.",
     "conformance": "Judge any decoder by the conformance suite.",
+    "evaluate": "Compare the codec with every alternative: sizes, quality, time (needs torch).",
     "benchmark": "Measure the gain of each coding tool, or compare published systems (needs torch).",
     "dataset": "Look at a dataset before training on it.",
     "validate": "Check files against the specification; report every violation.",

@@ -65,7 +65,7 @@ def tools(dataset: str, folder: Path, frames: range | None, lagrangians: Sequenc
     from ..evaluation import benchmark
 
     report = benchmark.run(dataset, folder, EncodeOptions(frames=frames, **options), lagrangians or (1e-3, 3e-3),
-                           tell=_tell)
+                           tell=tell)
     click.echo(benchmark.markdown(report))
 
 
@@ -101,8 +101,8 @@ def systems(dataset: str, folder: Path, frames: range | None, lagrangians: Seque
 
     if frames is not None and frames.stop > LAST_FRAME:
         frames = range(frames.start, load_frames(dataset, frames).frames[-1].number + 1)
-    with _progress() as on_progress:
-        report = comparison.run(dataset, folder, EncodeOptions(frames=frames, **options), names, lagrangians, _tell,
+    with encoding_progress() as on_progress:
+        report = comparison.run(dataset, folder, EncodeOptions(frames=frames, **options), names, lagrangians, tell,
                                 on_progress)
     if into is not None:
         comparison.insert(report, into)
@@ -111,12 +111,12 @@ def systems(dataset: str, folder: Path, frames: range | None, lagrangians: Seque
         raise click.exceptions.Exit(1)
 
 
-def _tell(text: str) -> None:
+def tell(text: str) -> None:
     click.echo(text, err=True)
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Callable[[Progress], None]]:
+def encoding_progress() -> Iterator[Callable[[Progress], None]]:
     """Where the encode at hand stands: a bar on a terminal, else a line now and then."""
     due, plain = Throttle(_PLAIN_SECONDS), not sys.stderr.isatty()
     with progress_bar("encoding", None) as advance:
@@ -132,6 +132,6 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
             advance(done - at, text, total=p.frames)
             at = done
             if plain and due():
-                _tell(text)
+                tell(text)
 
         yield on_progress

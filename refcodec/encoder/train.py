@@ -170,7 +170,8 @@ class _Training:
             if slot.is_grid:
                 steps += [first / gain for gain in slot.band_gains()]
             else:
-                steps.append(2.0**-6 if slot.info.role in _WEIGHTS else 2.0**-8)
+                # Not coarser than grids that are as good as unquantised.
+                steps.append(min(first, 2.0**-6 if slot.info.role in _WEIGHTS else 2.0**-8))
         return torch.tensor([math.log(s) for s in steps], device=self.device)
 
     def _mark_coded(self) -> None:

@@ -1,7 +1,9 @@
 """Quality of a decoded field on views that training has not seen."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,7 +12,7 @@ from ..rendering.cameras import Camera
 from ..rendering.march import render_camera
 from ..rendering.pictures import composite
 from ..syntax.headers import SequenceHeader
-from .metrics import mask_box, psnr
+from .metrics import psnr
 
 
 def view_psnr(header: SequenceHeader, tensors: Sequence[np.ndarray], occupancy: np.ndarray | None,
@@ -22,11 +24,49 @@ def view_psnr(header: SequenceHeader, tensors: Sequence[np.ndarray], occupancy: 
     None where there is no view, or none with a mask of its own.
     """
     values = [t.astype(np.float32) * np.float32(2.0**-i.frac_bits) for t, i in zip(tensors, header.tensors)]
-    field, background = build(header, values, ops), [c / 255 for c in header.background]
     whole, boxed = [], []
-    for camera, rgba in views:
-        picture, truth = render_camera(field, occupancy, camera, header).rgb, composite(rgba, background)
-        whole.append(psnr(picture, truth))
-        if rgba[..., 3].min() < 1 and mask_box(rgba[..., 3]) is not None:
-            boxed.append(psnr(picture, truth, mask=rgba[..., 3]))
+    for rendered in render_views(header, values, occupancy, views, ops):
+        whole.append(psnr(rendered.picture, rendered.truth))
+        if rendered.mask is not None:
+            boxed.append(psnr(rendered.picture, rendered.truth, mask=rendered.mask))
     return (float(np.mean(whole)) if whole else None), (float(np.mean(boxed)) if boxed else None)
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedView:
+    """A view as the field shows it and as it is: (h, w, 3) sRGB in [0, 1] on the background.
+
+    mask: (h, w) alpha, None where the view has none, or an empty one. seconds: of rendering.
+    """
+
+    picture: np.ndarray
+    truth: np.ndarray
+    mask: np.ndarray | None
+    seconds: float
+
+
+def render_views(header: SequenceHeader, values: Sequence[np.ndarray], occupancy: np.ndarray | None,
+                 views: Iterable[tuple[Camera, np.ndarray]], ops) -> Iterator[RenderedView]:
+    """Renders a field from the cameras of views. values: float32 (C, z, y, x); the rest as in `view_psnr`."""
+    field, background = build(header, values, ops), [c / 255 for c in header.background]
+    for camera, rgba in views:
+        started = time.perf_counter()
+        picture = render_camera(field, occupancy, camera, header).rgb
+        yield RenderedView(picture, composite(rgba, background), view_mask(rgba), time.perf_counter() - started)
+
+
+def view_mask(rgba: np.ndarray) -> np.ndarray | None:
+    """The alpha (h, w) of a view (h, w, 4), None where nothing is transparent, or everything."""
+    alpha = rgba[..., 3]
+    return alpha if alpha.min() < 1 and (alpha > 0).any() else None
+
+
+def device_ops(device: str):
+    """The array library that renders on a device: `TorchOps` for a GPU, None (numpy) for the CPU. Raises UsageError."""
+    if device == "cpu":
+        return None
+    from ..encoder.gop import pick_device
+    from ..fields import TorchOps
+
+    found = pick_device(device)
+    return None if found == "cpu" else TorchOps(found)

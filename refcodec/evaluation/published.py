@@ -277,30 +277,33 @@ def masked_wavelet_inverse(data: bytes, cells: Cells = None) -> tuple[list[np.nd
 # Independent frames.
 
 
-def independent_frames(frames: Sequence[Frame], bits: int = 8) -> bytes:
+def independent_frames(frames: Sequence[Frame], bits: int = 8, occupied_only: bool = True) -> bytes:
     """An RFV file of I-frames: every tensor quantised to `bits` bits over its range, static tables.
 
     frames: decoded frames of any representation, trained without a rate. Cells that no
-    occupied voxel touches are left out, as in any other file, and each tensor has the
-    tables that code it in the fewest bytes: what is compared is coding, not waste.
+    occupied voxel touches are left out, as in any other file, unless `occupied_only` is
+    False, and each tensor has the tables that code it in the fewest bytes: what is
+    compared is coding, not waste. Networks have 8 bits at least.
     """
     from ..entropy.fitting import best_static
 
     def quantise(info: TensorInfo, values: np.ndarray):
         values = values.astype(np.int64)
         spread = int(values.max() - values.min()) if values.size else 0
-        mantissa, exponent = _step_at_least(spread, (1 << bits) - 2)
+        own = bits if info.mapping != Mapping.NONE else max(bits, 8)
+        mantissa, exponent = _step_at_least(spread, (1 << own) - 2)
         q = np.round(values / (mantissa * 2.0**exponent)).astype(np.int32)
         return q, (mantissa, exponent), best_static(q)
 
-    return recoded(frames, quantise)
+    return recoded(frames, quantise, occupied_only)
 
 
-def recoded(frames: Sequence[Frame], quantise: Callable) -> bytes:
+def recoded(frames: Sequence[Frame], quantise: Callable, occupied_only: bool = True) -> bytes:
     """An RFV file of I-frames with the same fields, their tensors quantised anew.
 
     quantise(info, values): of integers (coded cells, C), those of the cells that occupied
-    voxels touch, to (quantised values int32, step as (mantissa, exponent), their model).
+    voxels touch or, without `occupied_only`, all, to (quantised values int32, step as
+    (mantissa, exponent), their model).
     """
     header, out = frames[0].header, io.BytesIO()
     writer = StreamWriter(out, header)
@@ -309,7 +312,7 @@ def recoded(frames: Sequence[Frame], quantise: Callable) -> bytes:
         writer.begin_group(position, 1)
         tensors, models = [], {}
         for i, (info, tensor) in enumerate(zip(header.tensors, frame.tensors)):
-            inside = info.mapping != Mapping.NONE and header.has_occupancy
+            inside = occupied_only and info.mapping != Mapping.NONE and header.has_occupancy
             cells = coded_mask(header, info, frame.occupancy) if inside else np.ones(info.shape[1:], bool)
             q, step, models[i] = quantise(info, tensor[:, cells].T)
             tensors.append(TensorCoding(i, q, i, (step,), 0, int(inside)))

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +18,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .. import __version__
 from ..datasets import Dataset
 from ..decoder import open_stream
 from ..errors import RefcodecError, UsageError
@@ -28,6 +25,8 @@ from ..files import replacing
 from ..inspection import inspect
 from ..syntax.headers import Mapping, Representation
 from .benchmark import held_out_psnr, interpolated_size
+from .held_out import device_ops
+from .points import PointStore, key_of, write_json
 from .published import CodedFrame, coded_frames, independent_frames, masked_wavelet_pipeline, rle_huffman
 
 _FINE_STEP = 2.0**-12  # of fields whose quantisation is the matter of the pipeline after it
@@ -175,22 +174,17 @@ class Comparison:
         """The point, from its file where that is up to date; None, and an entry in `failures`,
         where the encoder refuses it."""
         stem = entry.name + (f"-{lagrangian:g}" if lagrangian is not None else "")
-        path, record = self.folder / f"{stem}.rfv", self.folder / f"{stem}.json"
         chosen = dataclasses.replace(self.options, evaluate=False, lagrangian=lagrangian, **entry.changes)
-        key = self._key(entry, chosen)
-        known = _recorded(record)
-        if known.get("key") != key or known.get("file") != _digest(path):
-            try:
-                seconds = self._make(entry, chosen, path)
-            except RefcodecError as e:
-                self.failures[stem] = str(e)
-                self.tell(f"{stem}: failed: {e}")
-                return None
-            self.tell(f"measuring {stem}")
-            point = measure(path, self.dataset, entry.name, lagrangian, seconds, self.ops)
-            known = dict(key=key, file=_digest(path), point=dataclasses.asdict(point))
-            _write_json(record, known)
-        point = Point(**known["point"])
+        try:
+            known = PointStore(self.folder, self.tell).point(
+                stem, ".rfv", self._key(entry, chosen), lambda path: self._make(entry, chosen, path),
+                lambda path, seconds: dataclasses.asdict(
+                    measure(path, self.dataset, entry.name, lagrangian, seconds, self.ops)))
+        except RefcodecError as e:
+            self.failures[stem] = str(e)
+            self.tell(f"{stem}: failed: {e}")
+            return None
+        point = Point(**known)
         self.tell(f"{stem}: {point.size / 1000:.1f} KB a frame, {point.psnr:.2f} dB")
         return point
 
@@ -215,30 +209,7 @@ class Comparison:
         options = dataclasses.asdict(chosen)
         for name in ("resume", "frames"):
             del options[name]
-        pictures = [(f.number, [(str(v.image), v.image_position, v.image.stat().st_size, v.split) for v in f.views])
-                    for f in self.dataset.frames]
-        content = [__version__, options, entry.bits, pictures, self.dataset.aabb.tolist()]
-        text = json.dumps(content, default=str, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _recorded(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
-def _digest(path: Path) -> str | None:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return None
-
-
-def _write_json(path: Path, value) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8", newline="\n")
+        return key_of(self.dataset, options, entry.bits)
 
 
 # All of them.
@@ -258,7 +229,7 @@ def run(dataset_path: str, folder: Path, options, names: Sequence[str] = (), lag
     if not all(f.split("test") for f in dataset.frames):
         raise UsageError(f"{dataset_path} has no held-out views to measure PSNR on")
     folder.mkdir(parents=True, exist_ok=True)
-    comparison = Comparison(dataset, folder, options, tell, on_progress, _ops(options.device))
+    comparison = Comparison(dataset, folder, options, tell, on_progress, device_ops(options.device))
     wanted = [(e, v) for e in chosen for v in (tuple(lagrangians) or (None,))[: 1 if e.once else None]]
     points: list[Point] = []
     report: dict = {}
@@ -273,20 +244,9 @@ def run(dataset_path: str, folder: Path, options, names: Sequence[str] = (), lag
     return report
 
 
-def _ops(device: str):
-    """TorchOps for a GPU, None (numpy) for the CPU."""
-    if device == "cpu":
-        return None
-    from ..encoder.gop import pick_device
-    from ..fields import TorchOps
-
-    found = pick_device(device)
-    return None if found == "cpu" else TorchOps(found)
-
-
 def write(report: dict, points: Sequence[Point], folder: Path) -> None:
     """The report as files."""
-    _write_json(folder / "systems.json", report)
+    write_json(folder / "systems.json", report)
     with replacing(folder / "systems.csv") as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         names = [f.name for f in dataclasses.fields(Point) if f.name != "psnr_frames"]
         rows = csv.writer(file)

@@ -1,0 +1,70 @@
+"""Points of a comparison that are made once: a file and a record of what it was made from and measured as.
+
+A point is taken up again when its record names the same key (everything that it depends
+on) and its file is still the one that was measured; else both are made anew.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import __version__
+from ..datasets import Dataset
+from ..files import replacing
+
+
+def key_of(dataset: Dataset, *content) -> str:
+    """A digest of the program's version, a dataset's pictures and box, and whatever else a point depends on."""
+    pictures = [(f.number, [(str(v.image), v.image_position, v.image.stat().st_size, v.split) for v in f.views])
+                for f in dataset.frames]
+    text = json.dumps([__version__, *content, pictures, dataset.aabb.tolist()], default=str, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str | None:
+    """SHA-256 of a file, None where there is none."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def write_json(path: Path, value) -> None:
+    """Writes a JSON file that is there as a whole or not at all. Raises UsageError."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8", newline="\n")
+
+
+@dataclass(frozen=True, slots=True)
+class PointStore:
+    """The points of one folder, each `<stem><suffix>` and `<stem>.json`. tell: what is going on."""
+
+    folder: Path
+    tell: Callable[[str], None] = lambda text: None
+
+    def point(self, stem: str, suffix: str, key: str, make: Callable[[Path], float],
+              measure: Callable[[Path, float], dict]) -> dict:
+        """The measurements of a point, from its record where that is up to date.
+
+        make(path): writes the file, returns the seconds that it took. measure(path,
+        seconds): the point as plain JSON values. What they raise passes through.
+        """
+        path, record = self.folder / f"{stem}{suffix}", self.folder / f"{stem}.json"
+        known = _recorded(record)
+        if known.get("key") != key or known.get("file") != file_digest(path):
+            seconds = make(path)
+            self.tell(f"measuring {stem}")
+            known = dict(key=key, file=file_digest(path), point=measure(path, seconds))
+            write_json(record, known)
+        return known["point"]
+
+
+def _recorded(path: Path) -> dict:
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
