@@ -2,7 +2,7 @@
 import { spatialSize, supportOf } from './transforms.js';
 
 /**
- * For each voxel along an axis (0 x, 1 y, 2 z) the cells that it touches, as up to two ranges [from, to).
+ * For each voxel along an axis (0 x, 1 y, 2 z) the cells that it touches: two ranges [from, to), four numbers.
  * The numbers are below 2^63, hence the BigInts; there are at most 512 voxels along an axis.
  */
 function touchedRanges(scene, dims, info, axis) {
@@ -19,7 +19,8 @@ function touchedRanges(scene, dims, info, axis) {
     const doubled = 2n * remainder * cells - denominator;
     return doubled < 0n ? 0 : Math.min(Number(doubled / (2n * denominator)), count - 1);
   };
-  return Array.from({ length: dims[axis] }, (_, v) => {
+  const ranges = new Int32Array(4 * dims[axis]);
+  for (let v = 0; v < dims[axis]; v++) {
     const begin = BigInt(v) * numerator;
     const end = BigInt(v + 1) * numerator;
     const firstPeriod = begin / denominator;
@@ -31,10 +32,11 @@ function touchedRanges(scene, dims, info, axis) {
     }
     const low = cellAt(begin % denominator);
     const high = Math.min(cellAt(last) + 1, count - 1);
-    if (firstPeriod === lastPeriod) return [[low, high + 1]];
-    if (firstPeriod + 1n === lastPeriod) return [[low, count], [0, high + 1]];
-    return [[0, count]];
-  });
+    if (firstPeriod === lastPeriod) ranges.set([low, high + 1], 4 * v);
+    else if (firstPeriod + 1n === lastPeriod) ranges.set([low, count, 0, high + 1], 4 * v);
+    else ranges.set([0, count], 4 * v);
+  }
+  return ranges;
 }
 
 /** The rule of one tensor in one scene. */
@@ -59,28 +61,36 @@ export class Significance {
   _touched(occupancy) {
     const [dimX, dimY, dimZ] = this.dims;
     const [depth, height, width] = spatialSize(this.info);
+    const [alongX, alongY, alongZ] = this.ranges;
     const byX = new Uint8Array(dimZ * dimY * width);
-    for (let row = 0; row < dimZ * dimY; row++) {
-      for (let v = 0; v < dimX; v++) {
-        if (occupancy[row * dimX + v]) for (const [a, b] of this.ranges[0][v]) byX.fill(1, row * width + a, row * width + b);
+    for (let row = 0, n = 0; row < dimZ * dimY; row++) {
+      const start = row * width;
+      for (let v = 0; v < dimX; v++, n++) {
+        if (occupancy[n] === 0) continue;
+        for (let i = 4 * v; i < 4 * v + 4; i += 2) {
+          for (let x = alongX[i]; x < alongX[i + 1]; x++) byX[start + x] = 1;
+        }
       }
     }
     const byY = new Uint8Array(dimZ * height * width);
     for (let z = 0; z < dimZ; z++) {
-      for (let v = 0; v < dimY; v++) {
-        const from = (z * dimY + v) * width;
-        for (const [a, b] of this.ranges[1][v]) for (let y = a; y < b; y++) merge(byY, (z * height + y) * width, byX, from, width);
-      }
+      merge(byX, z * dimY * width, byY, z * height * width, width, alongY);
     }
-    const plane = height * width;
-    const cells = new Uint8Array(depth * plane);
-    for (let v = 0; v < dimZ; v++) {
-      for (const [a, b] of this.ranges[2][v]) for (let z = a; z < b; z++) merge(cells, z * plane, byY, v * plane, plane);
-    }
+    const cells = new Uint8Array(depth * height * width);
+    merge(byY, 0, cells, 0, height * width, alongZ);
     return cells;
   }
 }
 
-function merge(to, at, from, start, n) {
-  for (let i = 0; i < n; i++) to[at + i] |= from[start + i];
+/** Joins rows of n marks, one for each voxel of an axis, to those of the cells that the voxels touch. */
+function merge(from, start, to, at, n, ranges) {
+  for (let v = 0; 4 * v < ranges.length; v++) {
+    const source = start + v * n;
+    for (let i = 4 * v; i < 4 * v + 4; i += 2) {
+      for (let cell = ranges[i]; cell < ranges[i + 1]; cell++) {
+        const target = at + cell * n;
+        for (let k = 0; k < n; k++) to[target + k] |= from[source + k];
+      }
+    }
+  }
 }
