@@ -1,0 +1,52 @@
+"""`refcodec view`."""
+from __future__ import annotations
+
+import os
+import webbrowser
+
+import click
+
+from ..errors import UsageError
+from .common import printable, seekable_input, to_json
+
+
+@click.command("view")
+@click.argument("file")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of the local web server. Default: a free one.")
+@click.option("--no-browser", is_flag=True, help="Open no browser; print the address only.")
+@click.option("--export", "export", metavar="PAGE.html", help="Write one self-contained page that works offline, and stop.")
+@click.option("--json", "as_json", is_flag=True, help="Print the address, or what was exported, as JSON.")
+def command(file, port, no_browser, export, as_json):
+    """Show FILE (- for a pipe) in a web browser, which decodes and renders it by itself.
+
+    The server answers this machine only (127.0.0.1) and runs until it is interrupted.
+    """
+    data = seekable_input(file)
+    name = "stream" if file == "-" else os.path.basename(file)
+    if export:
+        if port or no_browser:
+            raise UsageError("--export needs no server: it can't be combined with --port or --no-browser")
+        size = _export(data.read(), name, export)
+        click.echo(to_json(dict(page=export, bytes=size)) if as_json else f"{printable(export)}: {size:,} bytes")
+        return
+    from ..view.server import Server
+
+    with Server(data, name, port) as server:
+        click.echo(to_json(dict(url=server.url)) if as_json else f"{printable(name)} at {server.url} (Ctrl-C ends it)")
+        click.get_text_stream("stdout").flush()
+        if not no_browser and not webbrowser.open(server.url):
+            click.echo("refcodec: no browser could be started; open the address in one", err=True)
+        try:
+            server.serve_forever(poll_interval=0.1)
+        except KeyboardInterrupt:
+            click.echo("", err=True)  # behind the terminal's ^C
+
+
+def _export(stream: bytes, name: str, path: str) -> int:
+    from ..files import replacing
+    from ..view.bundle import page
+
+    text = page(stream, name)
+    with replacing(path) as temporary:
+        temporary.write_bytes(text)
+    return len(text)
