@@ -44,9 +44,9 @@ def command(file, port, no_browser, export, as_json):
 
 def _export(stream: bytes, name: str, path: str) -> int:
     from ..files import replacing
-    from ..view.bundle import page
+    from ..view.bundle import exported
 
-    text = page(stream, name)
+    text = exported(stream, name)
     with replacing(path) as temporary:
         temporary.write_bytes(text)
     return len(text)

@@ -1,4 +1,8 @@
-"""One offline page with a stream in it: the modules joined, workers from text, no network access."""
+"""The page put together: modules joined to one script, for the server or in one offline file.
+
+The modules run as they are in browsers and node; joined, they load at once, and from `file:` too, where
+browsers refuse modules.
+"""
 from __future__ import annotations
 
 import base64
@@ -6,14 +10,18 @@ import html
 import json
 import posixpath
 import re
-
-from .server import web_files
+from importlib import resources
 
 _IMPORT = re.compile(r"^import \{([^}]*)\} from '([^']+)';\n", re.M)
 _EXPORT = re.compile(r"^export (?:async )?(?:function\*?|class|const) (\w+)", re.M)
 
 
-def bundle(entry: str, files: dict[str, bytes]) -> str:
+def web_file(path: str) -> str:
+    """Text of one of the page's files."""
+    return (resources.files(__package__) / "web" / path).read_text(encoding="utf-8")
+
+
+def bundle(entry: str) -> str:
     """A classic script of a module and all that it imports, each in a scope of its own.
 
     Modules import names as they are, `import { a, b } from './c.js';`, and export declarations: nothing
@@ -24,7 +32,7 @@ def bundle(entry: str, files: dict[str, bytes]) -> str:
     def add(path: str) -> None:
         if path in done:
             return
-        text = files[path].decode()
+        text = web_file(path)
         imports = [(names, posixpath.normpath(posixpath.join(posixpath.dirname(path), source)))
                    for names, source in _IMPORT.findall(text)]
         for _, source in imports:
@@ -41,30 +49,43 @@ def bundle(entry: str, files: dict[str, bytes]) -> str:
 
 
 def _inline(script: str) -> str:
-    """A script as content of a script element: `</script` and `<!--` must not occur in it."""
+    """A script as content of a script element: `</script` and `<!--` must not occur in its strings."""
     return re.sub(r"<(?=[!/]|script)", r"\\x3c", script, flags=re.I)
 
 
-def page(stream: bytes, name: str) -> bytes:
-    """The page with a stream in it, as one HTML file."""
-    files = web_files()
-    text = files["index.html"].decode()
-    boot = "\n".join([
-        bundle("main.js", files),
-        f"const worker = URL.createObjectURL(new Blob([{json.dumps(bundle('worker.js', files))}], {{ type: 'text/javascript' }}));",
-        "const coded = document.getElementById('stream').textContent;",
-        "const blob = new Blob([Uint8Array.from(atob(coded), (c) => c.charCodeAt(0))]);",
-        f"$modules['main.js'].start({{ makeWorker: () => new Worker(worker), source: {{ blob }}, name: {json.dumps(name)} }});",
-    ])
-    replacements = {
-        '<link rel="stylesheet" href="style.css">': f"<style>\n{files['style.css'].decode()}</style>",
-        '<script type="module" src="boot.js"></script>':
-            f'<script type="application/octet-stream" id="stream">{base64.b64encode(stream).decode()}</script>\n'
-            f"<script>\n(() => {{\n{_inline(boot)}\n}})();\n</script>",
-        "<title>RFV viewer</title>": f"<title>{html.escape(name)} – RFV viewer</title>",
-    }
-    for old, new in replacements.items():
+def _page(name: str, head: str, script: str) -> bytes:
+    text = web_file("index.html")
+    for old, new in (("<!-- style -->", head), ("<!-- script -->", script), ("<title>RFV viewer</title>", f"<title>{html.escape(name)}</title>")):
         if text.count(old) != 1:
             raise ValueError(f"index.html should hold {old!r} once")
         text = text.replace(old, new)
     return text.encode()
+
+
+def _start(worker: str, source: str, name: str) -> str:
+    return f"$modules['main.js'].start({{ makeWorker: () => new Worker({worker}), source: {source}, name: {json.dumps(name)} }});"
+
+
+def served(name: str) -> dict[str, bytes]:
+    """Files of the page for a server that has the stream as `stream.rfv`, by path; `index.html` is the page."""
+    start = _start("'worker.js'", "{ url: new URL('stream.rfv', location.href).href }", name)
+    return {
+        "index.html": _page(name, '<link rel="stylesheet" href="style.css">', '<script defer src="viewer.js"></script>'),
+        "style.css": web_file("style.css").encode(),
+        "viewer.js": f"(() => {{\n{bundle('main.js')}\n{start}\n}})();\n".encode(),
+        "worker.js": bundle("worker.js").encode(),
+    }
+
+
+def exported(stream: bytes, name: str) -> bytes:
+    """The page with a stream in it, as one HTML file that needs no network."""
+    script = "\n".join([
+        "(() => {", bundle("main.js"),
+        f"const worker = URL.createObjectURL(new Blob([{json.dumps(bundle('worker.js'))}], {{ type: 'text/javascript' }}));",
+        "const coded = document.getElementById('stream').textContent;",
+        "const blob = new Blob([Uint8Array.from(atob(coded), (c) => c.charCodeAt(0))]);",
+        _start("worker", "{ blob }", name), "})();",
+    ])
+    return _page(name, f"<style>\n{web_file('style.css')}</style>",
+                 f'<script type="application/octet-stream" id="stream">{base64.b64encode(stream).decode()}</script>\n'
+                 f"<script>\n{_inline(script)}\n</script>")

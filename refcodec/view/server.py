@@ -1,36 +1,20 @@
 """The viewer's web server: the page and one stream, for this machine alone."""
 from __future__ import annotations
 
-import json
-import mimetypes
 import re
+import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib import resources
 from pathlib import PurePosixPath
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from ..errors import UsageError
+from .bundle import served
 
 HOST = "127.0.0.1"
 _PIECE = 1 << 18
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
-
-
-def web_files() -> dict[str, bytes]:
-    """The page's files by path. Programs for node are not among them."""
-    root, files = resources.files(__package__) / "web", {}
-
-    def walk(folder, prefix: str) -> None:
-        for entry in folder.iterdir():
-            if entry.is_dir():
-                walk(entry, f"{prefix}{entry.name}/")
-            elif PurePosixPath(entry.name).suffix in _TYPES:
-                files[prefix + entry.name] = entry.read_bytes()
-
-    walk(root, "")
-    return files
 
 
 class Server(ThreadingHTTPServer):
@@ -43,12 +27,9 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, data: BinaryIO, name: str, port: int = 0):
-        import threading
-
         self.data, self.lock = data, threading.Lock()
         self.size = data.seek(0, 2)
-        self.files = web_files()
-        self.files["info.json"] = json.dumps({"name": name}).encode()
+        self.files = served(name)
         try:
             super().__init__((HOST, port), _Handler)
         except OSError as e:
@@ -84,8 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.server.files.get(path)
         if body is None:
             return self._send(HTTPStatus.NOT_FOUND, b"", with_body)
-        suffix = PurePosixPath(path).suffix
-        kind = _TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
+        kind = _TYPES[PurePosixPath(path).suffix]
         return self._send(HTTPStatus.OK, body, with_body, {"Content-Type": f"{kind}; charset=utf-8"})
 
     def _send(self, status: HTTPStatus, body: bytes, with_body: bool, headers: dict[str, str] | None = None) -> None:

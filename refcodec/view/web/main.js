@@ -52,7 +52,9 @@ class Viewer {
     this.bytes = new Map(); // position: bytes by component
     this.times = new Map(); // position: time stamp
     this.decoding = { frames: 0, milliseconds: 0, symbols: 0 };
-    this.drawn = { started: performance.now(), first: null, frames: [], milliseconds: 0, pass: 0, final: false };
+    this.started = performance.now();
+    this.timings = {}; // milliseconds from the start to opened, compiled, decoded, picture
+    this.drawn = { frames: [], milliseconds: 0 };
     this.waiting = [];
   }
 
@@ -65,6 +67,7 @@ class Viewer {
     this.player.onframe = (frame, position) => this._decoded(frame, position);
     this.player.onlost = (error, positions) => this._lost(error, positions);
     await opening;
+    this._reached('opened');
     const { player } = this;
     this.header = player.header;
     if (player.frames.length === 0) throw { message: 'The file holds no frame.' };
@@ -72,11 +75,16 @@ class Viewer {
     this._controls();
     this._chooseScene(player.frames[0].scene);
     await this.renderer.setSequence(this.header);
+    this._reached('compiled');
     element('controls').hidden = false;
     this.ready = true;
     this._resize();
     new ResizeObserver(() => this._resize()).observe(this.canvas);
     requestAnimationFrame((now) => this._tick(now));
+  }
+
+  _reached(what) {
+    this.timings[what] ??= performance.now() - this.started;
   }
 
   // Controls
@@ -291,7 +299,7 @@ class Viewer {
   _pictured(final, milliseconds) {
     const now = performance.now();
     const { drawn } = this;
-    drawn.first ??= now - drawn.started;
+    this._reached('picture');
     drawn.milliseconds = milliseconds;
     drawn.frames = [...drawn.frames.filter((t) => now - t < 2000), now];
     element('message').hidden = true;
@@ -302,6 +310,7 @@ class Viewer {
   }
 
   _decoded(frame, position) {
+    this._reached('decoded');
     this.bytes.set(position, frame.bytes);
     this.times.set(position, frame.timeStamp);
     this.decoding.frames++;
@@ -353,7 +362,7 @@ class Viewer {
         ['Decoding', decoding.frames ? `${(decoding.milliseconds / decoding.frames).toFixed(0)} ms a frame, ${(decoding.symbols / decoding.milliseconds / 1000).toFixed(2)} M elements/s` : '–'],
         ['Picture', `${canvas.width} × ${canvas.height}, ${drawn.milliseconds.toFixed(0)} ms`],
         ['Pictures', `${elapsed > 0 ? ((1000 * (drawn.frames.length - 1)) / elapsed).toFixed(1) : '–'} a second`],
-        ['First picture', drawn.first === null ? '–' : `after ${drawn.first.toFixed(0)} ms`],
+        ['First picture', this.timings.picture ? `after ${this.timings.picture.toFixed(0)} ms` : '–'],
       ],
       sums: components(inScene.map(([, bytes]) => bytes), this.header),
       frames: inScene.length,
@@ -370,7 +379,7 @@ class Viewer {
       ready: this.ready === true, playing: this.playing, frame: frames?.[this.position]?.number ?? null,
       shown: frames?.[this.shown]?.number ?? null, frames: frames?.length ?? 0, scene: this.scene ?? null,
       lost: [...lost.keys()].map((p) => frames[p].number), loaded: this.player.loaded, size: this.player.size ?? null,
-      firstPicture: this.drawn.first, eye: this.camera.eye, message: element('message').hidden ? null : element('message').innerText,
+      timings: this.timings, eye: this.camera.eye, message: element('message').hidden ? null : element('message').innerText,
     };
   }
 

@@ -7,8 +7,6 @@
  */
 import { Representation, Role } from './decoder/structures.js';
 
-const ENCODED_DIRECTION = (h) => 3 * (1 + 2 * h.directionFrequencies);
-
 /** 0 … n-1 from `first`, filled up to a multiple of four. */
 function filled(n, first = 0) {
   return Array.from({ length: 4 * Math.ceil(n / 4) }, (_, i) => (i < n ? first + i : -1));
@@ -142,7 +140,6 @@ export function planOf(header) {
   }
   plan.render = render;
   plan.featureVectors = featureMap.length / 4;
-  plan.encodedDirection = ENCODED_DIRECTION(header);
   for (const item of items) item.vectors = vectorsOf(item);
   return plan;
 }

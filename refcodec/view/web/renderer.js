@@ -1,4 +1,5 @@
 /** Pictures of a frame by WebGL2: data on the GPU, and passes of growing resolution drawn in tiles. */
+import { boxOf } from './camera.js';
 import { planOf } from './plan.js';
 import { COPY, MOST_COARSE_SAMPLES, TEXTURE_WIDTH, VERTEX, fragmentShader } from './shader.js';
 
@@ -6,6 +7,7 @@ const QUICK = 40; // milliseconds that a first picture may take
 const BATCH = 30; // milliseconds of one batch of pixels: the page stays responsive, and no watchdog bites
 const COARSEST = 16;
 const FIRST_BATCH = 256; // pixels, before the speed is known
+const FIRST_PICTURE = 1000;
 
 /** The graphics hardware cannot do it; for people. */
 export class RendererError extends Error {}
@@ -113,6 +115,28 @@ export class Renderer {
     this.bits = this._texture(gl.TEXTURE_2D, () => gl.texStorage2D(gl.TEXTURE_2D, 1, gl.R8UI, TEXTURE_WIDTH, this.bitRows));
     this.shownBits = null;
     this.rate = 0;
+    this._warm();
+  }
+
+  /** Draws one pixel of nothing: drivers finish compiling at the first draw, while the first frame is being decoded. */
+  _warm() {
+    const { gl } = this;
+    this.scene = this.header.scenes[0];
+    for (const item of this.blocks) {
+      gl.bindBuffer(gl.UNIFORM_BUFFER, item.buffer);
+      gl.bufferData(gl.UNIFORM_BUFFER, 16 * item.vectors, gl.DYNAMIC_DRAW);
+    }
+    const [lo, hi] = boxOf(this.scene);
+    const eye = lo.map((v, i) => (v + hi[i]) / 2);
+    this._prepare({
+      view: { eye, right: [1, 0, 0], up: [0, 1, 0], back: [0, 0, 1], focal: [1, 1], centre: [0.5, 0.5] },
+      steps: 1e-4,
+      target: this._target(0, 1, 1),
+    });
+    gl.drawArrays(gl.TRIANGLES, 0, 3);
+    gl.disable(gl.SCISSOR_TEST);
+    gl.flush();
+    this.scene = null;
   }
 
   /** Frees what belongs to the sequence before. */
@@ -191,10 +215,8 @@ export class Renderer {
     if (this.lost || !this.field || !this.scene) return;
     const { canvas } = this;
     const pixels = canvas.width * canvas.height * resolution ** 2;
-    const affordable = Math.max(this.rate * QUICK, this.rate > 0 ? 64 : 0);
-    let scale = resolution;
-    if (this.rate === 0) scale = resolution / 8;
-    else if (pixels > affordable * 1.5) scale = Math.max(resolution * Math.sqrt(affordable / pixels), resolution / COARSEST);
+    const affordable = this.rate > 0 ? Math.max(this.rate * QUICK, pixels / COARSEST ** 2) : FIRST_PICTURE;
+    const scale = pixels > affordable * 1.5 ? resolution * Math.sqrt(affordable / pixels) : resolution;
     const passes = [scale];
     if (refine) {
       while (passes.at(-1) * 4 < resolution) passes.push(passes.at(-1) * 4);
@@ -276,14 +298,13 @@ export class Renderer {
     gl.bindFramebuffer(gl.FRAMEBUFFER, target.framebuffer);
     gl.viewport(0, 0, target.width, target.height);
     gl.enable(gl.SCISSOR_TEST);
+    gl.scissor(0, 0, target.width, target.height);
     const x = target.width / this.canvas.width;
     const y = target.height / this.canvas.height;
     for (const name of ['eye', 'right', 'up', 'back']) gl.uniform3fv(uniform(name), view[name]);
     gl.uniform4f(uniform('lens'), view.focal[0] * x, view.focal[1] * y, view.centre[0] * x, view.centre[1] * y);
     gl.uniform1f(uniform('height'), target.height);
-    const unit = 2 ** scene.aabbExponent;
-    const lo = scene.aabbMin.map((v) => v * unit);
-    const hi = scene.aabbMax.map((v) => v * unit);
+    const [lo, hi] = boxOf(scene);
     gl.uniform3fv(uniform('lo'), lo);
     gl.uniform3fv(uniform('hi'), hi);
     gl.uniform1f(uniform('stepLength'), Math.hypot(...hi.map((v, i) => v - lo[i])) / Math.max(1, Math.round(scene.samplesPerDiagonal * steps)));
