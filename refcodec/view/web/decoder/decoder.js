@@ -265,15 +265,15 @@ class State {
   /** Section 7.3: the tensors of a unit into `tensors`. Returns the quantised values for the next frame's contexts. */
   decodeTensors(unit, models, tensors, previous, scene) {
     const quantised = new Map();
-    let voxels = null;
+    let occupied = null;
     for (const t of unit.tensors) {
       const info = this.header.tensors[t.id];
       const [depth, height, width] = coefficientSize(info, t.transform);
       const grid = { channels: info.channels, depth, height, width, band: this._bands(t) };
       let cells = null;
       if (t.significance & 1) {
-        voxels ??= unpack(this.packed, this.header.voxels);
-        cells = this._rule(scene, t.id).codedCells(voxels, t.transform, t.levels);
+        occupied ??= occupiedVoxels(this.packed);
+        cells = this._rule(scene, t.id).codedCells(occupied, t.transform, t.levels);
       }
       const kept = previous.get(t.id);
       const before = kept && kept.transform === t.transform && kept.levels === t.levels ? kept.values : null;
@@ -306,10 +306,16 @@ class State {
   }
 }
 
-function unpack(packed, voxels) {
-  const bits = new Uint8Array(voxels);
-  for (let n = 0; n < voxels; n++) bits[n] = (packed[n >> 3] >> (n & 7)) & 1;
-  return bits;
+/** Numbers of the occupied voxels. */
+function occupiedVoxels(packed) {
+  let count = 0;
+  for (let i = 0; i < packed.length; i++) for (let bits = packed[i]; bits !== 0; bits &= bits - 1) count++;
+  const voxels = new Int32Array(count);
+  for (let i = 0, at = 0; i < packed.length; i++) {
+    if (packed[i] === 0) continue;
+    for (let k = 0; k < 8; k++) if ((packed[i] >> k) & 1) voxels[at++] = 8 * i + k;
+  }
+  return voxels;
 }
 
 function clamped(values) {

@@ -47,9 +47,12 @@ export class Significance {
     this.ranges = [0, 1, 2].map((axis) => touchedRanges(scene, dims, info, axis));
   }
 
-  /** Flat positions, ascending, of the coefficients that may be coded. @param {Uint8Array} occupancy a byte a voxel */
-  codedCells(occupancy, transform, levels) {
-    const marked = supportOf(this.info, transform, levels, this._touched(occupancy));
+  /**
+   * Flat positions, ascending, of the coefficients that may be coded.
+   * @param {Int32Array} occupied  numbers of the occupied voxels
+   */
+  codedCells(occupied, transform, levels) {
+    const marked = supportOf(this.info, transform, levels, this._touched(occupied));
     let count = 0;
     for (let i = 0; i < marked.length; i++) count += marked[i];
     const cells = new Int32Array(count);
@@ -58,18 +61,16 @@ export class Significance {
   }
 
   /** Marks the touched cells: one axis after the other. */
-  _touched(occupancy) {
+  _touched(occupied) {
     const [dimX, dimY, dimZ] = this.dims;
     const [depth, height, width] = spatialSize(this.info);
     const [alongX, alongY, alongZ] = this.ranges;
     const byX = new Uint8Array(dimZ * dimY * width);
-    for (let row = 0, n = 0; row < dimZ * dimY; row++) {
-      const start = row * width;
-      for (let v = 0; v < dimX; v++, n++) {
-        if (occupancy[n] === 0) continue;
-        for (let i = 4 * v; i < 4 * v + 4; i += 2) {
-          for (let x = alongX[i]; x < alongX[i + 1]; x++) byX[start + x] = 1;
-        }
+    for (let k = 0; k < occupied.length; k++) {
+      const row = Math.floor(occupied[k] / dimX);
+      const v = occupied[k] - row * dimX;
+      for (let i = 4 * v; i < 4 * v + 4; i += 2) {
+        for (let x = alongX[i]; x < alongX[i + 1]; x++) byX[row * width + x] = 1;
       }
     }
     const byY = new Uint8Array(dimZ * height * width);
@@ -86,10 +87,13 @@ export class Significance {
 function merge(from, start, to, at, n, ranges) {
   for (let v = 0; 4 * v < ranges.length; v++) {
     const source = start + v * n;
+    let first = source;
+    while (first < source + n && from[first] === 0) first++;
+    if (first === source + n) continue;
     for (let i = 4 * v; i < 4 * v + 4; i += 2) {
       for (let cell = ranges[i]; cell < ranges[i + 1]; cell++) {
         const target = at + cell * n;
-        for (let k = 0; k < n; k++) to[target + k] |= from[source + k];
+        for (let k = first - source; k < n; k++) to[target + k] |= from[source + k];
       }
     }
   }

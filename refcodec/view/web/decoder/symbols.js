@@ -111,6 +111,7 @@ class Step {
   constructor(model, capacity) {
     const family = model.type === 2 ? null : model.family === 1 ? BERNOULLI : LAPLACE;
     this.count = 0;
+    this.mixed = false; // whether tables differ
     this.tableAt = family === null ? (k) => model.tables[k] : (k) => family.at(k);
     this.tables = family === null ? model.tables.length : family.count;
     this.target = new Uint32Array(capacity); // cell * channels + channel
@@ -125,7 +126,7 @@ class Step {
 
   clear() {
     this.count = 0;
-    this.starts.fill(0);
+    this.mixed = false;
   }
 
   add(target, row, location, table) {
@@ -134,36 +135,55 @@ class Step {
     this.row[i] = row;
     this.location[i] = location;
     this.table[i] = table;
-    this.starts[table + 1]++;
+    if (table !== this.table[0]) this.mixed = true;
   }
 
   /** Decodes the symbols into `values` and, where there is one, the context. */
   decode(decoder, values, context) {
-    const { count, starts, next, order, entries, table, location, target, row } = this;
+    const { count, table, entries } = this;
     if (count === 0) return;
-    for (let k = 1; k <= this.tables; k++) starts[k] += starts[k - 1];
-    next.set(starts.subarray(0, this.tables));
-    for (let i = 0; i < count; i++) order[next[table[i]]++] = i;
-    let escaped = false;
-    for (let k = 0; k < this.tables; k++) {
-      const n = starts[k + 1] - starts[k];
-      if (n > 0) escaped = decoder.run(this.tableAt(k), n, entries, starts[k]) || escaped;
-    }
-    for (let k = 0; k < this.tables; k++) {
-      if (starts[k + 1] === starts[k]) continue;
-      const { low, size } = this.tableAt(k);
-      for (let j = starts[k]; j < starts[k + 1]; j++) {
-        const i = order[j];
-        const base = location[i] + low;
-        const value = escaped && entries[j] === size ? decoder.escape(base, size) : base + entries[j];
-        if (value !== 0) values[target[i]] = value;
+    if (!this.mixed) {
+      const only = this.tableAt(table[0]);
+      this._values(only, 0, count, null, decoder, decoder.run(only, count, entries, 0), values);
+    } else {
+      this._sort();
+      const { starts, order } = this;
+      let escaped = false;
+      for (let k = 0; k < this.tables; k++) {
+        const n = starts[k + 1] - starts[k];
+        if (n > 0) escaped = decoder.run(this.tableAt(k), n, entries, starts[k]) || escaped;
+      }
+      for (let k = 0; k < this.tables; k++) {
+        if (starts[k + 1] > starts[k]) this._values(this.tableAt(k), starts[k], starts[k + 1], order, decoder, escaped, values);
       }
     }
     if (context !== null) {
+      const { target, row } = this;
       for (let i = 0; i < count; i++) {
         const value = values[target[i]];
         if (value !== 0) context.store(row[i], target[i], value);
       }
+    }
+  }
+
+  /** The order by table, stable, and where each table's symbols begin in it. */
+  _sort() {
+    const { count, starts, next, order, table, tables } = this;
+    starts.fill(0);
+    for (let i = 0; i < count; i++) starts[table[i] + 1]++;
+    for (let k = 1; k <= tables; k++) starts[k] += starts[k - 1];
+    next.set(starts.subarray(0, tables));
+    for (let i = 0; i < count; i++) order[next[table[i]]++] = i;
+  }
+
+  /** Values of the entries from `from` to `to`, all of one table; escapes are completed on the way. */
+  _values({ low, size }, from, to, order, decoder, escaped, values) {
+    const { entries, location, target } = this;
+    for (let j = from; j < to; j++) {
+      const i = order === null ? j : order[j];
+      const base = location[i] + low;
+      const value = escaped && entries[j] === size ? decoder.escape(base, size) : base + entries[j];
+      if (value !== 0) values[target[i]] = value;
     }
   }
 }
