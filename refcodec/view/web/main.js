@@ -317,15 +317,17 @@ class Viewer {
     this.decoding.milliseconds += frame.milliseconds;
     this.decoding.symbols += frame.symbols;
     if (position === this.position) this.fresh = true;
+    if (this.player.lost.size === 0) element('notice').hidden = true;
   }
 
   _lost(error, positions) {
     const { frames } = this.player;
     const numbers = positions.map((p) => frames[p].number);
-    const which = numbers.length > 1 ? `Frames ${numbers[0]} to ${numbers.at(-1)}` : `Frame ${numbers[0] ?? ''}`;
+    const which = numbers.length > 1 ? `Frames ${numbers[0]} to ${numbers.at(-1)} can't be shown: `
+      : numbers.length > 0 ? `Frame ${numbers[0]} can't be shown: ` : '';
     const reason = error.code ? `${error.code} ${error.errorName}, ${error.requirement}, section ${error.section}, unit at byte ${error.offset}` : error.message;
     const notice = element('notice');
-    notice.textContent = `${which} can't be shown: ${reason}`;
+    notice.textContent = which + reason;
     notice.hidden = false;
     if (positions.includes(this.position)) {
       const good = frames.findIndex((f, p) => p >= this.range[0] && p < this.range[1] && !this.player.lost.has(p));

@@ -3,6 +3,7 @@
 const WORKERS = Math.max(1, Math.min(4, (navigator.hardwareConcurrency || 2) - 1));
 const CACHE_BYTES = 512 << 20;
 const AHEAD = 8; // frames decoded in advance
+const RETRY = 2000; // milliseconds after which bytes that could not be had are asked for again
 
 /** One worker, doing one thing at a time. */
 class Decoder {
@@ -176,6 +177,12 @@ export class Player {
       await decoder.ask({ request: 'decode', number: this.frames[position].number, digests: this.digests });
     } catch (error) {
       decoder.last = null;
+      if (!error.code) { // not the stream's fault: it may go better later
+        decoder.opened = decoder.loaded === undefined ? null : decoder.opened;
+        this.onlost(error, []);
+        setTimeout(() => this._schedule(), RETRY);
+        return;
+      }
       this._lose(error, position);
     }
     this._schedule();

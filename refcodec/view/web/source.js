@@ -50,17 +50,16 @@ class HttpSource {
 
   /** Asks for those of the blocks that have not been asked for, neighbours together. */
   _request(first, last) {
-    for (let b = first; b <= last; b++) {
-      if (this.blocks.has(b)) continue;
-      let end = b;
-      while (end < last && !this.blocks.has(end + 1)) end++;
-      const answer = this._fetch(b * BLOCK, Math.min((end + 1) * BLOCK, this.size));
-      for (let k = b; k <= end; k++) {
-        const part = answer.then((bytes) => bytes.subarray((k - b) * BLOCK, (k - b + 1) * BLOCK));
+    for (let b = first; b <= last;) {
+      const start = b++;
+      if (this.blocks.has(start)) continue;
+      while (b <= last && !this.blocks.has(b)) b++;
+      const answer = this._fetch(start * BLOCK, Math.min(b * BLOCK, this.size));
+      for (let k = start; k < b; k++) {
+        const part = answer.then((bytes) => bytes.subarray((k - start) * BLOCK, (k - start + 1) * BLOCK));
         part.catch(() => this.blocks.delete(k)); // so that it can be asked for again
         this.blocks.set(k, part);
       }
-      b = end;
     }
     for (const k of this.blocks.keys()) {
       if (this.blocks.size <= KEPT_BLOCKS) break;
