@@ -5,7 +5,7 @@ import { inflate } from './lzma2.js';
 import { Significance } from './significance.js';
 import {
   FILE_HEADER_SIZE, LEVELS, UNIT_HEADER_SIZE, UNIT_OVERHEAD, Unit, checkUnit, modelWork, readCameras, readEnd,
-  readFileHeader, readFrame, readGroupHeader, readIndex, readMetadata, readSequenceHeader, readShared, readUnitSize,
+  readFileHeader, readFrame, readGroupHeader, readIndex, readMetadata, readSequenceHeader, readShared, readUnitSize, serves,
 } from './structures.js';
 import { decodeSymbols } from './symbols.js';
 import { bandsOf, clamp32, coefficientSize, inverseTransform, spatialSize } from './transforms.js';
@@ -133,7 +133,7 @@ export class SequenceDecoder {
     require(unit.type === (intra ? 1 : 2), 'R-FRM-02');
     require(unit.timeStamp > this._lastTime, 'R-FRM-04');
     if (!header.hasOccupancy) require(unit.occupancyMode === 0, 'R-OCC-01');
-    else if (intra) require(unit.occupancyMode === 1, 'R-OCC-01');
+    else if (intra) require(unit.occupancyMode === 1 || unit.occupancyMode === 3, 'R-OCC-01');
     if (intra) state.models = new Map();
     this._checkCoding(unit, state.models, intra, false);
     require(!intra || unit.tensors.length === header.tensors.length, 'R-FRM-05');
@@ -162,6 +162,13 @@ export class SequenceDecoder {
     let last = -1;
     let work = 0;
     let coefficients = 0;
+    if (unit.occupancyMode === 3) {
+      const m = models.get(unit.occupancyModel);
+      require(m !== undefined, 'R-OCC-05');
+      require(serves(m, 1, 1), 'R-OCC-06');
+      require(m.type === 2 || m.family === 1, 'R-OCC-07');
+      work += modelWork(m, header.voxels, 1);
+    }
     for (const t of unit.tensors) {
       require(t.id > last && t.id < header.tensors.length, 'R-FRM-06');
       last = t.id;
@@ -175,18 +182,12 @@ export class SequenceDecoder {
       require(t.significance === 0 || t.significance === 2 || (!isShared && header.hasOccupancy), 'R-TEN-05');
       const cells = coefficientSize(info, t.transform).reduce((a, b) => a * b);
       coefficients += cells * info.channels;
-      const bands = t.steps.length;
       const uses = t.significance >= 2 ? [[t.maskModel, 1], [t.model, 0]] : [[t.model, 0]];
       for (const [name, family] of uses) {
         const m = models.get(name);
         require(m !== undefined, 'R-TEN-06');
-        if (m.type === 1) {
-          require(!m.joint || m.channels === info.channels, 'R-TEN-07');
-          require(m.family === family, 'R-TEN-13');
-        } else {
-          const tables = [1, info.channels, bands, bands * info.channels][m.assignment];
-          require(m.tables.length === tables, 'R-TEN-07');
-        }
+        require(serves(m, info.channels, t.steps.length), 'R-TEN-07');
+        require(m.type === 2 || m.family === family, 'R-TEN-13');
         work += modelWork(m, cells, info.channels);
       }
     }
@@ -223,7 +224,7 @@ function checkDigest(stated, pieces, requirement) {
 function componentBytes(unit, total) {
   const tensors = new Map(unit.tensors.map((t) => [t.id, 4 * (t.words.length + (t.maskWords?.length ?? 0))]));
   const steps = unit.tensors.reduce((sum, t) => sum + 3 * t.steps.length, 0);
-  const occupancy = unit.occupancyData?.length ?? 0;
+  const occupancy = unit.occupancyData?.length ?? 4 * (unit.occupancyWords?.length ?? 0);
   const coded = [...tensors.values()].reduce((a, b) => a + b, 0);
   const framing = total - coded - steps - occupancy - unit.modelBytes;
   return { total, occupancy, models: unit.modelBytes, steps, tensors, framing };
@@ -244,7 +245,8 @@ class State {
 
   decodeFrame(unit, scene) {
     if (unit.type === 1) this.quantised = new Map();
-    if (unit.occupancyMode > 0) this._occupancy(unit);
+    if (unit.occupancyMode === 3) this._codedOccupancy(unit);
+    else if (unit.occupancyMode > 0) this._occupancy(unit);
     this.quantised = this.decodeTensors(unit, this.models, this.tensors, this.quantised, scene);
     if (unit.digest !== null) {
       const number = new Uint8Array(4);
@@ -253,13 +255,24 @@ class State {
     }
   }
 
-  /** Section 6.1. */
+  /** Section 6.1.1. */
   _occupancy(unit) {
     const { voxels } = this.header;
     const content = inflate(unit.occupancyData, (voxels + 7) >> 3);
     require(voxels % 8 === 0 || content[content.length - 1] >> (voxels % 8) === 0, 'R-OCC-03');
     if (unit.occupancyMode === 2) for (let i = 0; i < content.length; i++) content[i] ^= this.packed[i];
     this.packed = content;
+  }
+
+  /** Section 6.1.2. */
+  _codedOccupancy(unit) {
+    const { voxels, occupancyDims: [width, height, depth] } = this.header;
+    const previous = unit.type === 1 ? null : Int8Array.from({ length: voxels }, (_, n) => (this.packed[n >> 3] >> (n & 7)) & 1);
+    const grid = { channels: 1, depth, height, width, band: null };
+    const bits = decodeSymbols(this.models.get(unit.occupancyModel), grid, null, null, previous, unit.occupancyWords);
+    require(bits.every(isBit), 'R-ENT-05');
+    this.packed = new Uint8Array((voxels + 7) >> 3);
+    for (let n = 0; n < voxels; n++) this.packed[n >> 3] |= bits[n] << (n & 7);
   }
 
   /** Section 7.3: the tensors of a unit into `tensors`. Returns the quantised values for the next frame's contexts. */
@@ -280,7 +293,7 @@ class State {
       let selected = null;
       if (t.significance >= 2) {
         const bits = decodeSymbols(models.get(t.maskModel), grid, cells, null, before, t.maskWords);
-        require(bits.every((bit) => bit === 0 || bit === 1), 'R-ENT-05');
+        require(bits.every(isBit), 'R-ENT-05');
         selected = Uint8Array.from(bits);
       }
       const values = decodeSymbols(models.get(t.model), grid, cells, selected, before, t.words);
@@ -304,6 +317,10 @@ class State {
     if (!this.bands.has(key)) this.bands.set(key, bandsOf(this.header.tensors[t.id], t.transform, t.levels));
     return this.bands.get(key);
   }
+}
+
+function isBit(value) {
+  return value === 0 || value === 1;
 }
 
 /** Numbers of the occupied voxels. */

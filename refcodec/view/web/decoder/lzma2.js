@@ -1,4 +1,4 @@
-/** One raw LZMA2 stream, to its end marker (specification, 6.1). */
+/** One raw LZMA2 stream, to its end marker (specification, 6.1.1). */
 import { Refused } from './errors.js';
 
 const DICTIONARY = 1 << 20;

@@ -5,7 +5,7 @@ import { Reader } from './reader.js';
 import { staticTable } from './tables.js';
 import { bandCount } from './transforms.js';
 
-export const VERSION = [0, 2];
+export const VERSION = [0, 3];
 export const FILE_HEADER_SIZE = 16;
 export const UNIT_HEADER_SIZE = 6;
 export const UNIT_OVERHEAD = 10;
@@ -256,20 +256,24 @@ export function readGroupHeader(payload, sceneCount, level) {
   return { scene, firstFrame, frameCount };
 }
 
-/** A frame's payload. `sizes`: bytes of its components. */
+/** A frame's payload. */
 export function readFrame(payload, digestType) {
   const r = new Reader(payload);
   const f = {};
   f.number = r.u32();
   f.type = r.u8(); require(f.type === 1 || f.type === 2, 'R-FRM-03');
   f.timeStamp = r.u32();
-  f.occupancyMode = r.u8(); require(f.occupancyMode <= 2, 'R-OCC-04');
-  f.occupancyData = f.occupancyMode > 0 ? r.bytes(r.uv()) : null;
+  f.occupancyMode = r.u8(); require(f.occupancyMode <= 3, 'R-OCC-04');
+  f.occupancyData = f.occupancyMode === 1 || f.occupancyMode === 2 ? r.bytes(r.uv()) : null;
+  if (f.occupancyMode === 3) {
+    f.occupancyModel = r.u8();
+    f.occupancyWords = r.words();
+  }
   return readCoding(r, f, digestType);
 }
 
 export function readShared(payload, digestType) {
-  return readCoding(new Reader(payload), {}, digestType);
+  return readCoding(new Reader(payload), { occupancyMode: 0 }, digestType);
 }
 
 /** What frames and the shared unit have in common. */
@@ -288,6 +292,8 @@ const CAUSAL = [[0, 0, 0, 0, -1], [0, 0, 0, -1, 0], [0, 0, -1, 0, 0], [0, 0, 0, 
   [0, 0, -1, 0, -1], [0, 0, -1, -1, 0], [0, 0, -1, -1, -1]];
 const BEFORE = [[1, 0, 0, 0, 0], [1, 0, 0, 0, -1], [1, 0, 0, 0, 1], [1, 0, 0, -1, 0], [1, 0, 0, 1, 0],
   [1, 0, -1, 0, 0], [1, 0, 1, 0, 0]];
+const BITS = [[0, 0, -1, 0, 0], [0, 0, 0, -1, 0], [0, 0, 0, 0, -1], [0, 0, -1, -1, 0], [0, 0, -1, 0, -1],
+  [0, 0, 0, -1, -1], [0, 0, -1, 1, 0], [0, 0, -1, 0, 1], [0, 0, 0, -1, 1]];
 const ENERGIES = [[2, 0, 0, 0, -1], [2, 0, 0, -1, 0], [2, 0, -1, 0, 0]];
 const TEMPLATES = {
   0: [],
@@ -295,6 +301,8 @@ const TEMPLATES = {
   3: [...CAUSAL, ...BEFORE],
   4: [...CAUSAL, ...ENERGIES],
   5: [...CAUSAL, ...BEFORE, ...ENERGIES, [3, 0, 0, 0, 0]],
+  6: BITS,
+  7: [...BITS, ...BEFORE],
 };
 
 function readEntropyModel(r) {
@@ -380,6 +388,12 @@ function readCodedTensor(r) {
   }, bandCount(t.transform, t.levels));
   t.words = r.words();
   return t;
+}
+
+/** Whether a model fits a tensor with these numbers of channels and bands (5.4). */
+export function serves(m, channels, bands) {
+  if (m.type === 1) return !m.joint || m.channels === channels;
+  return m.tables.length === [1, channels, bands, bands * channels][m.assignment];
 }
 
 /** Multiplications that a use of a model may cause (5.4, R-TEN-09). */
