@@ -158,7 +158,7 @@ def test_every_module_of_the_page_is_joined():
 def server():
     data = bytes(range(256)) * 20
     with Server(io.BytesIO(data), "a <b>.rfv") as s:
-        threading.Thread(target=s.serve_forever, kwargs=dict(poll_interval=0.01), daemon=True).start()
+        threading.Thread(target=s.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         s.content = data
         yield s
         s.shutdown()

@@ -1,7 +1,7 @@
 /** Pictures of a frame by WebGL2: data on the GPU, and passes of growing resolution drawn in tiles. */
 import { boxOf } from './camera.js';
 import { planOf } from './plan.js';
-import { COPY, MOST_COARSE_SAMPLES, TEXTURE_WIDTH, VERTEX, fragmentShader } from './shader.js';
+import { COPY, MOST_COARSE_SAMPLES, TEXTURE_WIDTH, VERTEX, fragmentShader, gridsOf } from './shader.js';
 
 const QUICK = 40; // milliseconds that a first picture may take
 const BATCH = 30; // milliseconds of one batch of pixels: the page stays responsive, and no watchdog bites
@@ -106,6 +106,12 @@ export class Renderer {
     this._checked(this.field);
     for (const item of blocks) {
       gl.uniformBlockBinding(this.field.program, gl.getUniformBlockIndex(this.field.program, `Block${item.block}`), item.block);
+    }
+    const { grids } = gridsOf(this.plan);
+    if (grids.length > 0) {
+      gl.useProgram(this.field.program);
+      gl.uniform4fv(this.field.uniform('gridSize'), grids.flatMap((g) => g.size));
+      gl.uniform4iv(this.field.uniform('gridPlace'), grids.flatMap((g) => g.place));
     }
     this.blocks = blocks;
     this.uploaded = new Array(this.plan.items.length).fill(null);

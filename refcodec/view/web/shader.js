@@ -55,42 +55,75 @@ vec4 turn(vec4 v) {
   return (v - n * 6.28125) - n * 0.00193530717959;
 }
 
-// Cell and weight on an axis (R-FLD-06, R-FLD-07).
-void spot(float u, float n, bool centres, out int i, out float t) {
-  float p = centres ? clamp(u * n - 0.5, 0.0, n - 1.0) : u * (n - 1.0);
-  float cell = min(floor(p), max(n - 2.0, 0.0));
-  i = int(cell);
-  t = p - cell;
-}
 `;
 
-/** GLSL that leaves in `name_corner` and `name_weight` where a grid is read at the point x. */
-function corners(name, grid) {
-  const { info, base } = grid;
-  const groups = grid.map.length / 4;
-  const size = [info.width, info.height, info.depth];
-  const stride = [1, info.width, info.width * info.height];
-  const u = info.mapping === 1 ? 'clamp((x - lo) / (hi - lo), 0.0, 1.0)'
-    : `fract((x - lo) * (${float(info.frequency / 65536)} / longest))`;
-  const axes = [0, 1, 2].filter((axis) => size[axis] > 1);
-  const out = [`vec3 ${name}_u = ${u};`, `int ${name}_at = 0;`];
-  for (const axis of axes) {
-    out.push(`int ${name}_i${axis}; float ${name}_t${axis};`);
-    out.push(`spot(${name}_u[${axis}], ${float(size[axis])}, ${info.alignment === 1}, ${name}_i${axis}, ${name}_t${axis});`);
-    out.push(`${name}_at += ${name}_i${axis} * ${stride[axis]};`);
+/**
+ * The grids that densityAt and featuresAt read, in order, as the shader's uniform arrays have them: sizes along
+ * x, y, z and the frequency, 0 for a linear mapping; base, vectors of a cell, where in the array they go, and flags.
+ * The values of a product of grids are set by its first grid and multiplied by the next.
+ */
+export function gridsOf(plan) {
+  const grids = [];
+  const add = (grid, at, multiplies) => {
+    const { info, base, map } = grid;
+    const flags = (info.alignment === 1 ? 1 : 0) + (multiplies ? 2 : 0);
+    grids.push({ size: [info.width, info.height, info.depth, info.frequency / 65536], place: [base, map.length / 4, at, flags] });
+  };
+  const products = (list) => {
+    let at = 0;
+    for (const factors of list) {
+      factors.forEach((grid, n) => add(grid, at, n > 0));
+      at += factors[0].map.length / 4;
+    }
+    return at;
+  };
+  if (plan.coefficient !== null) {
+    add(plan.coefficient, 0, false);
+    let at = 0;
+    for (const grid of plan.bases) {
+      add(grid, at, true);
+      at += grid.map.length / 4;
+    }
+    return { grids, split: grids.length, densities: 0 };
   }
-  const terms = [];
-  for (let corner = 0; corner < 1 << axes.length; corner++) {
-    const offset = axes.reduce((sum, axis, k) => sum + ((corner >> k) & 1) * stride[axis], 0);
-    const weight = axes.map((axis, k) => ((corner >> k) & 1 ? `${name}_t${axis}` : `(1.0 - ${name}_t${axis})`)).join(' * ') || '1.0';
-    terms.push(`${weight} * fetch(at + ${offset * groups})`);
-  }
-  const value = `vec4 ${name}(int at, ${axes.map((axis) => `float ${name}_t${axis}`).join(', ') || 'float unused'}) {
-  return ${terms.join('\n    + ')};
-}`;
-  const call = (g) => `${name}(${base} + ${name}_at * ${groups} + ${g}, ${axes.map((axis) => `${name}_t${axis}`).join(', ') || '0.0'})`;
-  return { functions: value, prepare: out, call };
+  const densities = products(plan.density);
+  const split = grids.length;
+  products(plan.features);
+  return { grids, split, densities };
 }
+
+/** R-FLD-05 to R-FLD-07 for the grids `from` to `to`. Along an axis with one sample only the first corner has weight. */
+const GRIDS = (count) => `
+uniform vec4 gridSize[${count}];
+uniform ivec4 gridPlace[${count}];
+
+void sampleGrids(int from, int to, vec3 x) {
+  for (int k = from; k < to; k++) {
+    vec3 n = gridSize[k].xyz;
+    float frequency = gridSize[k].w;
+    ivec4 place = gridPlace[k];
+    vec3 u = frequency > 0.0 ? fract((x - lo) * (frequency / longest)) : clamp((x - lo) / (hi - lo), 0.0, 1.0);
+    vec3 p = (place.w & 1) == 1 ? clamp(u * n - 0.5, vec3(0.0), n - 1.0) : u * (n - 1.0);
+    vec3 cell = min(floor(p), max(n - 2.0, 0.0));
+    vec3 t = p - cell;
+    ivec3 stride = ivec3(1, int(n.x), int(n.x) * int(n.y)) * place.y;
+    ivec3 first = ivec3(cell) * stride;
+    int at = place.x + first.x + first.y + first.z;
+    for (int g = 0; g < place.y; g++) {
+      vec4 sum = vec4(0.0);
+      for (int c = 0; c < 8; c++) {
+        ivec3 corner = ivec3(c, c >> 1, c >> 2) & 1;
+        vec3 w = mix(1.0 - t, t, vec3(corner));
+        float weight = w.x * w.y * w.z;
+        ivec3 step = corner * stride;
+        if (weight > 0.0) sum += weight * fetch(at + g + step.x + step.y + step.z);
+      }
+      if ((place.w & 2) == 2) sum *= a[place.z + g];
+      a[place.z + g] = sum;
+    }
+  }
+}
+`;
 
 /** GLSL of a layer's product: adds to sums[o] the block (o, i) times v. */
 function block(layer, o, i) {
@@ -141,47 +174,13 @@ export function fragmentShader(plan, blocks) {
   const { representation } = header;
   const dif = representation === Representation.DIF;
   const mlp = representation === Representation.MLP;
-  const width = Math.max(1, plan.featureVectors,
+  const { grids, split, densities } = gridsOf(plan);
+  const width = Math.max(1, densities, plan.featureVectors,
     ...[...plan.fusion, ...plan.coarse].flatMap((l) => [l.inputs.length / 4 - (l.skip ? plan.enc : 0), l.outputs.length / 4]),
     ...plan.render.slice(1).map((l) => l.inputs.length / 4), ...plan.render.map((l) => l.outputs.length / 4));
-  const functions = [];
-  const body = [];
-  const sampled = (name, grid) => {
-    const c = corners(name, grid);
-    functions.push(c.functions);
-    body.push(...c.prepare);
-    return c.call;
-  };
-
-  let density = 'density';
-  if (dif) {
-    const coefficient = sampled('coefficient', plan.coefficient);
-    let at = 0;
-    plan.bases.forEach((grid, k) => {
-      const basis = sampled(`basis${k}`, grid);
-      body.push(`for (int g = 0; g < ${grid.map.length / 4}; g++) a[${at} + g] = ${coefficient(`${at} + g`)} * ${basis('g')};`);
-      at += grid.map.length / 4;
-    });
-  } else if (mlp) {
-    body.push('encodePosition(x);', `for (int i = 0; i < ${plan.enc}; i++) a[i] = encoded[i];`);
-  } else {
-    body.push('float density = 0.0;');
-    plan.density.forEach((grids, k) => {
-      const calls = grids.map((grid, n) => sampled(`density${k}_${n}`, grid));
-      body.push(`for (int g = 0; g < ${grids[0].map.length / 4}; g++) density += dot(${calls[0]('g')}, ${calls[1]?.('g') ?? 'vec4(1.0)'});`);
-    });
-  }
-  let features = '';
-  const prepared = body.splice(0);
-  let at = 0;
-  plan.features.forEach((grids, k) => {
-    const calls = grids.map((grid, n) => sampled(`feature${k}_${n}`, grid));
-    body.push(`for (int g = 0; g < ${grids[0].map.length / 4}; g++) a[${at} + g] = ${calls.map((call) => call('g')).join(' * ')};`);
-    at += grids[0].map.length / 4;
-  });
-  features = body.splice(0).join('\n  ');
-  const [fusion, fused] = network(plan.fusion, plan.enc);
   const inside = dif || mlp;
+  const [fusion, fused] = network(plan.fusion, plan.enc);
+  let density = 'density';
   if (inside) density = `${fused}[${plan.featureCount >> 2}][${plan.featureCount & 3}]`;
 
   const [first, ...others] = plan.render;
@@ -207,8 +206,7 @@ vec4 lit[${outputs}]; // what the first colour layer makes of the direction
 ${mlp ? `vec4 encoded[${plan.enc}];` : ''}
 float longest;
 
-${functions.join('\n')}
-
+${grids.length ? GRIDS(grids.length) : ''}
 ${mlp ? `void encodePosition(vec3 x) {
   vec4 place = vec4(2.0 * (x - lo) / (hi - lo) - 1.0, 0.0);
   ${encode('encoded', 'place', header.positionFrequencies)}
@@ -220,13 +218,15 @@ float softplus(float u) {
 
 // Density per scene unit at a point; what the colour needs stays in the arrays (R-FLD-04).
 float densityAt(vec3 x) {
-  ${prepared.join('\n  ')}
-  ${inside ? fusion : ''}
+  ${mlp ? `encodePosition(x);
+  for (int i = 0; i < ${plan.enc}; i++) a[i] = encoded[i];` : `sampleGrids(0, ${split}, x);`}
+  ${inside ? fusion : `float density = 0.0;
+  for (int g = 0; g < ${densities}; g++) density += dot(a[g], vec4(1.0));`}
   return softplus(${density} + ${float(header.densityShift)});
 }
 
 void featuresAt(vec3 x) {
-  ${inside ? '' : `${features}\n  ${fusion}`}
+  ${inside ? '' : `sampleGrids(${split}, ${grids.length}, x);\n  ${fusion}`}
 }
 
 void encodeDirection(vec3 d) {

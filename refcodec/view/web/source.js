@@ -68,14 +68,16 @@ class HttpSource {
   }
 
   async _block(number) {
-    if (!this.blocks.has(number)) this.blocks.set(number, this._fetch(number * BLOCK, (number + 1) * BLOCK));
+    this.blocks.set(number, this._fetch(number * BLOCK, (number + 1) * BLOCK));
     return this.blocks.get(number);
   }
 
   async _fetch(start, end) {
     let response;
+    let bytes;
     try {
       response = await fetch(this.url, { headers: { Range: `bytes=${start}-${end - 1}` } });
+      bytes = new Uint8Array(await response.arrayBuffer());
     } catch {
       throw new SourceError('The server does not answer. Is `refcodec view` still running?');
     }
@@ -84,7 +86,6 @@ class HttpSource {
       return new Uint8Array(0);
     }
     if (!response.ok) throw new SourceError(`The server answered ${response.status} ${response.statusText}.`);
-    const bytes = new Uint8Array(await response.arrayBuffer());
     this.loaded += bytes.length;
     if (response.status !== 206) { // no ranges: that was the whole file
       this.whole = bytes;
