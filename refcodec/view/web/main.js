@@ -266,6 +266,7 @@ class Viewer {
     if (frame && this.ready && (this.fresh || this.shown !== this.position)) {
       this.fresh = false;
       this.shown = this.position;
+      this.exchanged = now;
       this.renderer.setFrame(frame);
       this._clock();
       this.stale = true;
@@ -280,14 +281,13 @@ class Viewer {
   }
 
   _draw(now) {
-    const quiet = now - this.moved > SETTLED && !this.playing;
+    const quiet = now - this.moved > SETTLED && (!this.playing || now - this.exchanged > SETTLED);
     // While a quick picture is under way, let it finish; the next one shows the latest state.
-    if (this.renderer.job && !this.refining && now - this.begun < 250) return;
+    if (this.renderer.job && !this.refining) return;
     this.stale = !quiet;
-    if (!quiet && this.lastQuick === this._state() && !this.playing) return;
+    if (!quiet && this.lastQuick === this._state()) return;
     this.lastQuick = this._state();
     this.refining = quiet;
-    this.begun = now;
     const { quality, canvas } = this;
     this.renderer.draw(this.camera.view(canvas.width, canvas.height), { ...quality, refine: quiet });
   }
