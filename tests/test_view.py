@@ -6,6 +6,7 @@ import http.client
 import io
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -27,6 +28,10 @@ from refcodec.view import bundle, register
 from refcodec.view.server import Server, byte_range
 
 ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "conformance")]
+from fuzz.mutate import mutate, pick_seed
+from generate import refcodec_lines
+
 WEB = ROOT / "refcodec" / "view" / "web"
 FOX = ROOT / "conformance" / "sources" / "fox-micro.rfv"
 VECTORS = sorted(p.parent for p in (ROOT / "conformance" / "vectors").glob("*/*/stream.rfv"))
@@ -52,6 +57,21 @@ def test_every_vector_is_decoded_as_expected(tmp_path):
     assert result.stderr == ""
     wrong = [v.name for v in VECTORS if (tmp_path / v.name).read_text() != (v / "expected.txt").read_text()]
     assert len(VECTORS) > 900 and wrong == []
+
+
+@needs_node
+def test_damaged_files_are_judged_as_refcodec_judges_them(tmp_path):
+    """Files that the fuzzer has changed, with right checksums: every frame, every error code."""
+    wanted = {}
+    for number in range(120):
+        rng = random.Random(number)
+        data = mutate(mutate(pick_seed(rng), rng), rng)
+        path = tmp_path / f"{number}.rfv"
+        path.write_bytes(data)
+        wanted[path] = refcodec_lines(data)
+    assert node(WEB / "conformance.mjs", *(x for p in wanted for x in (p, p.with_suffix(".txt")))).stderr == ""
+    found = {p: p.with_suffix(".txt").read_text().splitlines() for p in wanted}
+    assert found == wanted and len({lines[-1] for lines in wanted.values()}) > 20
 
 
 @needs_node

@@ -237,13 +237,16 @@ class Viewer {
     this.fresh = true;
   }
 
-  /** Seconds for which the frame at a position is shown (9.3). */
+  /** Seconds for which the frame at a position is shown (9.3); null where the next one's time is not known yet. */
   _duration(position) {
-    const ticks = this.header.ticksPerSecond;
-    const between = (a, b) => (this.times.has(a) && this.times.has(b) ? (this.times.get(b) - this.times.get(a)) / ticks : null);
     const [from, to] = this.range;
-    if (to - from === 1) return STILL;
-    return position + 1 < to ? between(position, position + 1) : between(position - 1, position) ?? STILL;
+    const { lost } = this.player;
+    const between = (a, b) => (this.times.has(a) && this.times.has(b)
+      ? (this.times.get(b) - this.times.get(a)) / this.header.ticksPerSecond : null);
+    let next = position + 1;
+    while (next < to && lost.has(next)) next++;
+    if (next < to) return between(position, next);
+    return (position > from ? between(position - 1, position) : null) ?? STILL;
   }
 
   _tick(now) {

@@ -297,8 +297,8 @@ void main() {
   float far = min(high.x, min(high.y, high.z));
   if (far > near) {
     encodeDirection(d);
-    ${n > 0 ? placed(header, plan, coarse, coarsely) : `for (float i = 0.5; ; i += 1.0) {
-      float t = near + i * stepLength;
+    ${n > 0 ? placed(header, plan, coarse, coarsely) : `for (int i = 0; i <= 65535; i++) {
+      float t = near + (float(i) + 0.5) * stepLength;
       if (t >= far || !composite(eye + t * d, stepLength)) break;
     }`}
   }
