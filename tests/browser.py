@@ -1,4 +1,5 @@
 """A headless Chromium for tests, driven by its DevTools protocol over a pipe. Needs nothing but Chromium."""
+
 from __future__ import annotations
 
 import base64
@@ -14,10 +15,22 @@ import time
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--use-gl=angle", "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars", "--mute-audio",
-    "--remote-debugging-pipe", "--window-size=480,400",
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--mute-audio",
+    "--remote-debugging-pipe",
+    "--window-size=480,400",
 ]
 
 
@@ -40,8 +53,13 @@ class Browser:
 
         self.process = subprocess.Popen(
             [CHROMIUM, *FLAGS, *flags, f"--user-data-dir={self.folder.name}", "about:blank"],
-            preexec_fn=arrange, pass_fds=(3, 4), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, start_new_session=True)
+            preexec_fn=arrange,
+            pass_fds=(3, 4),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         os.close(theirs_in)
         os.close(theirs_out)
         self.buffer, self.number, self.session = b"", 0, None
@@ -118,8 +136,10 @@ class Browser:
         end = time.monotonic() + timeout
         while not (value := self.run(f"(() => {{ try {{ return {condition}; }} catch {{ return false; }} }})()")):
             if time.monotonic() > end:
-                raise BrowserError(f"{condition} is not true after {timeout} s; console: {self.console}; "
-                                   f"state: {self.run('window.viewer && viewer.state()')}")
+                raise BrowserError(
+                    f"{condition} is not true after {timeout} s; console: {self.console}; "
+                    f"state: {self.run('window.viewer && viewer.state()')}"
+                )
             time.sleep(0.05)
         return value
 
@@ -130,7 +150,9 @@ class Browser:
         """With the left button, in a few moves."""
         self.mouse("mousePressed", *start, button="left", buttons=1, clickCount=1, **more)
         for i in range(1, 5):
-            self.mouse("mouseMoved", *(a + (b - a) * i / 4 for a, b in zip(start, end)), button="left", buttons=1, **more)
+            self.mouse(
+                "mouseMoved", *(a + (b - a) * i / 4 for a, b in zip(start, end)), button="left", buttons=1, **more
+            )
         self.mouse("mouseReleased", *end, button="left", buttons=0, **more)
 
     def key(self, key: str, code: str = "") -> None:

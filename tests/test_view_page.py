@@ -1,4 +1,5 @@
-"""The viewer's page in a headless Chromium: bits, pictures, controls, errors. WebGL is SwiftShader's: small pictures."""
+"""The viewer's page in a headless Chromium: bits, pictures, controls, errors. WebGL is by software: small pictures."""
+
 from __future__ import annotations
 
 import base64
@@ -32,17 +33,33 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not instal
 BOX = ((-1.0, -0.5, 0.25), (1.0, 1.0, 1.5))
 CAMERA = Camera(24, 20, 30.0, 31.0, 12.5, 9.5, look_at((2.1, -2.3, 2.2), (0.05, 0.2, 0.9), (0, 0, 1)), "corner")
 FIELDS = {
-    "dif": DifSizes(coefficient_side=4, basis_sides=(3, 5), basis_channels=(3, 2), frequencies=(2.0, 3.2),
-                    fusion_hidden=8, features=5, render_hidden=8, density_shift=-0.5),
+    "dif": DifSizes(
+        coefficient_side=4,
+        basis_sides=(3, 5),
+        basis_channels=(3, 2),
+        frequencies=(2.0, 3.2),
+        fusion_hidden=8,
+        features=5,
+        render_hidden=8,
+        density_shift=-0.5,
+    ),
     "vm": VmSizes(2, 3, 5, features=4, render_hidden=6, density_shift=-0.5, grid_frac_bits=20),
     "vm-products": VmSizes(3, 2, 4, features=0, render_hidden=6, density_shift=0.5, feature_frequencies=0),
     "triplane": TriplaneSizes(3, 6, 3, features=5, render_hidden=7, density_shift=-1.0),
     "triplane-values": TriplaneSizes(2, 4, 5, features=0, render_hidden=7, direction_frequencies=0),
     "grid": GridSizes(4, 3, 5, render_hidden=6, density_shift=1.0),
-    "mlp": MlpSizes(position_frequencies=2, hidden_layers=3, hidden=9, features=4, render_hidden=8,
-                    coarse_samples=5, fine_samples=7),
-    "mlp-plain": MlpSizes(position_frequencies=0, hidden_layers=1, hidden=9, skip_layer=0, features=1, render_hidden=8,
-                          feature_frequencies=1),
+    "mlp": MlpSizes(
+        position_frequencies=2, hidden_layers=3, hidden=9, features=4, render_hidden=8, coarse_samples=5, fine_samples=7
+    ),
+    "mlp-plain": MlpSizes(
+        position_frequencies=0,
+        hidden_layers=1,
+        hidden=9,
+        skip_layer=0,
+        features=1,
+        render_hidden=8,
+        feature_frequencies=1,
+    ),
 }
 
 
@@ -55,6 +72,7 @@ def page():
 @pytest.fixture
 def serve():
     """Serves bytes until the test ends; returns the address."""
+
     def start(data: bytes, name: str = "test.rfv") -> str:
         server = Server(io.BytesIO(data), name)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
@@ -75,7 +93,10 @@ def opened(page, url: str) -> dict:
 
 
 def field_stream(sizes, frames: int = 1, gap: int = 0) -> bytes:
-    """I-frames of random fields, quantised finely, with occupancy. gap: bytes of a private unit before each but the first."""
+    """I-frames of random fields, quantised finely, with occupancy.
+
+    gap: bytes of a private unit before each frame but the first.
+    """
     header = field_header(sizes, BOX, occupancy_side=6, samples_per_diagonal=24, background=(40, 160, 250))
     draft, rng = Draft(header), np.random.default_rng(5)
     draft.add_cameras([CAMERA])
@@ -89,9 +110,20 @@ def field_stream(sizes, frames: int = 1, gap: int = 0) -> bytes:
             exponent = t.frac_bits - 9
             values[i] = np.rint(rng.normal(0, scale, (t.size // t.shape[0], t.shape[0])) * 2**9)
             steps[i] = (2 ** max(0, exponent), min(0, exponent))
-        draft.frame(Dice(1), values=values, steps=steps, significance={i: 0 for i in values},
-                    occupancy=rng.random(header.occupancy_shape) < 0.6)
+        draft.frame(
+            Dice(1),
+            values=values,
+            steps=steps,
+            significance={i: 0 for i in values},
+            occupancy=rng.random(header.occupancy_shape) < 0.6,
+        )
     return draft.finish().bytes()
+
+
+def choose(page, name: str, value: str) -> None:
+    """As if somebody chose from a list."""
+    found = f"document.getElementById('{name}')"
+    page.run(f"{found}.value = '{value}'; {found}.dispatchEvent(new Event('change'))")
 
 
 def picture(page, **options) -> np.ndarray:
@@ -113,7 +145,10 @@ def assert_same_picture(found: np.ndarray, wanted: np.ndarray) -> None:
     """R-RND-19."""
     difference = found.astype(float) - wanted
     mean = float(np.mean(difference**2))
-    assert abs(difference).max() <= 4 and (mean == 0 or 10 * math.log10(255**2 / mean) >= 50), (abs(difference).max(), mean)
+    assert abs(difference).max() <= 4 and (mean == 0 or 10 * math.log10(255**2 / mean) >= 50), (
+        abs(difference).max(),
+        mean,
+    )
     assert wanted.std() > 5, "a picture of nothing"
 
 
@@ -134,8 +169,16 @@ def test_pictures_of_every_representation_agree_with_the_reference(page, serve, 
 
 
 def test_a_network_with_a_skip_layer_and_a_coarse_network(page, serve):
-    sizes = MlpSizes(position_frequencies=3, hidden_layers=4, hidden=8, skip_layer=2, features=3, render_hidden=6,
-                     coarse_samples=8, fine_samples=9)
+    sizes = MlpSizes(
+        position_frequencies=3,
+        hidden_layers=4,
+        hidden=8,
+        skip_layer=2,
+        features=3,
+        render_hidden=6,
+        coarse_samples=8,
+        fine_samples=9,
+    )
     data = field_stream(sizes)
     opened(page, serve(data))
     assert_same_picture(picture(page, frame=0, width=24, height=20, camera=0), reference(data, 0, CAMERA))
@@ -152,15 +195,24 @@ def test_trained_field_p_frames_and_screenshot(page, serve):
     assert_same_picture(found, wanted)
     assert page.run("viewer.state().shown") == 1
     # What the canvas shows is what was drawn, stretched: compare a shrunken screenshot roughly.
-    box = page.run("(({ x, y, width, height }) => [x, y, x + width, y + height])(viewer.canvas.getBoundingClientRect())")
-    shown = Image.open(io.BytesIO(page.screenshot())).convert("RGB").crop([round(v) for v in box]).resize((40, 40), Image.BOX)
+    box = page.run(
+        "(({ x, y, width, height }) => [x, y, x + width, y + height])(viewer.canvas.getBoundingClientRect())"
+    )
+    shown = (
+        Image.open(io.BytesIO(page.screenshot()))
+        .convert("RGB")
+        .crop([round(v) for v in box])
+        .resize((40, 40), Image.BOX)
+    )
     assert np.abs(np.asarray(shown, float) - wanted).mean() < 6
 
 
 def test_controls(page, serve):
     state = opened(page, serve(FOX))
     assert state["frames"] == 4 and state["frame"] == 0 and not state["playing"]
-    page.run("document.getElementById('time').value = 3; document.getElementById('time').dispatchEvent(new Event('input'))")
+    page.run(
+        "document.getElementById('time').value = 3; document.getElementById('time').dispatchEvent(new Event('input'))"
+    )
     page.wait("viewer.state().shown === 3")
     page.key("ArrowRight")
     page.wait("viewer.state().shown === 0")  # in a circle
@@ -180,14 +232,17 @@ def test_controls(page, serve):
     assert math.isclose(math.dist(after, target), math.dist(before, target), rel_tol=1e-6)
     assert page.run("document.getElementById('camera').value") == "free"
     page.mouse("mouseWheel", 150, 50, deltaX=0, deltaY=100)
-    page.wait(f"Math.hypot(...viewer.state().eye.map((v, i) => v - viewer.camera.target[i])) > {1.1 * math.dist(after, target)}")
+    distance = "Math.hypot(...viewer.state().eye.map((v, i) => v - viewer.camera.target[i]))"
+    page.wait(f"{distance} > {1.1 * math.dist(after, target)}")
     page.drag((150, 50), (180, 60), modifiers=8)
     assert not np.allclose(page.run("viewer.camera.target"), target, atol=1e-3)
 
-    page.run("document.getElementById('camera').value = '1'; document.getElementById('camera').onchange({ target: { value: '1' } })")
+    choose(page, "camera", "1")
     with open_stream(io.BytesIO(FOX)) as stream:
-        assert np.allclose(page.run("viewer.state().eye"), np.asarray(stream.cameras[1].camera_to_world)[:, 3], atol=1e-5)
-    page.run("document.getElementById('quality').value = 'quarter'; document.getElementById('quality').dispatchEvent(new Event('change'))")
+        assert np.allclose(
+            page.run("viewer.state().eye"), np.asarray(stream.cameras[1].camera_to_world)[:, 3], atol=1e-5
+        )
+    choose(page, "quality", "quarter")
     assert page.run("viewer.quality.resolution") == 0.25
     page.run("document.getElementById('details').click()")
     text = page.wait("document.getElementById('statistics').innerText")
@@ -198,8 +253,11 @@ def test_controls(page, serve):
 def test_statistics_count_every_byte(page, serve):
     opened(page, serve(FOX))
     page.wait("(viewer.player.want(0), viewer.bytes.size) === 4")
-    totals = page.run("[...viewer.bytes].sort((a, b) => a[0] - b[0]).map(([, b]) => [b.total, b.occupancy + b.models + b.steps + b.framing"
-                      " + [...b.tensors.values()].reduce((x, y) => x + y, 0), b.occupancy, b.models, b.steps])")
+    totals = page.run(
+        "[...viewer.bytes].sort((a, b) => a[0] - b[0])"
+        ".map(([, b]) => [b.total, b.occupancy + b.models + b.steps + b.framing"
+        " + [...b.tensors.values()].reduce((x, y) => x + y, 0), b.occupancy, b.models, b.steps])"
+    )
     from refcodec.inspection import inspect
 
     frames = inspect(io.BytesIO(FOX)).frames
@@ -212,7 +270,7 @@ def test_scenes_are_chosen(page, serve):
     assert page.run("!document.getElementById('scene-choice').hidden")
     values = page.run("[...document.getElementById('scene').options].map((o) => o.value)")
     assert values == ["0", "1", "2"]
-    page.run("document.getElementById('scene').value = '2'; document.getElementById('scene').dispatchEvent(new Event('change'))")
+    choose(page, "scene", "2")
     page.wait("viewer.state().scene === 2 && viewer.state().shown === viewer.state().frame")
     shown = page.run("viewer.player.at(viewer.position).scene")
     assert shown == 2
@@ -248,7 +306,9 @@ def test_a_file_without_index_plays(page, serve):
 
 def test_what_is_no_rfv_file_is_said(page, serve):
     page.open(serve(b"%PDF-1.7 and so on, and so on", "thesis.rfv"))
-    message = page.wait("viewer.state().message && !viewer.state().message.includes('Opening') && viewer.state().message")
+    message = page.wait(
+        "viewer.state().message && !viewer.state().message.includes('Opening') && viewer.state().message"
+    )
     assert "thesis.rfv is no RFV file" in message and "E0101" in message and "4.1" in message
 
 
@@ -256,13 +316,17 @@ def test_a_damaged_header_is_said(page, serve):
     data = bytearray(FOX)
     data[40] ^= 1
     page.open(serve(bytes(data)))
-    message = page.wait("viewer.state().message && !viewer.state().message.includes('Opening') && viewer.state().message")
+    message = page.wait(
+        "viewer.state().message && !viewer.state().message.includes('Opening') && viewer.state().message"
+    )
     assert all(part in message for part in ("E0203", "R-UNIT-03", "section 4.2", "byte 16"))
 
 
 def test_a_truncated_file_is_said(page, serve):
     page.open(serve(FOX[:200]))
-    message = page.wait("viewer.state().message && !viewer.state().message.includes('Opening') && viewer.state().message")
+    message = page.wait(
+        "viewer.state().message && !viewer.state().message.includes('Opening') && viewer.state().message"
+    )
     assert "E0106" in message and "R-FILE-06" in message
 
 
@@ -276,7 +340,13 @@ def test_a_damaged_frame_costs_its_group_from_there_on(page, serve):
     opened(page, serve(bytes(data)))
     page.run("viewer.seek(1)")
     notice = page.wait("!document.getElementById('notice').hidden && document.getElementById('notice').innerText")
-    for part in ("Frame 1 can't" if group == 2 else "Frames 1 to 2 can't", "E0203", "R-UNIT-03", "section 4.2", f"byte {frame}"):
+    for part in (
+        "Frame 1 can't" if group == 2 else "Frames 1 to 2 can't",
+        "E0203",
+        "R-UNIT-03",
+        "section 4.2",
+        f"byte {frame}",
+    ):
         assert part in notice
     assert page.run("viewer.state().lost") == list(range(1, group))
     page.run("viewer.seek(3)")
@@ -287,10 +357,14 @@ def test_a_damaged_frame_costs_its_group_from_there_on(page, serve):
 
 
 def test_no_webgl_is_said(page, serve):
-    hidden = page.call("Page.addScriptToEvaluateOnNewDocument", source="HTMLCanvasElement.prototype.getContext = () => null;")
+    hidden = page.call(
+        "Page.addScriptToEvaluateOnNewDocument", source="HTMLCanvasElement.prototype.getContext = () => null;"
+    )
     try:
         page.open(serve(FOX))
-        message = page.wait("viewer.state().message && !viewer.state().message.includes('Opening') && viewer.state().message")
+        message = page.wait(
+            "viewer.state().message && !viewer.state().message.includes('Opening') && viewer.state().message"
+        )
         assert "WebGL2" in message
     finally:
         page.call("Page.removeScriptToEvaluateOnNewDocument", identifier=hidden["identifier"])

@@ -1,4 +1,5 @@
 """`refcodec view`."""
+
 from __future__ import annotations
 
 import os
@@ -14,7 +15,9 @@ from .common import printable, seekable_input, to_json
 @click.argument("file")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of the local web server. Default: a free one.")
 @click.option("--no-browser", is_flag=True, help="Open no browser; print the address only.")
-@click.option("--export", "export", metavar="PAGE.html", help="Write one self-contained page that works offline, and stop.")
+@click.option(
+    "--export", "export", metavar="PAGE.html", help="Write one self-contained page that works offline, and stop."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the address, or what was exported, as JSON.")
 def command(file, port, no_browser, export, as_json):
     """Show FILE (- for a pipe) in a web browser, which decodes and renders it by itself.

@@ -3,6 +3,7 @@
 The modules run as they are in browsers and node; joined, they load at once, and from `file:` too, where
 browsers refuse modules.
 """
+
 from __future__ import annotations
 
 import base64
@@ -33,8 +34,10 @@ def bundle(entry: str) -> str:
         if path in done:
             return
         text = web_file(path)
-        imports = [(names, posixpath.normpath(posixpath.join(posixpath.dirname(path), source)))
-                   for names, source in _IMPORT.findall(text)]
+        imports = [
+            (names, posixpath.normpath(posixpath.join(posixpath.dirname(path), source)))
+            for names, source in _IMPORT.findall(text)
+        ]
         for _, source in imports:
             add(source)
         heads = [f"const {{{names}}} = $modules[{json.dumps(source)}];" for names, source in imports]
@@ -42,7 +45,9 @@ def bundle(entry: str) -> str:
         body = re.sub(r"^export ", "", _IMPORT.sub("", text), flags=re.M)
         if re.search(r"^\s*(import|export)\b", body, re.M):
             raise ValueError(f"{path}: an import or export that bundle() does not understand")
-        done[path] = "\n".join([f"$modules[{json.dumps(path)}] = (() => {{", *heads, body, f"return {{ {exports} }};", "})();"])
+        done[path] = "\n".join(
+            [f"$modules[{json.dumps(path)}] = (() => {{", *heads, body, f"return {{ {exports} }};", "})();"]
+        )
 
     add(entry)
     return "\n".join(["'use strict';", "const $modules = {};", *done.values()])
@@ -55,7 +60,11 @@ def _inline(script: str) -> str:
 
 def _page(name: str, head: str, script: str) -> bytes:
     text = web_file("index.html")
-    for old, new in (("<!-- style -->", head), ("<!-- script -->", script), ("<title>RFV viewer</title>", f"<title>{html.escape(name)}</title>")):
+    for old, new in (
+        ("<!-- style -->", head),
+        ("<!-- script -->", script),
+        ("<title>RFV viewer</title>", f"<title>{html.escape(name)}</title>"),
+    ):
         if text.count(old) != 1:
             raise ValueError(f"index.html should hold {old!r} once")
         text = text.replace(old, new)
@@ -63,14 +72,17 @@ def _page(name: str, head: str, script: str) -> bytes:
 
 
 def _start(worker: str, source: str, name: str) -> str:
-    return f"$modules['main.js'].start({{ makeWorker: () => new Worker({worker}), source: {source}, name: {json.dumps(name)} }});"
+    options = f"makeWorker: () => new Worker({worker}), source: {source}, name: {json.dumps(name)}"
+    return f"$modules['main.js'].start({{ {options} }});"
 
 
 def served(name: str) -> dict[str, bytes]:
     """Files of the page for a server that has the stream as `stream.rfv`, by path; `index.html` is the page."""
     start = _start("'worker.js'", "{ url: new URL('stream.rfv', location.href).href }", name)
     return {
-        "index.html": _page(name, '<link rel="stylesheet" href="style.css">', '<script defer src="viewer.js"></script>'),
+        "index.html": _page(
+            name, '<link rel="stylesheet" href="style.css">', '<script defer src="viewer.js"></script>'
+        ),
         "style.css": web_file("style.css").encode(),
         "viewer.js": f"(() => {{\n{bundle('main.js')}\n{start}\n}})();\n".encode(),
         "worker.js": bundle("worker.js").encode(),
@@ -79,13 +91,21 @@ def served(name: str) -> dict[str, bytes]:
 
 def exported(stream: bytes, name: str) -> bytes:
     """The page with a stream in it, as one HTML file that needs no network."""
-    script = "\n".join([
-        "(() => {", bundle("main.js"),
-        f"const worker = URL.createObjectURL(new Blob([{json.dumps(bundle('worker.js'))}], {{ type: 'text/javascript' }}));",
-        "const coded = document.getElementById('stream').textContent;",
-        "const blob = new Blob([Uint8Array.from(atob(coded), (c) => c.charCodeAt(0))]);",
-        _start("worker", "{ blob }", name), "})();",
-    ])
-    return _page(name, f"<style>\n{web_file('style.css')}</style>",
-                 f'<script type="application/octet-stream" id="stream">{base64.b64encode(stream).decode()}</script>\n'
-                 f"<script>\n{_inline(script)}\n</script>")
+    script = "\n".join(
+        [
+            "(() => {",
+            bundle("main.js"),
+            f"const program = new Blob([{json.dumps(bundle('worker.js'))}], {{ type: 'text/javascript' }});",
+            "const worker = URL.createObjectURL(program);",
+            "const coded = document.getElementById('stream').textContent;",
+            "const blob = new Blob([Uint8Array.from(atob(coded), (c) => c.charCodeAt(0))]);",
+            _start("worker", "{ blob }", name),
+            "})();",
+        ]
+    )
+    return _page(
+        name,
+        f"<style>\n{web_file('style.css')}</style>",
+        f'<script type="application/octet-stream" id="stream">{base64.b64encode(stream).decode()}</script>\n'
+        f"<script>\n{_inline(script)}\n</script>",
+    )

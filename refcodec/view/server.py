@@ -1,4 +1,5 @@
 """The viewer's web server: the page and one stream, for this machine alone."""
+
 from __future__ import annotations
 
 import re
@@ -57,7 +58,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, with_body: bool) -> None:
         # Other sites must not read the stream through a name of theirs that leads here.
-        if self.headers.get("Host") not in {f"{HOST}:{self.server.server_port}", f"localhost:{self.server.server_port}"}:
+        if self.headers.get("Host") not in {
+            f"{HOST}:{self.server.server_port}",
+            f"localhost:{self.server.server_port}",
+        }:
             return self._send(HTTPStatus.FORBIDDEN, b"", with_body)
         path = urlsplit(self.path).path.lstrip("/") or "index.html"
         if path == "stream.rfv":
@@ -80,7 +84,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(length))
         self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("Content-Security-Policy", "default-src 'self'; img-src data:; style-src 'self' 'unsafe-inline'")
+        self.send_header(
+            "Content-Security-Policy", "default-src 'self'; img-src data:; style-src 'self' 'unsafe-inline'"
+        )
         self.end_headers()
 
     def _stream(self, with_body: bool) -> None:
@@ -91,7 +97,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._head(HTTPStatus.OK, size, headers)
             wanted = range(size)
         elif not wanted:
-            return self._send(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, b"", with_body, {"Content-Range": f"bytes */{size}"})
+            return self._send(
+                HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, b"", with_body, {"Content-Range": f"bytes */{size}"}
+            )
         else:
             headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{size}"
             self._head(HTTPStatus.PARTIAL_CONTENT, len(wanted), headers)

@@ -21,7 +21,10 @@ function rotated(v, axis, angle) {
 /** The direction that is up in the pictures of some cameras; z where there are none. */
 export function upOf(cameras) {
   if (cameras.length === 0) return [0, 0, 1];
-  const mean = scaled(cameras.reduce((sum, c) => add(sum, [c.pose[1], c.pose[5], c.pose[9]]), [0, 0, 0]), 1 / cameras.length);
+  const mean = scaled(
+    cameras.reduce((sum, c) => add(sum, [c.pose[1], c.pose[5], c.pose[9]]), [0, 0, 0]),
+    1 / cameras.length,
+  );
   const largest = mean.reduce((best, v, i) => (Math.abs(v) > Math.abs(mean[best]) ? i : best), 0);
   const axis = [0, 0, 0];
   axis[largest] = Math.sign(mean[largest]) || 1;
@@ -99,7 +102,8 @@ export class Camera {
   /** Moves eye and target across the view; in parts of the picture's height. */
   pan(x, y) {
     const distance = length(subtract(this.eye, this.target));
-    const height = distance * (this.lens ? this.lens.height / this.lens.focal[1] : 2 * Math.tan(DEFAULT_FIELD_OF_VIEW / 2));
+    const height =
+      distance * (this.lens ? this.lens.height / this.lens.focal[1] : 2 * Math.tan(DEFAULT_FIELD_OF_VIEW / 2));
     const shift = add(scaled(this.pose.right, -x * height), scaled(this.pose.up, y * height));
     this.eye = add(this.eye, shift);
     this.target = add(this.target, shift);

@@ -21,21 +21,29 @@ function say(title, ...lines) {
   const box = element('message');
   const heading = document.createElement('h1');
   heading.textContent = title;
-  box.replaceChildren(heading, ...lines.filter(Boolean).map((line) => {
-    const p = document.createElement('p');
-    p.textContent = line;
-    return p;
-  }));
+  box.replaceChildren(
+    heading,
+    ...lines.filter(Boolean).map((line) => {
+      const p = document.createElement('p');
+      p.textContent = line;
+      return p;
+    }),
+  );
   box.hidden = false;
 }
 
 /** Title and lines for an error of the stream, for people. */
 function explained(error, name) {
-  if (error.code === 'E0101') return [`${name} is no RFV file`, 'Its first bytes are not the signature of the format (E0101, section 4.1).'];
+  if (error.code === 'E0101')
+    return [`${name} is no RFV file`, 'Its first bytes are not the signature of the format (E0101, section 4.1).'];
   if (!error.code) return [`${name} can't be shown`, error.message];
   const where = error.offset === null ? '' : ` in the unit at byte ${error.offset}`;
-  return [`${name} is damaged or not a conforming RFV file`, `${error.code} ${error.errorName}${where}`,
-    error.detail || error.meaning, `Requirement ${error.requirement}, section ${error.section} of the specification.`];
+  return [
+    `${name} is damaged or not a conforming RFV file`,
+    `${error.code} ${error.errorName}${where}`,
+    error.detail || error.meaning,
+    `Requirement ${error.requirement}, section ${error.section} of the specification.`,
+  ];
 }
 
 class Viewer {
@@ -103,8 +111,10 @@ class Viewer {
     this.range = [frames.findIndex((f) => f.scene === scene), frames.findLastIndex((f) => f.scene === scene) + 1];
     this.cameras = cameras.filter((c) => c.scene === scene);
     const choice = element('camera');
-    choice.replaceChildren(...this.cameras.map((c, i) => new Option(c.name ? `${i}: ${c.name}` : String(i), String(i))),
-      new Option('overview', 'around'));
+    choice.replaceChildren(
+      ...this.cameras.map((c, i) => new Option(c.name ? `${i}: ${c.name}` : String(i), String(i))),
+      new Option('overview', 'around'),
+    );
     const free = new Option('free', 'free');
     free.hidden = true;
     choice.add(free);
@@ -141,7 +151,9 @@ class Viewer {
     addEventListener('keydown', (event) => {
       if (event.target.matches?.('input, select, button') && event.key === ' ') return;
       const action = {
-        ' ': () => element('play').click(), ArrowLeft: () => this.step(-1), ArrowRight: () => this.step(1),
+        ' ': () => element('play').click(),
+        ArrowLeft: () => this.step(-1),
+        ArrowRight: () => this.step(1),
         s: () => this._toggleStatistics(),
       }[event.key];
       if (!action || event.ctrlKey || event.metaKey || event.target.matches?.('select, input')) return;
@@ -149,7 +161,9 @@ class Viewer {
       action();
     });
     this._pointers(canvas);
-    canvas.addEventListener('webglcontextlost', () => say('The graphics driver has given up', 'Reload the page, perhaps with a lower quality.'));
+    canvas.addEventListener('webglcontextlost', () =>
+      say('The graphics driver has given up', 'Reload the page, perhaps with a lower quality.'),
+    );
   }
 
   /** One pointer orbits, or moves with shift or the right button; two pinch and move; the wheel zooms. */
@@ -164,7 +178,8 @@ class Viewer {
       canvas.setPointerCapture(event.pointerId);
       held.set(event.pointerId, [event.clientX, event.clientY]);
     });
-    for (const type of ['pointerup', 'pointercancel']) canvas.addEventListener(type, (event) => held.delete(event.pointerId));
+    for (const type of ['pointerup', 'pointercancel'])
+      canvas.addEventListener(type, (event) => held.delete(event.pointerId));
     canvas.addEventListener('pointermove', (event) => {
       const before = held.get(event.pointerId);
       if (!before) return;
@@ -183,18 +198,22 @@ class Viewer {
       held.set(event.pointerId, [event.clientX, event.clientY]);
       moved();
     });
-    canvas.addEventListener('wheel', (event) => {
-      event.preventDefault();
-      this.camera.zoom(Math.exp(Math.max(-100, Math.min(100, event.deltaY)) / 400));
-      moved();
-    }, { passive: false });
+    canvas.addEventListener(
+      'wheel',
+      (event) => {
+        event.preventDefault();
+        this.camera.zoom(Math.exp(Math.max(-100, Math.min(100, event.deltaY)) / 400));
+        moved();
+      },
+      { passive: false },
+    );
   }
 
   _resize() {
     const { canvas, quality } = this;
     const ratio = quality.dense ? devicePixelRatio : 1;
-    const width = Math.max(1, Math.round((this.fixed?.[0] ?? canvas.clientWidth * ratio)));
-    const height = Math.max(1, Math.round((this.fixed?.[1] ?? canvas.clientHeight * ratio)));
+    const width = Math.max(1, Math.round(this.fixed?.[0] ?? canvas.clientWidth * ratio));
+    const height = Math.max(1, Math.round(this.fixed?.[1] ?? canvas.clientHeight * ratio));
     if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
     this._changed(true);
   }
@@ -225,7 +244,7 @@ class Viewer {
   step(by) {
     this.pause();
     const [from, to] = this.range;
-    this.seek(from + (this.position - from + by + to - from) % (to - from));
+    this.seek(from + ((this.position - from + by + to - from) % (to - from)));
   }
 
   /** Shows the frame at a position as soon as it is there. */
@@ -241,8 +260,10 @@ class Viewer {
   _duration(position) {
     const [from, to] = this.range;
     const { lost } = this.player;
-    const between = (a, b) => (this.times.has(a) && this.times.has(b)
-      ? (this.times.get(b) - this.times.get(a)) / this.header.ticksPerSecond : null);
+    const between = (a, b) =>
+      this.times.has(a) && this.times.has(b)
+        ? (this.times.get(b) - this.times.get(a)) / this.header.ticksPerSecond
+        : null;
     let next = position + 1;
     while (next < to && lost.has(next)) next++;
     if (next < to) return between(position, next);
@@ -296,7 +317,14 @@ class Viewer {
   }
 
   _state() {
-    return JSON.stringify([this.camera.eye, this.camera.pose, this.shown, this.canvas.width, this.canvas.height, this.quality]);
+    return JSON.stringify([
+      this.camera.eye,
+      this.camera.pose,
+      this.shown,
+      this.canvas.width,
+      this.canvas.height,
+      this.quality,
+    ]);
   }
 
   _pictured(final, milliseconds) {
@@ -326,9 +354,15 @@ class Viewer {
   _lost(error, positions) {
     const { frames } = this.player;
     const numbers = positions.map((p) => frames[p].number);
-    const which = numbers.length > 1 ? `Frames ${numbers[0]} to ${numbers.at(-1)} can't be shown: `
-      : numbers.length > 0 ? `Frame ${numbers[0]} can't be shown: ` : '';
-    const reason = error.code ? `${error.code} ${error.errorName}, ${error.requirement}, section ${error.section}, unit at byte ${error.offset}` : error.message;
+    const which =
+      numbers.length > 1
+        ? `Frames ${numbers[0]} to ${numbers.at(-1)} can't be shown: `
+        : numbers.length > 0
+          ? `Frame ${numbers[0]} can't be shown: `
+          : '';
+    const reason = error.code
+      ? `${error.code} ${error.errorName}, ${error.requirement}, section ${error.section}, unit at byte ${error.offset}`
+      : error.message;
     const notice = element('notice');
     notice.textContent = which + reason;
     notice.hidden = false;
@@ -342,8 +376,11 @@ class Viewer {
   _clock() {
     const { frames } = this.player;
     const [from, to] = this.range;
-    const time = this.times.has(this.position) ? ` · ${(this.times.get(this.position) / this.header.ticksPerSecond).toFixed(3)} s` : '';
-    element('clock').textContent = `frame ${frames[this.position].number} · ${this.position - from + 1} of ${to - from}${time}`;
+    const time = this.times.has(this.position)
+      ? ` · ${(this.times.get(this.position) / this.header.ticksPerSecond).toFixed(3)} s`
+      : '';
+    element('clock').textContent =
+      `frame ${frames[this.position].number} · ${this.position - from + 1} of ${to - from}${time}`;
     element('time').setAttribute('aria-valuetext', element('clock').textContent);
   }
 
@@ -358,18 +395,29 @@ class Viewer {
     const rate = seconds > 0 ? (last - first) / seconds : 0;
     const elapsed = drawn.frames.length > 1 ? drawn.frames.at(-1) - drawn.frames[0] : 0;
     const frame = player.at(this.position);
+    const perFrame = decoding.milliseconds / decoding.frames;
+    const speed = decoding.symbols / decoding.milliseconds / 1000;
     show(element('statistics'), {
       rows: [
         ['File', player.metadata.get('title') ?? this.name],
         ['Size', `${formatBytes(player.size)}, ${formatBytes(Math.min(player.loaded, player.size))} loaded`],
         ['Frames', `${player.frames.length}${rate > 0 ? `, ${rate.toFixed(2)} a second` : ''}`],
-        ['This frame', frame ? `${frame.type === 1 ? 'I' : 'P'}, ${formatBytes(frame.bytes.total)}` : 'not decoded yet'],
-        ['Decoding', decoding.frames ? `${(decoding.milliseconds / decoding.frames).toFixed(0)} ms a frame, ${(decoding.symbols / decoding.milliseconds / 1000).toFixed(2)} M elements/s` : '–'],
+        [
+          'This frame',
+          frame ? `${frame.type === 1 ? 'I' : 'P'}, ${formatBytes(frame.bytes.total)}` : 'not decoded yet',
+        ],
+        [
+          'Decoding',
+          decoding.frames ? `${perFrame.toFixed(0)} ms a frame, ${speed.toFixed(2)} M elements/s` : '–',
+        ],
         ['Picture', `${canvas.width} × ${canvas.height}, ${drawn.milliseconds.toFixed(0)} ms`],
         ['Pictures', `${elapsed > 0 ? ((1000 * (drawn.frames.length - 1)) / elapsed).toFixed(1) : '–'} a second`],
         ['First picture', this.timings.picture ? `after ${this.timings.picture.toFixed(0)} ms` : '–'],
       ],
-      sums: components(inScene.map(([, bytes]) => bytes), this.header),
+      sums: components(
+        inScene.map(([, bytes]) => bytes),
+        this.header,
+      ),
       frames: inScene.length,
       rate,
     });
@@ -381,10 +429,18 @@ class Viewer {
   state() {
     const { frames, lost } = this.player;
     return {
-      ready: this.ready === true, playing: this.playing, frame: frames?.[this.position]?.number ?? null,
-      shown: frames?.[this.shown]?.number ?? null, frames: frames?.length ?? 0, scene: this.scene ?? null,
-      lost: [...lost.keys()].map((p) => frames[p].number), loaded: this.player.loaded, size: this.player.size ?? null,
-      timings: this.timings, eye: this.camera.eye, message: element('message').hidden ? null : element('message').innerText,
+      ready: this.ready === true,
+      playing: this.playing,
+      frame: frames?.[this.position]?.number ?? null,
+      shown: frames?.[this.shown]?.number ?? null,
+      frames: frames?.length ?? 0,
+      scene: this.scene ?? null,
+      lost: [...lost.keys()].map((p) => frames[p].number),
+      loaded: this.player.loaded,
+      size: this.player.size ?? null,
+      timings: this.timings,
+      eye: this.camera.eye,
+      message: element('message').hidden ? null : element('message').innerText,
     };
   }
 
@@ -395,7 +451,9 @@ class Viewer {
     const position = this.player.positions.get(frame);
     if (camera !== undefined) this._chooseCamera(String(camera));
     this.seek(position);
-    const finished = new Promise((resolve) => { this.waiting.push(resolve); });
+    const finished = new Promise((resolve) => {
+      this.waiting.push(resolve);
+    });
     this._resize();
     this.shown = -1;
     await finished;

@@ -14,7 +14,8 @@ function filled(n, first = 0) {
 
 /**
  * Inputs of an encoding (R-FLD-09) of values laid out by `map`: for each vector the values, their sines from the
- * lowest frequency up, their cosines. `at`: where the values begin among the inputs; `encoded`: where their encoding does.
+ * lowest frequency up, their cosines. `at`: where the values begin among the inputs; `encoded`: where their
+ * encoding does.
  */
 function encodingMap(map, at, encoded, count, frequencies) {
   const out = [];
@@ -44,7 +45,17 @@ export function planOf(header) {
     items.push(item);
     return item;
   };
-  const plan = { header, items, coefficient: null, bases: [], density: [], features: [], enc: 0, coarse: [], fusion: [] };
+  const plan = {
+    header,
+    items,
+    coefficient: null,
+    bases: [],
+    density: [],
+    features: [],
+    enc: 0,
+    coarse: [],
+    fusion: [],
+  };
 
   let inputMap = [];
   const three = [0, 1, 2];
@@ -88,7 +99,12 @@ export function planOf(header) {
       const rows = tensors[weight].height;
       const last = find(role, l + 1) < 0;
       const layer = {
-        kind: 'layer', weight, bias: bias < 0 ? null : bias, skip, last, columns: tensors[weight].width,
+        kind: 'layer',
+        weight,
+        bias: bias < 0 ? null : bias,
+        skip,
+        last,
+        columns: tensors[weight].width,
         inputs: skip ? [...map, ...inputMap.map((i) => (i < 0 ? -1 : width + i))] : map,
         outputs: last && lastOutputs ? lastOutputs(rows) : filled(rows),
       };
@@ -102,13 +118,19 @@ export function planOf(header) {
   const inside = representation === Representation.DIF || representation === Representation.MLP;
   if (header.coarseSamples > 0) plan.coarse = network(Role.COARSE_WEIGHT, inputMap);
   // Where the density feature is output 0, it goes behind the features.
-  plan.fusion = network(Role.FUSION_WEIGHT, inputMap, inside ? (rows) => {
-    const map = filled(rows - 1, 1);
-    map.length = rows - 1;
-    map.push(0);
-    while (map.length % 4) map.push(-1);
-    return map;
-  } : undefined);
+  plan.fusion = network(
+    Role.FUSION_WEIGHT,
+    inputMap,
+    inside
+      ? (rows) => {
+          const map = filled(rows - 1, 1);
+          map.length = rows - 1;
+          map.push(0);
+          while (map.length % 4) map.push(-1);
+          return map;
+        }
+      : undefined,
+  );
   const outputs = plan.fusion.length ? tensors[plan.fusion.at(-1).weight].height : inputs;
   plan.featureCount = inside ? outputs - 1 : outputs;
   let featureMap = plan.fusion.length ? filled(plan.featureCount) : inputMap;
@@ -121,8 +143,14 @@ export function planOf(header) {
     const weight = find(Role.RENDER_WEIGHT, l);
     const bias = find(Role.RENDER_BIAS, l);
     const layer = {
-      kind: 'layer', weight, bias: bias < 0 ? null : bias, skip: false, last: find(Role.RENDER_WEIGHT, l + 1) < 0,
-      columns: tensors[weight].width, inputs: map, outputs: filled(tensors[weight].height),
+      kind: 'layer',
+      weight,
+      bias: bias < 0 ? null : bias,
+      skip: false,
+      last: find(Role.RENDER_WEIGHT, l + 1) < 0,
+      columns: tensors[weight].width,
+      inputs: map,
+      outputs: filled(tensors[weight].height),
     };
     if (l === 0) {
       // In two: what depends on the features, and what depends on the direction, once for each ray.

@@ -133,10 +133,10 @@ export class Player {
   }
 
   /** Positions to decode, the most urgent first. */
-  * _plan() {
+  *_plan() {
     const [from, to] = this.range;
     for (let k = 0; k < Math.min(AHEAD, to - from); k++) {
-      yield from + (this.wanted - from + k) % (to - from);
+      yield from + ((this.wanted - from + k) % (to - from));
     }
   }
 
@@ -161,8 +161,9 @@ export class Player {
   /** A worker for a position: one that stands in its group in front of it, else any that is free. */
   _free(position, group) {
     const idle = this.decoders.filter((d) => !d.busy);
-    const ready = idle.find((d) => d.last && this.positions.get(d.last.number) < position
-      && this.positions.get(d.last.number) >= group);
+    const ready = idle.find(
+      (d) => d.last && this.positions.get(d.last.number) < position && this.positions.get(d.last.number) >= group,
+    );
     if (ready ?? idle[0]) return ready ?? idle[0];
     return this.decoders.length < WORKERS ? this._decoder() : null;
   }
@@ -177,7 +178,8 @@ export class Player {
       await decoder.ask({ request: 'decode', number: this.frames[position].number, digests: this.digests });
     } catch (error) {
       decoder.last = null;
-      if (!error.code) { // not the stream's fault: it may go better later
+      if (!error.code) {
+        // not the stream's fault: it may go better later
         decoder.opened = decoder.loaded === undefined ? null : decoder.opened;
         this.onlost(error, []);
         setTimeout(() => this._schedule(), RETRY);

@@ -16,7 +16,12 @@ export class Renderer {
   /** @param {HTMLCanvasElement} canvas  Throws RendererError. */
   constructor(canvas) {
     this.canvas = canvas;
-    this.gl = canvas.getContext('webgl2', { antialias: false, alpha: false, preserveDrawingBuffer: true, powerPreference: 'high-performance' });
+    this.gl = canvas.getContext('webgl2', {
+      antialias: false,
+      alpha: false,
+      preserveDrawingBuffer: true,
+      powerPreference: 'high-performance',
+    });
     if (!this.gl) throw new RendererError('This browser has no WebGL2, which the pictures need.');
     this.rate = 0; // pixels a millisecond; 0: not known
     this.job = null;
@@ -58,7 +63,9 @@ export class Renderer {
   _checked({ program, shaders }) {
     const { gl } = this;
     if (gl.getProgramParameter(program, gl.LINK_STATUS)) return;
-    const log = [gl.getProgramInfoLog(program), ...shaders.map((s) => gl.getShaderInfoLog(s))].filter(Boolean).join('\n');
+    const log = [gl.getProgramInfoLog(program), ...shaders.map((s) => gl.getShaderInfoLog(s))]
+      .filter(Boolean)
+      .join('\n');
     console.error(log);
     throw new RendererError(`The graphics driver refuses the field's shader: ${log.split('\n')[0]}`);
   }
@@ -68,7 +75,9 @@ export class Renderer {
     const { gl } = this;
     this.stop();
     if (header.coarseSamples > MOST_COARSE_SAMPLES) {
-      throw new RendererError(`The field asks for ${header.coarseSamples} coarse samples a ray; this viewer has room for ${MOST_COARSE_SAMPLES}.`);
+      throw new RendererError(
+        `The field asks for ${header.coarseSamples} coarse samples a ray; there is room for ${MOST_COARSE_SAMPLES}.`,
+      );
     }
     this._forget();
     this.header = header;
@@ -95,30 +104,49 @@ export class Renderer {
       item.at = (index) => `W${item.block}[${index}]`;
     }
     for (const item of this.plan.items) if (item.kind === 'grid') place(item);
-    if (rows > gl.getParameter(gl.MAX_TEXTURE_SIZE)) throw new RendererError('The field is too large for this graphics hardware.');
+    if (rows > gl.getParameter(gl.MAX_TEXTURE_SIZE))
+      throw new RendererError('The field is too large for this graphics hardware.');
 
-    const declared = blocks.map((item) => `layout(std140) uniform Block${item.block} { vec4 W${item.block}[${item.vectors}]; };`);
+    const declared = blocks.map(
+      (item) => `layout(std140) uniform Block${item.block} { vec4 W${item.block}[${item.vectors}]; };`,
+    );
     this.field = this._program(VERTEX, fragmentShader(this.plan, declared.join('\n')));
     const parallel = gl.getExtension('KHR_parallel_shader_compile');
     while (parallel && !this.lost && !gl.getProgramParameter(this.field.program, parallel.COMPLETION_STATUS_KHR)) {
-      await new Promise((resolve) => { setTimeout(resolve, 5); });
+      await new Promise((resolve) => {
+        setTimeout(resolve, 5);
+      });
     }
     this._checked(this.field);
     for (const item of blocks) {
-      gl.uniformBlockBinding(this.field.program, gl.getUniformBlockIndex(this.field.program, `Block${item.block}`), item.block);
+      gl.uniformBlockBinding(
+        this.field.program,
+        gl.getUniformBlockIndex(this.field.program, `Block${item.block}`),
+        item.block,
+      );
     }
     const { grids } = gridsOf(this.plan);
     if (grids.length > 0) {
       gl.useProgram(this.field.program);
-      gl.uniform4fv(this.field.uniform('gridSize'), grids.flatMap((g) => g.size));
-      gl.uniform4iv(this.field.uniform('gridPlace'), grids.flatMap((g) => g.place));
+      gl.uniform4fv(
+        this.field.uniform('gridSize'),
+        grids.flatMap((g) => g.size),
+      );
+      gl.uniform4iv(
+        this.field.uniform('gridPlace'),
+        grids.flatMap((g) => g.place),
+      );
     }
     this.blocks = blocks;
     this.uploaded = new Array(this.plan.items.length).fill(null);
-    this.data = this._texture(gl.TEXTURE_2D, () => gl.texStorage2D(gl.TEXTURE_2D, 1, gl.RGBA32F, TEXTURE_WIDTH, Math.max(1, rows)));
+    this.data = this._texture(gl.TEXTURE_2D, () =>
+      gl.texStorage2D(gl.TEXTURE_2D, 1, gl.RGBA32F, TEXTURE_WIDTH, Math.max(1, rows)),
+    );
     const bytes = Math.ceil(header.voxels / 8);
     this.bitRows = Math.max(1, Math.ceil(bytes / TEXTURE_WIDTH));
-    this.bits = this._texture(gl.TEXTURE_2D, () => gl.texStorage2D(gl.TEXTURE_2D, 1, gl.R8UI, TEXTURE_WIDTH, this.bitRows));
+    this.bits = this._texture(gl.TEXTURE_2D, () =>
+      gl.texStorage2D(gl.TEXTURE_2D, 1, gl.R8UI, TEXTURE_WIDTH, this.bitRows),
+    );
     this.shownBits = null;
     this.rate = 0;
     this._warm();
@@ -200,7 +228,11 @@ export class Renderer {
       gl.deleteTexture(old.texture);
       gl.deleteFramebuffer(old.framebuffer);
     }
-    const texture = this._texture(gl.TEXTURE_2D, () => gl.texStorage2D(gl.TEXTURE_2D, 1, gl.RGBA8, width, height), gl.LINEAR);
+    const texture = this._texture(
+      gl.TEXTURE_2D,
+      () => gl.texStorage2D(gl.TEXTURE_2D, 1, gl.RGBA8, width, height),
+      gl.LINEAR,
+    );
     const framebuffer = gl.createFramebuffer();
     gl.bindFramebuffer(gl.FRAMEBUFFER, framebuffer);
     gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, texture, 0);
@@ -255,7 +287,10 @@ export class Renderer {
     while (budget > 0 && job.row < target.height) {
       // Whole rows where they fit, else a part of one.
       const width = Math.min(target.width - job.column, Math.ceil(budget));
-      const rows = job.column === 0 && width === target.width ? Math.max(1, Math.min(target.height - job.row, Math.floor(budget / width))) : 1;
+      const rows =
+        job.column === 0 && width === target.width
+          ? Math.max(1, Math.min(target.height - job.row, Math.floor(budget / width)))
+          : 1;
       gl.scissor(job.column, target.height - job.row - rows, width, rows);
       gl.drawArrays(gl.TRIANGLES, 0, 3);
       budget -= width * rows;
@@ -313,8 +348,14 @@ export class Renderer {
     const [lo, hi] = boxOf(scene);
     gl.uniform3fv(uniform('lo'), lo);
     gl.uniform3fv(uniform('hi'), hi);
-    gl.uniform1f(uniform('stepLength'), Math.hypot(...hi.map((v, i) => v - lo[i])) / Math.max(1, Math.round(scene.samplesPerDiagonal * steps)));
-    gl.uniform3fv(uniform('background'), scene.background.map((v) => v / 255));
+    gl.uniform1f(
+      uniform('stepLength'),
+      Math.hypot(...hi.map((v, i) => v - lo[i])) / Math.max(1, Math.round(scene.samplesPerDiagonal * steps)),
+    );
+    gl.uniform3fv(
+      uniform('background'),
+      scene.background.map((v) => v / 255),
+    );
     gl.activeTexture(gl.TEXTURE0);
     gl.bindTexture(gl.TEXTURE_2D, this.data);
     gl.uniform1i(uniform('data'), 0);
@@ -348,7 +389,8 @@ export class Renderer {
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
     gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, flipped);
     const data = new Uint8Array(flipped.length);
-    for (let y = 0; y < height; y++) data.set(flipped.subarray(4 * width * (height - 1 - y), 4 * width * (height - y)), 4 * width * y);
+    for (let y = 0; y < height; y++)
+      data.set(flipped.subarray(4 * width * (height - 1 - y), 4 * width * (height - y)), 4 * width * y);
     return { width, height, data };
   }
 }
@@ -358,7 +400,9 @@ function upload(gl, values, components, row, format, type) {
   gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
   const perRow = TEXTURE_WIDTH * components;
   const whole = Math.floor(values.length / perRow);
-  if (whole > 0) gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, row, TEXTURE_WIDTH, whole, format, type, values.subarray(0, whole * perRow));
+  if (whole > 0)
+    gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, row, TEXTURE_WIDTH, whole, format, type, values.subarray(0, whole * perRow));
   const rest = (values.length - whole * perRow) / components;
-  if (rest > 0) gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, row + whole, rest, 1, format, type, values.subarray(whole * perRow));
+  if (rest > 0)
+    gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, row + whole, rest, 1, format, type, values.subarray(whole * perRow));
 }

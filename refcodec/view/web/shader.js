@@ -67,7 +67,10 @@ export function gridsOf(plan) {
   const add = (grid, at, multiplies) => {
     const { info, base, map } = grid;
     const flags = (info.alignment === 1 ? 1 : 0) + (multiplies ? 2 : 0);
-    grids.push({ size: [info.width, info.height, info.depth, info.frequency / 65536], place: [base, map.length / 4, at, flags] });
+    grids.push({
+      size: [info.width, info.height, info.depth, info.frequency / 65536],
+      place: [base, map.length / 4, at, flags],
+    });
   };
   const products = (list) => {
     let at = 0;
@@ -92,7 +95,7 @@ export function gridsOf(plan) {
   return { grids, split, densities };
 }
 
-/** R-FLD-05 to R-FLD-07 for the grids `from` to `to`. Along an axis with one sample only the first corner has weight. */
+/** R-FLD-05 to R-FLD-07 for the grids `from` to `to`. Along an axis with one sample only the first corner counts. */
 const GRIDS = (count) => `
 uniform vec4 gridSize[${count}];
 uniform ivec4 gridPlace[${count}];
@@ -136,7 +139,7 @@ function biasOf(layer, o) {
   return layer.bias === null ? 'vec4(0.0)' : layer.at(`${(layer.outputs.length / 4) * layer.inputs.length} + ${o}`);
 }
 
-/** Layers after one another, between the arrays a and b; `from` holds the first input. Returns [code, array of the output]. */
+/** Layers after one another, between the arrays a, of the first input, and b. Returns [code, array of the output]. */
 function network(layers, encoded) {
   const out = [];
   let from = 'a';
@@ -144,10 +147,12 @@ function network(layers, encoded) {
     const to = from === 'a' ? 'b' : 'a';
     const plain = layer.inputs.length / 4 - (layer.skip ? encoded : 0);
     const value = layer.last ? 'sum' : 'max(sum, 0.0)';
+    const product = `sum += ${block(layer, 'o', `i + ${plain}`)} * encoded[i]`;
+    const skipped = layer.skip ? `for (int i = 0; i < ${encoded}; i++) ${product};` : '';
     out.push(`for (int o = 0; o < ${layer.outputs.length / 4}; o++) {
     vec4 sum = ${biasOf(layer, 'o')};
     for (int i = 0; i < ${plain}; i++) sum += ${block(layer, 'o', 'i')} * ${from}[i];
-    ${layer.skip ? `for (int i = 0; i < ${encoded}; i++) sum += ${block(layer, 'o', `i + ${plain}`)} * encoded[i];` : ''}
+    ${skipped}
     ${to}[o] = ${value};
   }`);
     from = to;
@@ -175,9 +180,17 @@ export function fragmentShader(plan, blocks) {
   const dif = representation === Representation.DIF;
   const mlp = representation === Representation.MLP;
   const { grids, split, densities } = gridsOf(plan);
-  const width = Math.max(1, densities, plan.featureVectors,
-    ...[...plan.fusion, ...plan.coarse].flatMap((l) => [l.inputs.length / 4 - (l.skip ? plan.enc : 0), l.outputs.length / 4]),
-    ...plan.render.slice(1).map((l) => l.inputs.length / 4), ...plan.render.map((l) => l.outputs.length / 4));
+  const width = Math.max(
+    1,
+    densities,
+    plan.featureVectors,
+    ...[...plan.fusion, ...plan.coarse].flatMap((l) => [
+      l.inputs.length / 4 - (l.skip ? plan.enc : 0),
+      l.outputs.length / 4,
+    ]),
+    ...plan.render.slice(1).map((l) => l.inputs.length / 4),
+    ...plan.render.map((l) => l.outputs.length / 4),
+  );
   const inside = dif || mlp;
   const [fusion, fused] = network(plan.fusion, plan.enc);
   let density = 'density';
@@ -207,10 +220,14 @@ ${mlp ? `vec4 encoded[${plan.enc}];` : ''}
 float longest;
 
 ${grids.length ? GRIDS(grids.length) : ''}
-${mlp ? `void encodePosition(vec3 x) {
+${
+  mlp
+    ? `void encodePosition(vec3 x) {
   vec4 place = vec4(2.0 * (x - lo) / (hi - lo) - 1.0, 0.0);
   ${encode('encoded', 'place', header.positionFrequencies)}
-}` : ''}
+}`
+    : ''
+}
 
 float softplus(float u) {
   return ${float(header.densityScale)} * (max(u, 0.0) + log(1.0 + exp(-abs(u))));
@@ -218,10 +235,18 @@ float softplus(float u) {
 
 // Density per scene unit at a point; what the colour needs stays in the arrays (R-FLD-04).
 float densityAt(vec3 x) {
-  ${mlp ? `encodePosition(x);
-  for (int i = 0; i < ${plan.enc}; i++) a[i] = encoded[i];` : `sampleGrids(0, ${split}, x);`}
-  ${inside ? fusion : `float density = 0.0;
-  for (int g = 0; g < ${densities}; g++) density += dot(a[g], vec4(1.0));`}
+  ${
+    mlp
+      ? `encodePosition(x);
+  for (int i = 0; i < ${plan.enc}; i++) a[i] = encoded[i];`
+      : `sampleGrids(0, ${split}, x);`
+  }
+  ${
+    inside
+      ? fusion
+      : `float density = 0.0;
+  for (int g = 0; g < ${densities}; g++) density += dot(a[g], vec4(1.0));`
+  }
   return softplus(${density} + ${float(header.densityShift)});
 }
 
@@ -259,12 +284,16 @@ vec3 colourAt() {
 }
 
 bool occupied(vec3 x) {
-${header.hasOccupancy ? `  ivec3 n = ivec3(${header.occupancyDims.join(', ')});
+${
+  header.hasOccupancy
+    ? `  ivec3 n = ivec3(${header.occupancyDims.join(', ')});
   ivec3 v = clamp(ivec3(floor((x - lo) / (hi - lo) * vec3(n))), ivec3(0), n - 1);
   int bit = (v.z * n.y + v.y) * n.x + v.x;
   int at = bit >> 3;
   uint bits = texelFetch(occupancy, ivec2(at & ${TEXTURE_WIDTH - 1}, at >> ${TEXTURE_BITS}), 0).r;
-  return ((bits >> uint(bit & 7)) & 1u) == 1u;` : '  return true;'}
+  return ((bits >> uint(bit & 7)) & 1u) == 1u;`
+    : '  return true;'
+}
 }
 
 vec3 total = vec3(0.0);
@@ -297,10 +326,14 @@ void main() {
   float far = min(high.x, min(high.y, high.z));
   if (far > near) {
     encodeDirection(d);
-    ${n > 0 ? placed(header, plan, coarse, coarsely) : `for (int i = 0; i <= 65535; i++) {
+    ${
+      n > 0
+        ? placed(header, plan, coarse, coarsely)
+        : `for (int i = 0; i <= 65535; i++) {
       float t = near + (float(i) + 0.5) * stepLength;
       if (t >= far || !composite(eye + t * d, stepLength)) break;
-    }`}
+    }`
+    }
   }
   vec3 seen = total + through * background;
   colour = vec4(all(lessThan(abs(seen), vec3(2.0))) ? seen : background, 1.0); // R-RND-15

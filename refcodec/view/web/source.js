@@ -87,7 +87,8 @@ class HttpSource {
     }
     if (!response.ok) throw new SourceError(`The server answered ${response.status} ${response.statusText}.`);
     this.loaded += bytes.length;
-    if (response.status !== 206) { // no ranges: that was the whole file
+    if (response.status !== 206) {
+      // no ranges: that was the whole file
       this.whole = bytes;
       this.size = bytes.length;
       return bytes.subarray(start, end);

@@ -1,12 +1,19 @@
 /** The panel of figures. */
 import { Role, isGridRole } from './decoder/structures.js';
 
-const NAMES = Object.fromEntries(Object.entries(Role).map(([name, role]) => [role, name.toLowerCase().replaceAll('_', ' ')]));
+const NAMES = Object.fromEntries(
+  Object.entries(Role).map(([name, role]) => [role, name.toLowerCase().replaceAll('_', ' ')]),
+);
 
-/** Bytes by component of frames, summed: Map of name to bytes, the largest first. @param {Iterable<object>} frames `bytes` of each */
+/**
+ * Bytes by component of frames, summed: Map of name to bytes, the largest first.
+ * @param {Iterable<object>} frames  `bytes` of each
+ */
 export function components(frames, header) {
   const sums = new Map();
-  const add = (name, bytes) => { if (bytes > 0) sums.set(name, (sums.get(name) ?? 0) + bytes); };
+  const add = (name, bytes) => {
+    if (bytes > 0) sums.set(name, (sums.get(name) ?? 0) + bytes);
+  };
   for (const bytes of frames) {
     add('occupancy', bytes.occupancy);
     add('entropy models', bytes.models);
@@ -26,14 +33,16 @@ export function formatBytes(n) {
 
 /**
  * Fills the panel.
- * @param {object} figures  rows: [name, text][]; sums: of `components`; frames: how many they are of; rate: frames a second
+ * @param {object} figures  rows: [name, text][]; sums: of `components`; frames: how many they are of;
+ *   rate: frames a second
  */
 export function show(panel, { rows, sums, frames, rate }) {
   panel.replaceChildren(table(rows));
   const total = [...sums.values()].reduce((a, b) => a + b, 0);
   if (frames === 0 || total === 0) return;
   const heading = document.createElement('h2');
-  const perSecond = (bytes) => (rate > 0 ? `${((8 * bytes * rate) / frames / 1000).toFixed(1)} kbit/s` : formatBytes(Math.round(bytes / frames)));
+  const perSecond = (bytes) =>
+    rate > 0 ? `${((8 * bytes * rate) / frames / 1000).toFixed(1)} kbit/s` : formatBytes(Math.round(bytes / frames));
   heading.textContent = `Bit rate by component: ${perSecond(total)}`;
   const parts = table([...sums].map(([name, bytes]) => [name, perSecond(bytes)]));
   const largest = Math.max(...sums.values());

@@ -2,8 +2,17 @@
 import { SequenceDecoder } from './decoder/decoder.js';
 import { Refused } from './decoder/errors.js';
 import {
-  END_UNIT_SIZE, FILE_HEADER_SIZE, UNIT_HEADER_SIZE, UNIT_OVERHEAD, Unit, checkUnit, readEnd, readFileHeader,
-  readGroupHeader, readIndex, readUnitSize,
+  END_UNIT_SIZE,
+  FILE_HEADER_SIZE,
+  UNIT_HEADER_SIZE,
+  UNIT_OVERHEAD,
+  Unit,
+  checkUnit,
+  readEnd,
+  readFileHeader,
+  readGroupHeader,
+  readIndex,
+  readUnitSize,
 } from './decoder/structures.js';
 
 const GROUP_HEADER_UNIT = UNIT_OVERHEAD + 15;
@@ -27,7 +36,10 @@ export class Stream {
       const offset = this.at;
       const unit = await this._unit(offset);
       [type] = unit.bytes;
-      if (decoder.header !== null && (type === Unit.GROUP_HEADER || type === Unit.INDEX || type === Unit.END || type === Unit.FRAME)) {
+      if (
+        decoder.header !== null &&
+        (type === Unit.GROUP_HEADER || type === Unit.INDEX || type === Unit.END || type === Unit.FRAME)
+      ) {
         this.first = offset;
         break;
       }
@@ -74,12 +86,22 @@ export class Stream {
       const unit = checkUnit(await source.read(at, size + UNIT_OVERHEAD), size);
       if (unit.type !== Unit.INDEX) return null;
       const frames = readIndex(unit.payload).map((e) => ({
-        number: e.number, intra: e.type === 1, offset: Number(e.offset), scene: 0,
+        number: e.number,
+        intra: e.type === 1,
+        offset: Number(e.offset),
+        scene: 0,
       }));
-      const sound = frames.length > 0 && frames[0].intra && frames.every((f, i) => f.offset >= this.first && f.offset < at
-        && (i === 0 || (f.number > frames[i - 1].number && f.offset > frames[i - 1].offset)));
+      const sound =
+        frames.length > 0 &&
+        frames[0].intra &&
+        frames.every(
+          (f, i) =>
+            f.offset >= this.first &&
+            f.offset < at &&
+            (i === 0 || (f.number > frames[i - 1].number && f.offset > frames[i - 1].offset)),
+        );
       if (!sound) return null;
-      return await this._withScenes(frames) ? frames : null;
+      return (await this._withScenes(frames)) ? frames : null;
     } catch (error) {
       if (error instanceof Refused) return null; // decoding in order says what is wrong
       throw error;
@@ -96,7 +118,8 @@ export class Stream {
       return readGroupHeader(payload, this.header.sceneCount, this.level).scene;
     };
     const scenes = new Array(groups.length);
-    const fill = async (from, to) => { // the scenes of `from` and `to` are known
+    const fill = async (from, to) => {
+      // the scenes of `from` and `to` are known
       if (scenes[from] === scenes[to]) {
         scenes.fill(scenes[from], from, to);
       } else if (to - from > 1) {
@@ -172,7 +195,8 @@ export class Stream {
       try {
         const unit = await this._unit(this.at);
         frame = this._feed(this.decoder, unit, this.at);
-        if (this.decoder.ended) throw placed(new Refused('R-FRM-01', `Frame ${this.next} is not where the index has it.`), this.at);
+        if (this.decoder.ended)
+          throw placed(new Refused('R-FRM-01', `Frame ${this.next} is not where the index has it.`), this.at);
         this.at += unit.bytes.length;
       } catch (error) {
         if (error instanceof Refused) error.frame = this.next;

@@ -22,21 +22,34 @@ const REQUESTS = {
     let started = performance.now();
     await stream.decode(number, (frame) => {
       const milliseconds = performance.now() - started;
-      const items = plan.items.map((item) => (tensorsOf(item).some((id) => frame.carried.includes(id))
-        ? pack(item, frame.tensors, stream.header) : null));
+      const items = plan.items.map((item) =>
+        tensorsOf(item).some((id) => frame.carried.includes(id)) ? pack(item, frame.tensors, stream.header) : null,
+      );
       const { number: at, type, timeStamp, scene, bytes } = frame;
       const occupancy = frame.occupancy.slice();
-      postMessage({
-        event: 'frame',
-        frame: {
-          number: at, type, timeStamp, scene, bytes, items, occupancy, milliseconds,
-          symbols: frame.carried.reduce((sum, id) => sum + stream.header.tensors[id].elements, 0),
-          digests: digests ? {
-            occupancy: stream.header.hasOccupancy ? hex(sha256(frame.occupancy)) : '-',
-            tensors: frame.tensors.map((t) => hex(sha256(new Uint8Array(t.buffer)))),
-          } : null,
+      postMessage(
+        {
+          event: 'frame',
+          frame: {
+            number: at,
+            type,
+            timeStamp,
+            scene,
+            bytes,
+            items,
+            occupancy,
+            milliseconds,
+            symbols: frame.carried.reduce((sum, id) => sum + stream.header.tensors[id].elements, 0),
+            digests: digests
+              ? {
+                  occupancy: stream.header.hasOccupancy ? hex(sha256(frame.occupancy)) : '-',
+                  tensors: frame.tensors.map((t) => hex(sha256(new Uint8Array(t.buffer)))),
+                }
+              : null,
+          },
         },
-      }, [...items.filter((item) => item !== null).map((item) => item.buffer), occupancy.buffer]);
+        [...items.filter((item) => item !== null).map((item) => item.buffer), occupancy.buffer],
+      );
       started = performance.now();
     });
     return {};
@@ -48,7 +61,8 @@ onmessage = async ({ data }) => {
     const result = await REQUESTS[data.request](data);
     postMessage({ event: 'done', result, loaded: stream.source.loaded });
   } catch (error) {
-    const known = error instanceof Refused ? { ...error.toObject(), frame: error.frame ?? null } : { message: error.message };
+    const known =
+      error instanceof Refused ? { ...error.toObject(), frame: error.frame ?? null } : { message: error.message };
     if (!(error instanceof Refused)) console.error(error);
     postMessage({ event: 'failed', error: known });
   }

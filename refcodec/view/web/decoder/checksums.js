@@ -14,8 +14,15 @@ export function crc32(data, start = 0, end = data.length) {
   let i = start;
   for (; i + 8 <= end; i += 8) {
     c ^= data[i] | (data[i + 1] << 8) | (data[i + 2] << 16) | (data[i + 3] << 24);
-    c = CRC[1792 + (c & 255)] ^ CRC[1536 + ((c >>> 8) & 255)] ^ CRC[1280 + ((c >>> 16) & 255)] ^ CRC[1024 + (c >>> 24)]
-      ^ CRC[768 + data[i + 4]] ^ CRC[512 + data[i + 5]] ^ CRC[256 + data[i + 6]] ^ CRC[data[i + 7]];
+    c =
+      CRC[1792 + (c & 255)] ^
+      CRC[1536 + ((c >>> 8) & 255)] ^
+      CRC[1280 + ((c >>> 16) & 255)] ^
+      CRC[1024 + (c >>> 24)] ^
+      CRC[768 + data[i + 4]] ^
+      CRC[512 + data[i + 5]] ^
+      CRC[256 + data[i + 6]] ^
+      CRC[data[i + 7]];
   }
   for (; i < end; i++) c = (c >>> 8) ^ CRC[(c ^ data[i]) & 255];
   return (c ^ 0xffffffff) >>> 0;
@@ -106,10 +113,23 @@ export class Sha256 {
         const t1 = (h + s1 + ((e & f) ^ (~e & g)) + K[i] + w[i]) | 0;
         const s0 = ((a >>> 2) | (a << 30)) ^ ((a >>> 13) | (a << 19)) ^ ((a >>> 22) | (a << 10));
         const t2 = (s0 + ((a & b) ^ (a & c) ^ (b & c))) | 0;
-        h = g; g = f; f = e; e = (d + t1) | 0; d = c; c = b; b = a; a = (t1 + t2) | 0;
+        h = g;
+        g = f;
+        f = e;
+        e = (d + t1) | 0;
+        d = c;
+        c = b;
+        b = a;
+        a = (t1 + t2) | 0;
       }
-      state[0] += a; state[1] += b; state[2] += c; state[3] += d;
-      state[4] += e; state[5] += f; state[6] += g; state[7] += h;
+      state[0] += a;
+      state[1] += b;
+      state[2] += c;
+      state[3] += d;
+      state[4] += e;
+      state[5] += f;
+      state[6] += g;
+      state[7] += h;
     }
   }
 }

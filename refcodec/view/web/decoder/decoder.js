@@ -4,8 +4,24 @@ import { Refused, require } from './errors.js';
 import { inflate } from './lzma2.js';
 import { Significance } from './significance.js';
 import {
-  FILE_HEADER_SIZE, LEVELS, UNIT_HEADER_SIZE, UNIT_OVERHEAD, Unit, checkUnit, modelWork, readCameras, readEnd,
-  readFileHeader, readFrame, readGroupHeader, readIndex, readMetadata, readSequenceHeader, readShared, readUnitSize, serves,
+  FILE_HEADER_SIZE,
+  LEVELS,
+  UNIT_HEADER_SIZE,
+  UNIT_OVERHEAD,
+  Unit,
+  checkUnit,
+  modelWork,
+  readCameras,
+  readEnd,
+  readFileHeader,
+  readFrame,
+  readGroupHeader,
+  readIndex,
+  readMetadata,
+  readSequenceHeader,
+  readShared,
+  readUnitSize,
+  serves,
 } from './structures.js';
 import { decodeSymbols } from './symbols.js';
 import { bandsOf, clamp32, coefficientSize, inverseTransform, spatialSize } from './transforms.js';
@@ -182,7 +198,13 @@ export class SequenceDecoder {
       require(t.significance === 0 || t.significance === 2 || (!isShared && header.hasOccupancy), 'R-TEN-05');
       const cells = coefficientSize(info, t.transform).reduce((a, b) => a * b);
       coefficients += cells * info.channels;
-      const uses = t.significance >= 2 ? [[t.maskModel, 1], [t.model, 0]] : [[t.model, 0]];
+      const uses =
+        t.significance >= 2
+          ? [
+              [t.maskModel, 1],
+              [t.model, 0],
+            ]
+          : [[t.model, 0]];
       for (const [name, family] of uses) {
         const m = models.get(name);
         require(m !== undefined, 'R-TEN-06');
@@ -198,8 +220,11 @@ export class SequenceDecoder {
   _index(found, offset) {
     this._indexOffset = offset;
     if (this._midStream) return;
-    const same = found.length === this.entries.length && this.entries.every((e, i) => e.number === found[i].number
-      && e.type === found[i].type && BigInt(e.offset) === found[i].offset);
+    const same =
+      found.length === this.entries.length &&
+      this.entries.every(
+        (e, i) => e.number === found[i].number && e.type === found[i].type && BigInt(e.offset) === found[i].offset,
+      );
     require(same, 'R-IDX-01');
   }
 
@@ -266,8 +291,12 @@ class State {
 
   /** Section 6.1.2. */
   _codedOccupancy(unit) {
-    const { voxels, occupancyDims: [width, height, depth] } = this.header;
-    const previous = unit.type === 1 ? null : Int8Array.from({ length: voxels }, (_, n) => (this.packed[n >> 3] >> (n & 7)) & 1);
+    const {
+      voxels,
+      occupancyDims: [width, height, depth],
+    } = this.header;
+    const previous =
+      unit.type === 1 ? null : Int8Array.from({ length: voxels }, (_, n) => (this.packed[n >> 3] >> (n & 7)) & 1);
     const grid = { channels: 1, depth, height, width, band: null };
     const bits = decodeSymbols(this.models.get(unit.occupancyModel), grid, null, null, previous, unit.occupancyWords);
     require(bits.every(isBit), 'R-ENT-05');
@@ -306,7 +335,10 @@ class State {
   _rule(scene, id) {
     const key = scene * 64 + id;
     if (!this.rules.has(key)) {
-      this.rules.set(key, new Significance(this.header.scenes[scene], this.header.occupancyDims, this.header.tensors[id]));
+      this.rules.set(
+        key,
+        new Significance(this.header.scenes[scene], this.header.occupancyDims, this.header.tensors[id]),
+      );
     }
     return this.rules.get(key);
   }

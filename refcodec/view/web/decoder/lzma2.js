@@ -205,7 +205,9 @@ function chunk(bits, s, { lc, lp, pb }, out, origin, at, end) {
     }
     let length = 1;
     if (!bits.bit(s.isRep, s.state)) {
-      rep[3] = rep[2]; rep[2] = rep[1]; rep[1] = rep[0];
+      rep[3] = rep[2];
+      rep[2] = rep[1];
+      rep[1] = rep[0];
       length = bits.length(s.length, position);
       rep[0] = distance(bits, s, length);
       s.state = s.state < 7 ? 7 : 10;

@@ -23,14 +23,30 @@ export class Reader {
     return this.data.subarray(at, at + n);
   }
 
-  u8() { return this.data[this.skip(1)]; }
-  u16() { return this.view.getUint16(this.skip(2), true); }
-  u32() { return this.view.getUint32(this.skip(4), true); }
-  u64() { return this.view.getBigUint64(this.skip(8), true); }
-  s8() { return this.view.getInt8(this.skip(1)); }
-  s16() { return this.view.getInt16(this.skip(2), true); }
-  s32() { return this.view.getInt32(this.skip(4), true); }
-  f32() { return this.view.getFloat32(this.skip(4), true); }
+  u8() {
+    return this.data[this.skip(1)];
+  }
+  u16() {
+    return this.view.getUint16(this.skip(2), true);
+  }
+  u32() {
+    return this.view.getUint32(this.skip(4), true);
+  }
+  u64() {
+    return this.view.getBigUint64(this.skip(8), true);
+  }
+  s8() {
+    return this.view.getInt8(this.skip(1));
+  }
+  s16() {
+    return this.view.getInt16(this.skip(2), true);
+  }
+  s32() {
+    return this.view.getInt32(this.skip(4), true);
+  }
+  f32() {
+    return this.view.getFloat32(this.skip(4), true);
+  }
 
   uv() {
     let value = 0;

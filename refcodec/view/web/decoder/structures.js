@@ -12,7 +12,14 @@ export const UNIT_OVERHEAD = 10;
 export const END_UNIT_SIZE = UNIT_OVERHEAD + 16;
 
 export const Unit = {
-  SEQUENCE_HEADER: 1, GROUP_HEADER: 2, FRAME: 3, INDEX: 4, END: 5, CAMERAS: 6, METADATA: 7, SHARED: 8,
+  SEQUENCE_HEADER: 1,
+  GROUP_HEADER: 2,
+  FRAME: 3,
+  INDEX: 4,
+  END: 5,
+  CAMERAS: 6,
+  METADATA: 7,
+  SHARED: 8,
 };
 const ANCILLARY = new Set([Unit.INDEX, Unit.CAMERAS, Unit.METADATA]);
 const LAST_TYPE = 8;
@@ -77,9 +84,20 @@ export function checkUnit(bytes, size) {
 export const Representation = { DIF: 1, VM: 2, TRIPLANE: 3, GRID: 4, MLP: 5 };
 
 export const Role = {
-  DIF_COEFFICIENT: 1, DIF_BASIS: 2, DENSITY_PLANE: 3, DENSITY_LINE: 4, FEATURE_PLANE: 5, FEATURE_LINE: 6,
-  DENSITY_GRID: 7, FEATURE_GRID: 8, FUSION_WEIGHT: 16, FUSION_BIAS: 17, RENDER_WEIGHT: 18, RENDER_BIAS: 19,
-  COARSE_WEIGHT: 20, COARSE_BIAS: 21,
+  DIF_COEFFICIENT: 1,
+  DIF_BASIS: 2,
+  DENSITY_PLANE: 3,
+  DENSITY_LINE: 4,
+  FEATURE_PLANE: 5,
+  FEATURE_LINE: 6,
+  DENSITY_GRID: 7,
+  FEATURE_GRID: 8,
+  FUSION_WEIGHT: 16,
+  FUSION_BIAS: 17,
+  RENDER_WEIGHT: 18,
+  RENDER_BIAS: 19,
+  COARSE_WEIGHT: 20,
+  COARSE_BIAS: 21,
 };
 const GRID_ROLES = 8;
 
@@ -87,10 +105,14 @@ export function readSequenceHeader(payload, level) {
   const r = new Reader(payload);
   const u8 = () => r.u8();
   const h = {};
-  h.representation = r.u8(); require(h.representation >= 1 && h.representation <= 5, 'R-SEQ-01');
-  h.sceneCount = r.u8(); require(h.sceneCount >= 1, 'R-SEQ-02');
-  h.digestType = r.u8(); require(h.digestType <= 1, 'R-SEQ-03');
-  h.ticksPerSecond = r.u32(); require(h.ticksPerSecond >= 1, 'R-SEQ-04');
+  h.representation = r.u8();
+  require(h.representation >= 1 && h.representation <= 5, 'R-SEQ-01');
+  h.sceneCount = r.u8();
+  require(h.sceneCount >= 1, 'R-SEQ-02');
+  h.digestType = r.u8();
+  require(h.digestType <= 1, 'R-SEQ-03');
+  h.ticksPerSecond = r.u32();
+  require(h.ticksPerSecond >= 1, 'R-SEQ-04');
   const scene = readBox(r);
   h.occupancyDims = r.list(() => r.u16(), 3);
   const dims = h.occupancyDims;
@@ -98,24 +120,33 @@ export function readSequenceHeader(payload, level) {
   require(!h.hasOccupancy || dims.every((n) => n >= 1 && n <= 512), 'R-SEQ-07');
   h.voxels = dims[0] * dims[1] * dims[2];
   const readRayStep = () => {
-    const samplesPerDiagonal = r.u16(); require(samplesPerDiagonal >= 1, 'R-SEQ-08');
+    const samplesPerDiagonal = r.u16();
+    require(samplesPerDiagonal >= 1, 'R-SEQ-08');
     return { samplesPerDiagonal, background: r.list(u8, 3) };
   };
   h.scenes = [{ ...scene, ...readRayStep() }];
   while (h.scenes.length < h.sceneCount) h.scenes.push({ ...readBox(r), ...readRayStep() });
-  const tensorCount = r.u8(); require(tensorCount >= 1 && tensorCount <= 64, 'R-SEQ-09');
+  const tensorCount = r.u8();
+  require(tensorCount >= 1 && tensorCount <= 64, 'R-SEQ-09');
   h.tensors = r.list(() => readTensorInfo(r), tensorCount);
-  h.densityShift = r.f32(); require(Math.abs(h.densityShift) <= 1e6, 'R-SEQ-18');
-  h.densityScale = r.f32(); require(h.densityScale >= 0 && h.densityScale <= 1e6, 'R-SEQ-18');
-  h.featureFrequencies = r.u8(); require(h.featureFrequencies <= 16, 'R-SEQ-19');
-  h.directionFrequencies = r.u8(); require(h.directionFrequencies <= 16, 'R-SEQ-19');
+  h.densityShift = r.f32();
+  require(Math.abs(h.densityShift) <= 1e6, 'R-SEQ-18');
+  h.densityScale = r.f32();
+  require(h.densityScale >= 0 && h.densityScale <= 1e6, 'R-SEQ-18');
+  h.featureFrequencies = r.u8();
+  require(h.featureFrequencies <= 16, 'R-SEQ-19');
+  h.directionFrequencies = r.u8();
+  require(h.directionFrequencies <= 16, 'R-SEQ-19');
   h.positionFrequencies = h.skipLayer = h.coarseSamples = h.fineSamples = 0;
   if (h.representation === Representation.MLP) {
-    h.positionFrequencies = r.u8(); require(h.positionFrequencies <= 16, 'R-SEQ-19');
-    h.skipLayer = r.u8(); require(h.skipLayer <= 63, 'R-SEQ-21');
-    h.coarseSamples = r.u16(); require(h.coarseSamples <= 4096, 'R-SEQ-22');
+    h.positionFrequencies = r.u8();
+    require(h.positionFrequencies <= 16, 'R-SEQ-19');
+    h.skipLayer = r.u8();
+    require(h.skipLayer <= 63, 'R-SEQ-21');
+    h.coarseSamples = r.u16();
+    require(h.coarseSamples <= 4096, 'R-SEQ-22');
     h.fineSamples = r.u16();
-    require(h.fineSamples <= 4096 && (h.fineSamples > 0) === (h.coarseSamples > 0), 'R-SEQ-22');
+    require(h.fineSamples <= 4096 && h.fineSamples > 0 === h.coarseSamples > 0, 'R-SEQ-22');
   }
   r.finish();
   const elements = h.tensors.reduce((sum, t) => sum + t.elements, 0);
@@ -132,20 +163,26 @@ function readBox(r) {
     const inside = Math.abs(aabbMin[i]) < 1 << 23 && Math.abs(aabbMax[i]) < 1 << 23;
     require(inside && aabbMin[i] < aabbMax[i], 'R-SEQ-05');
   }
-  const aabbExponent = r.s8(); require(aabbExponent >= -60 && aabbExponent <= 30, 'R-SEQ-06');
+  const aabbExponent = r.s8();
+  require(aabbExponent >= -60 && aabbExponent <= 30, 'R-SEQ-06');
   return { aabbMin, aabbMax, aabbExponent };
 }
 
 function readTensorInfo(r) {
   const t = {};
-  t.role = r.u8(); require((t.role >= 1 && t.role <= 8) || (t.role >= 16 && t.role <= 21), 'R-SEQ-10');
+  t.role = r.u8();
+  require((t.role >= 1 && t.role <= 8) || (t.role >= 16 && t.role <= 21), 'R-SEQ-10');
   t.index = r.u8();
-  t.fracBits = r.u8(); require(t.fracBits <= 24, 'R-SEQ-11');
+  t.fracBits = r.u8();
+  require(t.fracBits <= 24, 'R-SEQ-11');
   for (const name of ['channels', 'depth', 'height', 'width']) {
-    t[name] = r.u16(); require(t[name] >= 1 && t[name] <= 4096, 'R-SEQ-12');
+    t[name] = r.u16();
+    require(t[name] >= 1 && t[name] <= 4096, 'R-SEQ-12');
   }
-  t.mapping = r.u8(); require(t.mapping <= 2, 'R-SEQ-13');
-  t.alignment = r.u8(); require(t.alignment <= (t.mapping ? 1 : 0), 'R-SEQ-14');
+  t.mapping = r.u8();
+  require(t.mapping <= 2, 'R-SEQ-13');
+  t.alignment = r.u8();
+  require(t.alignment <= (t.mapping ? 1 : 0), 'R-SEQ-14');
   t.frequency = r.u32();
   require(t.mapping === 2 ? t.frequency >= 1 && t.frequency <= 1 << 22 : t.frequency === 0, 'R-SEQ-15');
   t.elements = t.channels * t.depth * t.height * t.width;
@@ -154,11 +191,24 @@ function readTensorInfo(r) {
 
 // Of each representation: role, number, and the axes along which the k-th grid has one sample.
 const GRIDS = {
-  1: [[Role.DIF_COEFFICIENT, 1, 'none'], [Role.DIF_BASIS, 64, 'none']],
-  2: [[Role.DENSITY_PLANE, 3, 'own'], [Role.DENSITY_LINE, 3, 'others'],
-    [Role.FEATURE_PLANE, 3, 'own'], [Role.FEATURE_LINE, 3, 'others']],
-  3: [[Role.DENSITY_GRID, 1, 'none'], [Role.FEATURE_PLANE, 3, 'own']],
-  4: [[Role.DENSITY_GRID, 1, 'none'], [Role.FEATURE_GRID, 1, 'none']],
+  1: [
+    [Role.DIF_COEFFICIENT, 1, 'none'],
+    [Role.DIF_BASIS, 64, 'none'],
+  ],
+  2: [
+    [Role.DENSITY_PLANE, 3, 'own'],
+    [Role.DENSITY_LINE, 3, 'others'],
+    [Role.FEATURE_PLANE, 3, 'own'],
+    [Role.FEATURE_LINE, 3, 'others'],
+  ],
+  3: [
+    [Role.DENSITY_GRID, 1, 'none'],
+    [Role.FEATURE_PLANE, 3, 'own'],
+  ],
+  4: [
+    [Role.DENSITY_GRID, 1, 'none'],
+    [Role.FEATURE_GRID, 1, 'none'],
+  ],
   5: [],
 };
 
@@ -223,8 +273,8 @@ function takeGrids(tensors, role, number, lacks) {
 
 /** Outputs of a network; 0 without layers, null where one is wrong. */
 function takeNetwork(tensors, role, inputs, skipLayer) {
-  const plain = (t, height, width) => t.mapping === 0 && t.channels === 1 && t.depth === 1
-    && t.height === height && t.width === width;
+  const plain = (t, height, width) =>
+    t.mapping === 0 && t.channels === 1 && t.depth === 1 && t.height === height && t.width === width;
   let width = inputs;
   let layer = 0;
   for (let weight; (weight = take(tensors, role, layer)) !== null; layer++) {
@@ -249,9 +299,11 @@ export function isGridRole(role) {
 export function readGroupHeader(payload, sceneCount, level) {
   const r = new Reader(payload);
   require(r.bytes(8).every((byte, i) => byte === GROUP_SYNC[i]), 'R-GRP-01');
-  const scene = r.u8(); require(scene < sceneCount, 'R-GRP-03');
+  const scene = r.u8();
+  require(scene < sceneCount, 'R-GRP-03');
   const firstFrame = r.u32();
-  const frameCount = r.u16(); require(frameCount >= 1 && frameCount <= LEVELS[level].groupFrames, 'R-GRP-02');
+  const frameCount = r.u16();
+  require(frameCount >= 1 && frameCount <= LEVELS[level].groupFrames, 'R-GRP-02');
   r.finish();
   return { scene, firstFrame, frameCount };
 }
@@ -261,9 +313,11 @@ export function readFrame(payload, digestType) {
   const r = new Reader(payload);
   const f = {};
   f.number = r.u32();
-  f.type = r.u8(); require(f.type === 1 || f.type === 2, 'R-FRM-03');
+  f.type = r.u8();
+  require(f.type === 1 || f.type === 2, 'R-FRM-03');
   f.timeStamp = r.u32();
-  f.occupancyMode = r.u8(); require(f.occupancyMode <= 3, 'R-OCC-04');
+  f.occupancyMode = r.u8();
+  require(f.occupancyMode <= 3, 'R-OCC-04');
   f.occupancyData = f.occupancyMode === 1 || f.occupancyMode === 2 ? r.bytes(r.uv()) : null;
   if (f.occupancyMode === 3) {
     f.occupancyModel = r.u8();
@@ -288,13 +342,40 @@ function readCoding(r, f, digestType) {
 }
 
 // Templates (Annex A.3): neighbours (source, dc, dz, dy, dx).
-const CAUSAL = [[0, 0, 0, 0, -1], [0, 0, 0, -1, 0], [0, 0, -1, 0, 0], [0, 0, 0, -1, -1],
-  [0, 0, -1, 0, -1], [0, 0, -1, -1, 0], [0, 0, -1, -1, -1]];
-const BEFORE = [[1, 0, 0, 0, 0], [1, 0, 0, 0, -1], [1, 0, 0, 0, 1], [1, 0, 0, -1, 0], [1, 0, 0, 1, 0],
-  [1, 0, -1, 0, 0], [1, 0, 1, 0, 0]];
-const BITS = [[0, 0, -1, 0, 0], [0, 0, 0, -1, 0], [0, 0, 0, 0, -1], [0, 0, -1, -1, 0], [0, 0, -1, 0, -1],
-  [0, 0, 0, -1, -1], [0, 0, -1, 1, 0], [0, 0, -1, 0, 1], [0, 0, 0, -1, 1]];
-const ENERGIES = [[2, 0, 0, 0, -1], [2, 0, 0, -1, 0], [2, 0, -1, 0, 0]];
+const CAUSAL = [
+  [0, 0, 0, 0, -1],
+  [0, 0, 0, -1, 0],
+  [0, 0, -1, 0, 0],
+  [0, 0, 0, -1, -1],
+  [0, 0, -1, 0, -1],
+  [0, 0, -1, -1, 0],
+  [0, 0, -1, -1, -1],
+];
+const BEFORE = [
+  [1, 0, 0, 0, 0],
+  [1, 0, 0, 0, -1],
+  [1, 0, 0, 0, 1],
+  [1, 0, 0, -1, 0],
+  [1, 0, 0, 1, 0],
+  [1, 0, -1, 0, 0],
+  [1, 0, 1, 0, 0],
+];
+const BITS = [
+  [0, 0, -1, 0, 0],
+  [0, 0, 0, -1, 0],
+  [0, 0, 0, 0, -1],
+  [0, 0, -1, -1, 0],
+  [0, 0, -1, 0, -1],
+  [0, 0, 0, -1, -1],
+  [0, 0, -1, 1, 0],
+  [0, 0, -1, 0, 1],
+  [0, 0, 0, -1, 1],
+];
+const ENERGIES = [
+  [2, 0, 0, 0, -1],
+  [2, 0, 0, -1, 0],
+  [2, 0, -1, 0, 0],
+];
 const TEMPLATES = {
   0: [],
   2: CAUSAL,
@@ -307,21 +388,27 @@ const TEMPLATES = {
 
 function readEntropyModel(r) {
   const m = {};
-  m.id = r.u8(); require(m.id < 64, 'R-MOD-01');
-  m.type = r.u8(); require(m.type === 1 || m.type === 2, 'R-MOD-02');
+  m.id = r.u8();
+  require(m.id < 64, 'R-MOD-01');
+  m.type = r.u8();
+  require(m.type === 1 || m.type === 2, 'R-MOD-02');
   if (m.type === 1) readContextModel(r, m);
   else readStaticModel(r, m);
   return m;
 }
 
 function readContextModel(r, m) {
-  m.family = r.u8(); require(m.family <= 1, 'R-MOD-15');
-  const mode = r.u8(); require(mode <= 1, 'R-MOD-04');
+  m.family = r.u8();
+  require(m.family <= 1, 'R-MOD-15');
+  const mode = r.u8();
+  require(mode <= 1, 'R-MOD-04');
   m.joint = mode === 1;
-  m.channels = r.u8(); require(m.channels >= 1 && (m.joint || m.channels === 1), 'R-MOD-04');
+  m.channels = r.u8();
+  require(m.channels >= 1 && (m.joint || m.channels === 1), 'R-MOD-04');
   m.scan = r.list(() => r.u8(), 4);
   require(m.scan.every((w) => w <= 3) && !(m.joint && m.scan[0] !== 0), 'R-MOD-06');
-  const template = r.u8(); require(template === 1 || template in TEMPLATES, 'R-MOD-07');
+  const template = r.u8();
+  require(template === 1 || template in TEMPLATES, 'R-MOD-07');
   m.template = template === 1 ? r.list(() => readNeighbour(r, m.joint), r.u8()) : TEMPLATES[template];
   m.hidden = r.u8();
   m.inputs = m.joint ? m.template.reduce((n, [source]) => n + (source < 2 ? m.channels : 1), 0) : m.template.length;
@@ -329,35 +416,46 @@ function readContextModel(r, m) {
   require((m.hidden === 0) === (m.template.length === 0), 'R-MOD-05');
   m.hiddenShift = 0;
   if (m.hidden > 0) {
-    m.hiddenShift = r.u8(); require(m.hiddenShift <= 15, 'R-MOD-10');
+    m.hiddenShift = r.u8();
+    require(m.hiddenShift <= 15, 'R-MOD-10');
   }
   m.hiddenWeight = r.s8s(m.hidden * m.inputs);
   m.hiddenBias = r.list(() => r.s16(), m.hidden);
-  m.locationShift = r.u8(); require(m.locationShift <= 23, 'R-MOD-10');
-  m.scaleShift = r.u8(); require(m.scaleShift <= 23, 'R-MOD-10');
+  m.locationShift = r.u8();
+  require(m.locationShift <= 23, 'R-MOD-10');
+  m.scaleShift = r.u8();
+  require(m.scaleShift <= 23, 'R-MOD-10');
   m.outputWeight = r.s8s(2 * m.channels * m.hidden);
   m.outputBias = r.list(() => r.s32(), 2 * m.channels);
   require(m.outputBias.every((bias) => Math.abs(bias) < 1 << 22), 'R-MOD-11');
 }
 
 function readNeighbour(r, joint) {
-  const source = r.u8(); require(source <= 3, 'R-MOD-08');
-  const dc = r.s8(); require(Math.abs(dc) <= 2 && (dc === 0 || (!joint && source < 2)), 'R-MOD-09');
+  const source = r.u8();
+  require(source <= 3, 'R-MOD-08');
+  const dc = r.s8();
+  require(Math.abs(dc) <= 2 && (dc === 0 || (!joint && source < 2)), 'R-MOD-09');
   const [dz, dy, dx] = r.list(() => {
-    const offset = r.s8(); require(Math.abs(offset) <= 2, 'R-MOD-09');
+    const offset = r.s8();
+    require(Math.abs(offset) <= 2, 'R-MOD-09');
     return offset;
   }, 3);
   return [source, dc, dz, dy, dx];
 }
 
 function readStaticModel(r, m) {
-  m.assignment = r.u8(); require(m.assignment <= 3, 'R-MOD-16');
-  const count = r.u8(); require(count >= 1 && (m.assignment > 0 || count === 1), 'R-MOD-12');
+  m.assignment = r.u8();
+  require(m.assignment <= 3, 'R-MOD-16');
+  const count = r.u8();
+  require(count >= 1 && (m.assignment > 0 || count === 1), 'R-MOD-12');
   m.tables = r.list(() => {
-    const first = r.sv(); require(Math.abs(first) <= 1 << 16, 'R-MOD-14');
-    const entries = r.uv(); require(entries >= 2 && entries <= 4096, 'R-MOD-13');
+    const first = r.sv();
+    require(Math.abs(first) <= 1 << 16, 'R-MOD-14');
+    const entries = r.uv();
+    require(entries >= 2 && entries <= 4096, 'R-MOD-13');
     const counts = r.list(() => r.uv(), entries);
-    const sum = counts.reduce((a, b) => a + b, 0); require(sum >= 1 && sum <= 1 << 24, 'R-MOD-13');
+    const sum = counts.reduce((a, b) => a + b, 0);
+    require(sum >= 1 && sum <= 1 << 24, 'R-MOD-13');
     return staticTable(first, counts);
   }, count);
 }
@@ -365,27 +463,37 @@ function readStaticModel(r, m) {
 function readCodedTensor(r) {
   const t = { baseMantissa: 0, baseExponent: 0, baseOffset: 0, levels: 0, maskModel: 0, maskWords: null };
   t.id = r.u8();
-  t.prediction = r.u8(); require(t.prediction <= 3, 'R-TEN-01');
+  t.prediction = r.u8();
+  require(t.prediction <= 3, 'R-TEN-01');
   if (t.prediction === 2) {
     t.baseMantissa = r.s16();
-    t.baseExponent = r.s8(); require(t.baseExponent >= -16 && t.baseExponent <= 15, 'R-TEN-08');
+    t.baseExponent = r.s8();
+    require(t.baseExponent >= -16 && t.baseExponent <= 15, 'R-TEN-08');
   }
   if (t.prediction >= 2) t.baseOffset = r.s32();
-  t.transform = r.u8(); require(t.transform <= 2, 'R-TEN-03');
+  t.transform = r.u8();
+  require(t.transform <= 2, 'R-TEN-03');
   if (t.transform === 2) {
-    t.levels = r.u8(); require(t.levels >= 1 && t.levels <= 6, 'R-TEN-03');
+    t.levels = r.u8();
+    require(t.levels >= 1 && t.levels <= 6, 'R-TEN-03');
   }
-  t.significance = r.u8(); require(t.significance <= 3, 'R-TEN-02');
+  t.significance = r.u8();
+  require(t.significance <= 3, 'R-TEN-02');
   if (t.significance >= 2) {
     t.maskModel = r.u8();
     t.maskWords = r.words();
   }
   t.model = r.u8();
-  t.steps = r.list(() => {
-    const mantissa = r.u16(); require(mantissa >= 1, 'R-TEN-08');
-    const exponent = r.s8(); require(exponent >= -16 && exponent <= 15, 'R-TEN-08');
-    return [mantissa, exponent];
-  }, bandCount(t.transform, t.levels));
+  t.steps = r.list(
+    () => {
+      const mantissa = r.u16();
+      require(mantissa >= 1, 'R-TEN-08');
+      const exponent = r.s8();
+      require(exponent >= -16 && exponent <= 15, 'R-TEN-08');
+      return [mantissa, exponent];
+    },
+    bandCount(t.transform, t.levels),
+  );
   t.words = r.words();
   return t;
 }
@@ -405,7 +513,8 @@ export function modelWork(m, cells, channels) {
 
 export function readIndex(payload) {
   const r = new Reader(payload);
-  const count = r.u32(); require(13 * count === payload.length - 4, 'R-IDX-01');
+  const count = r.u32();
+  require(13 * count === payload.length - 4, 'R-IDX-01');
   const entries = r.list(() => ({ number: r.u32(), type: r.u8(), offset: r.u64() }), count);
   r.finish();
   return entries;
@@ -421,17 +530,23 @@ export function readEnd(payload) {
 export function readCameras(payload, sceneCount) {
   const r = new Reader(payload);
   const f32s = (n) => {
-    const values = r.list(() => r.f32(), n); require(values.every(Number.isFinite), 'R-CAM-01');
+    const values = r.list(() => r.f32(), n);
+    require(values.every(Number.isFinite), 'R-CAM-01');
     return values;
   };
   const cameras = r.list(() => {
     const name = r.text(r.u8(), 'R-CAM-03');
-    const scene = r.u8(); require(scene < sceneCount, 'R-CAM-04');
-    const width = r.u16(); require(width >= 1, 'R-CAM-01');
-    const height = r.u16(); require(height >= 1, 'R-CAM-01');
-    const focal = f32s(2); require(focal.every((f) => f > 0), 'R-CAM-01');
+    const scene = r.u8();
+    require(scene < sceneCount, 'R-CAM-04');
+    const width = r.u16();
+    require(width >= 1, 'R-CAM-01');
+    const height = r.u16();
+    require(height >= 1, 'R-CAM-01');
+    const focal = f32s(2);
+    require(focal.every((f) => f > 0), 'R-CAM-01');
     const centre = f32s(2);
-    const pose = f32s(12); require(isRigid(pose), 'R-CAM-02');
+    const pose = f32s(12);
+    require(isRigid(pose), 'R-CAM-02');
     return { name, scene, width, height, focal, centre, pose };
   }, r.u16());
   r.finish();

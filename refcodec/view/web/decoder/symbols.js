@@ -154,7 +154,8 @@ class Step {
         if (n > 0) escaped = decoder.run(this.tableAt(k), n, entries, starts[k]) || escaped;
       }
       for (let k = 0; k < this.tables; k++) {
-        if (starts[k + 1] > starts[k]) this._values(this.tableAt(k), starts[k], starts[k + 1], order, decoder, escaped, values);
+        if (starts[k + 1] > starts[k])
+          this._values(this.tableAt(k), starts[k], starts[k + 1], order, decoder, escaped, values);
       }
     }
     if (context !== null) {
@@ -201,7 +202,11 @@ class Unconditional {
       this.locations = new Int8Array(grid.channels);
       this.tables = new Uint8Array(grid.channels);
     } else {
-      ({ locations: this.locations, tables: this.tables } = spread(model, outputs(model, new Int32Array(0)), grid.channels));
+      ({ locations: this.locations, tables: this.tables } = spread(
+        model,
+        outputs(model, new Int32Array(0)),
+        grid.channels,
+      ));
     }
   }
 
@@ -296,7 +301,8 @@ class Context {
     // Weights by input, so that inputs of 0 cost nothing.
     const { hidden, inputs, hiddenWeight } = model;
     this.columns = new Int32Array(inputs * hidden);
-    for (let h = 0; h < hidden; h++) for (let i = 0; i < inputs; i++) this.columns[i * hidden + h] = hiddenWeight[h * inputs + i];
+    for (let h = 0; h < hidden; h++)
+      for (let i = 0; i < inputs; i++) this.columns[i * hidden + h] = hiddenWeight[h * inputs + i];
     this.outputWeight = Int32Array.from(model.outputWeight);
     this.sums = new Int32Array(hidden);
     this.bias = Int32Array.from(model.hiddenBias);
@@ -347,7 +353,8 @@ class Context {
     const start = cell * channels;
     if (this.active[row] === 0) {
       for (let c = from; c < to; c++) {
-        if (selected === null || selected[start + c] !== 0) step.add(start + c, row, quiet.locations[c], quiet.tables[c]);
+        if (selected === null || selected[start + c] !== 0)
+          step.add(start + c, row, quiet.locations[c], quiet.tables[c]);
       }
       return;
     }
@@ -355,15 +362,24 @@ class Context {
       this._joint(row);
       for (let c = from; c < to; c++) {
         if (selected !== null && selected[start + c] === 0) continue;
-        step.add(start + c, row, model.family === 1 ? 0 : locationOf(model, this._output(2 * c)),
-          tableOf(model, this._output(2 * c + 1)));
+        step.add(
+          start + c,
+          row,
+          model.family === 1 ? 0 : locationOf(model, this._output(2 * c)),
+          tableOf(model, this._output(2 * c + 1)),
+        );
       }
       return;
     }
     for (let c = from; c < to; c++) {
       if (selected !== null && selected[start + c] === 0) continue;
       if (this._single(row, c)) {
-        step.add(start + c, row, model.family === 1 ? 0 : locationOf(model, this._output(0)), tableOf(model, this._output(1)));
+        step.add(
+          start + c,
+          row,
+          model.family === 1 ? 0 : locationOf(model, this._output(0)),
+          tableOf(model, this._output(1)),
+        );
       } else {
         step.add(start + c, row, quiet.locations[c], quiet.tables[c]);
       }

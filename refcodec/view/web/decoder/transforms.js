@@ -33,13 +33,15 @@ export function bandsOf(info, transform, levels) {
   if (transform === 0) return null;
   const size = coefficientSize(info, transform);
   // Along an axis: the largest of what the three axes say decides.
-  const along = size.map((n, axis) => Uint8Array.from({ length: n }, (_, p) => {
-    if (transform === 1) return n > 1 ? [0, 1, 2, 2, 3, 3, 3, 3][Math.floor(p / (n / 8))] : 0;
-    const edges = boxes(size, levels).map((box) => box[axis]);
-    let band = 0;
-    for (let level = levels; level >= 1; level--) if (p >= edges[level]) band = levels + 1 - level;
-    return band;
-  }));
+  const along = size.map((n, axis) =>
+    Uint8Array.from({ length: n }, (_, p) => {
+      if (transform === 1) return n > 1 ? [0, 1, 2, 2, 3, 3, 3, 3][Math.floor(p / (n / 8))] : 0;
+      const edges = boxes(size, levels).map((box) => box[axis]);
+      let band = 0;
+      for (let level = levels; level >= 1; level--) if (p >= edges[level]) band = levels + 1 - level;
+      return band;
+    }),
+  );
   const band = new Uint8Array(size[0] * size[1] * size[2]);
   for (let z = 0, at = 0; z < size[0]; z++) {
     for (let y = 0; y < size[1]; y++) {
@@ -56,7 +58,8 @@ export function supportOf(info, transform, levels, cells) {
   const size = coefficientSize(info, transform);
   const marked = new Uint8Array(size[0] * size[1] * size[2]);
   const mark = (along) => {
-    for (const z of along[0]) for (const y of along[1]) for (const x of along[2]) marked[(z * size[1] + y) * size[2] + x] = 1;
+    for (const z of along[0])
+      for (const y of along[1]) for (const x of along[2]) marked[(z * size[1] + y) * size[2] + x] = 1;
   };
   if (transform === 1) {
     const blocks = (i, n) => (n > 1 ? Array.from({ length: 8 }, (_, u) => u * Math.ceil(n / 8) + i) : [0]);
@@ -91,7 +94,9 @@ export function supportOf(info, transform, levels, cells) {
     });
     places = following;
   }
-  eachMarked(places, all[levels], (z, y, x) => { marked[(z * size[1] + y) * size[2] + x] = 1; });
+  eachMarked(places, all[levels], (z, y, x) => {
+    marked[(z * size[1] + y) * size[2] + x] = 1;
+  });
   return marked;
 }
 
