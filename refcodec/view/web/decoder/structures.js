@@ -376,6 +376,27 @@ const ENERGIES = [
   [2, 0, 0, -1, 0],
   [2, 0, -1, 0, 0],
 ];
+/** Templates of planes, without and with the previous frame; the axes (0 z, 1 y, 2 x) that the plane has. */
+function planar(slow, fast) {
+  const at = (source, i, j) => {
+    const place = [0, 0, 0];
+    place[slow] = i;
+    place[fast] = j;
+    return [source, 0, ...place];
+  };
+  const here = [at(0, 0, -1), at(0, -1, 0), at(0, -1, -1), at(0, -1, 1), at(0, 0, -2), at(0, -2, 0)];
+  const energies = [at(2, 0, -1), at(2, -1, 0), at(2, -1, 1)];
+  const before = [at(1, 0, 0), at(1, 0, -1), at(1, 0, 1), at(1, -1, 0), at(1, 1, 0), at(3, 0, 0)];
+  return [
+    [...here, ...energies],
+    [...here, ...energies, ...before],
+  ];
+}
+
+const [Z, Y, X] = [0, 1, 2];
+const [PLANE_ZY, PLANE_ZY_BEFORE] = planar(Z, Y);
+const [PLANE_ZX, PLANE_ZX_BEFORE] = planar(Z, X);
+const [PLANE_YX, PLANE_YX_BEFORE] = planar(Y, X);
 const TEMPLATES = {
   0: [],
   2: CAUSAL,
@@ -384,6 +405,12 @@ const TEMPLATES = {
   5: [...CAUSAL, ...BEFORE, ...ENERGIES, [3, 0, 0, 0, 0]],
   6: BITS,
   7: [...BITS, ...BEFORE],
+  8: PLANE_ZY,
+  9: PLANE_ZY_BEFORE,
+  10: PLANE_ZX,
+  11: PLANE_ZX_BEFORE,
+  12: PLANE_YX,
+  13: PLANE_YX_BEFORE,
 };
 
 function readEntropyModel(r) {
