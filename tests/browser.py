@@ -10,6 +10,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -34,6 +35,15 @@ FLAGS = [
 ]
 
 
+# Chromium reads commands from descriptor 3 and answers on 4.
+_START = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.dup2(int(sys.argv[2]), 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
+
 class BrowserError(AssertionError):
     """The page threw, or nothing came in time."""
 
@@ -43,18 +53,16 @@ class Browser:
 
     def __init__(self, *flags: str):
         self.folder = tempfile.TemporaryDirectory(prefix="rfv-browser-", ignore_cleanup_errors=True)
-        # High numbers first, so that making 3 and 4 of them in the child overwrites neither.
-        ours = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for pair in (os.pipe(), os.pipe()) for fd in pair]
-        theirs_in, self._out, self._in, theirs_out = ours
-
-        def arrange():
-            os.dup2(theirs_in, 3)
-            os.dup2(theirs_out, 4)
-
+        # High numbers, so that making 3 and 4 of them in the child overwrites neither.
+        ends = [*os.pipe(), *os.pipe()]
+        theirs_in, self._out, self._in, theirs_out = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in ends)
+        for fd in ends:
+            os.close(fd)
+        fds = [str(theirs_in), str(theirs_out)]
+        options = [*FLAGS, *flags, f"--user-data-dir={self.folder.name}", "about:blank"]
         self.process = subprocess.Popen(
-            [CHROMIUM, *FLAGS, *flags, f"--user-data-dir={self.folder.name}", "about:blank"],
-            preexec_fn=arrange,
-            pass_fds=(3, 4),
+            [sys.executable, "-c", _START, *fds, CHROMIUM, *options],
+            pass_fds=(theirs_in, theirs_out),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import webbrowser
+from pathlib import Path
 
 import click
 
 from ..errors import UsageError
-from .common import printable, seekable_input, to_json
+from .common import open_input, printable, to_json
 
 
 @click.command("view")
@@ -24,20 +24,22 @@ def command(file, port, no_browser, export, as_json):
 
     The server answers this machine only (127.0.0.1) and runs until it is interrupted.
     """
-    data = seekable_input(file)
-    name = "stream" if file == "-" else os.path.basename(file)
+    with open_input(file) as opened:
+        stream = opened.read() if export or file == "-" or not opened.seekable() else Path(file)
+    name = "stream" if file == "-" else Path(file).name
     if export:
         if port or no_browser:
             raise UsageError("--export needs no server: it can't be combined with --port or --no-browser")
-        size = _export(data.read(), name, export)
-        click.echo(to_json(dict(page=export, bytes=size)) if as_json else f"{printable(export)}: {size:,} bytes")
+        size = _export(stream, name, export)
+        click.echo(to_json({"page": export, "bytes": size}) if as_json else f"{printable(export)}: {size:,} bytes")
         return
-    from ..view.server import Server
+    from ..view.server import address, make_viewer
 
-    with Server(data, name, port) as server:
-        click.echo(to_json(dict(url=server.url)) if as_json else f"{printable(name)} at {server.url} (Ctrl-C ends it)")
+    with make_viewer(stream, name, port) as server:
+        url = address(server)
+        click.echo(to_json({"url": url}) if as_json else f"{printable(name)} at {url} (Ctrl-C ends it)")
         click.get_text_stream("stdout").flush()
-        if not no_browser and not webbrowser.open(server.url):
+        if not no_browser and not webbrowser.open(url):
             click.echo("refcodec: no browser could be started; open the address in one", err=True)
         try:
             server.serve_forever(poll_interval=0.1)

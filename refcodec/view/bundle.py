@@ -13,8 +13,8 @@ import posixpath
 import re
 from importlib import resources
 
-_IMPORT = re.compile(r"^import \{([^}]*)\} from '([^']+)';\n", re.M)
-_EXPORT = re.compile(r"^export (?:async )?(?:function\*?|class|const) (\w+)", re.M)
+_IMPORT = re.compile(r"^import \{([^}]*)\} from '([^']+)';\n", re.MULTILINE)
+_EXPORT = re.compile(r"^export (?:async )?(?:function\*?|class|const) (\w+)", re.MULTILINE)
 
 
 def web_file(path: str) -> str:
@@ -42,8 +42,8 @@ def bundle(entry: str) -> str:
             add(source)
         heads = [f"const {{{names}}} = $modules[{json.dumps(source)}];" for names, source in imports]
         exports = ", ".join(_EXPORT.findall(text))
-        body = re.sub(r"^export ", "", _IMPORT.sub("", text), flags=re.M)
-        if re.search(r"^\s*(import|export)\b", body, re.M):
+        body = re.sub(r"^export ", "", _IMPORT.sub("", text), flags=re.MULTILINE)
+        if re.search(r"^\s*(import|export)\b", body, re.MULTILINE):
             raise ValueError(f"{path}: an import or export that bundle() does not understand")
         done[path] = "\n".join(
             [f"$modules[{json.dumps(path)}] = (() => {{", *heads, body, f"return {{ {exports} }};", "})();"]
@@ -55,7 +55,7 @@ def bundle(entry: str) -> str:
 
 def _inline(script: str) -> str:
     """A script as content of a script element: `</script` and `<!--` must not occur in its strings."""
-    return re.sub(r"<(?=[!/]|script)", r"\\x3c", script, flags=re.I)
+    return re.sub(r"<(?=[!/]|script)", r"\\x3c", script, flags=re.IGNORECASE)
 
 
 def _page(name: str, head: str, script: str) -> bytes:

@@ -2,128 +2,49 @@
 
 from __future__ import annotations
 
-import re
-import threading
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import PurePosixPath
-from typing import BinaryIO
-from urllib.parse import urlsplit
+import io
+from dataclasses import replace
+from http.server import ThreadingHTTPServer
+from pathlib import Path
 
-from ..errors import UsageError
+from ..serving import RangeHandler, Resource, content_type, make_server
 from .bundle import served
 
 HOST = "127.0.0.1"
-_PIECE = 1 << 18
-_TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
+# The page runs what comes from here and nothing else.
+_POLICY = "default-src 'self'; img-src data:; style-src 'self' 'unsafe-inline'"
 
 
-class Server(ThreadingHTTPServer):
-    """Serves the page at `url`, and `data` as `stream.rfv`, with range requests (RFC 9110, 14).
+def make_viewer(stream: Path | bytes, name: str, port: int = 0) -> ThreadingHTTPServer:
+    """A server of the page and of a stream as `/stream.rfv`, bound but not yet running.
 
-    data: a seekable binary file. name: shown in the page. port: 0 takes a free one.
+    name: of the stream, shown in the page. port: 0 takes a free one; `address(server)` says which.
     Raises UsageError where the port can't be had.
     """
+    files = {f"/{path}": Resource.of_bytes(data, content_type(path)) for path, data in served(name).items()}
+    files["/"] = files.pop("/index.html")
+    data = {path: resource.file.getvalue() for path, resource in files.items()}
+    if isinstance(stream, bytes):
+        files["/stream.rfv"], data["/stream.rfv"] = Resource.of_bytes(stream, content_type("stream.rfv")), stream
 
-    daemon_threads = True
+    class Handler(RangeHandler):
+        def find(self, path: str) -> Resource | None:
+            # Other sites must not read the stream through a name of theirs that leads here.
+            port = self.server.server_port
+            if self.headers.get("Host") not in (f"{HOST}:{port}", f"localhost:{port}"):
+                return None
+            if path in files:
+                return replace(files[path], file=io.BytesIO(data[path]))
+            return Resource.of_file(stream) if path == "/stream.rfv" else None
 
-    def __init__(self, data: BinaryIO, name: str, port: int = 0):
-        self.data, self.lock = data, threading.Lock()
-        self.size = data.seek(0, 2)
-        self.files = served(name)
-        try:
-            super().__init__((HOST, port), _Handler)
-        except OSError as e:
-            raise UsageError(f"can't listen on port {port}: {e.strerror}") from None
-        self.url = f"http://{HOST}:{self.server_port}/"
+        def end_headers(self) -> None:
+            self.send_header("Content-Security-Policy", _POLICY)
+            self.send_header("X-Content-Type-Options", "nosniff")
+            super().end_headers()
 
-    def read(self, start: int, count: int) -> bytes:
-        with self.lock:
-            self.data.seek(start)
-            return self.data.read(count)
-
-    def handle_error(self, request, client_address) -> None:
-        """A browser that closes a connection early is no error."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Server
-
-    def do_GET(self) -> None:
-        self._answer(True)
-
-    def do_HEAD(self) -> None:
-        self._answer(False)
-
-    def _answer(self, with_body: bool) -> None:
-        # Other sites must not read the stream through a name of theirs that leads here.
-        if self.headers.get("Host") not in {
-            f"{HOST}:{self.server.server_port}",
-            f"localhost:{self.server.server_port}",
-        }:
-            return self._send(HTTPStatus.FORBIDDEN, b"", with_body)
-        path = urlsplit(self.path).path.lstrip("/") or "index.html"
-        if path == "stream.rfv":
-            return self._stream(with_body)
-        body = self.server.files.get(path)
-        if body is None:
-            return self._send(HTTPStatus.NOT_FOUND, b"", with_body)
-        kind = _TYPES[PurePosixPath(path).suffix]
-        return self._send(HTTPStatus.OK, body, with_body, {"Content-Type": f"{kind}; charset=utf-8"})
-
-    def _send(self, status: HTTPStatus, body: bytes, with_body: bool, headers: dict[str, str] | None = None) -> None:
-        self._head(status, len(body), headers or {})
-        if with_body:
-            self.wfile.write(body)
-
-    def _head(self, status: HTTPStatus, length: int, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(length))
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header(
-            "Content-Security-Policy", "default-src 'self'; img-src data:; style-src 'self' 'unsafe-inline'"
-        )
-        self.end_headers()
-
-    def _stream(self, with_body: bool) -> None:
-        size = self.server.size
-        wanted = byte_range(self.headers.get("Range"), size)
-        headers = {"Content-Type": "application/octet-stream", "Accept-Ranges": "bytes"}
-        if wanted is None:
-            self._head(HTTPStatus.OK, size, headers)
-            wanted = range(size)
-        elif not wanted:
-            return self._send(
-                HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, b"", with_body, {"Content-Range": f"bytes */{size}"}
-            )
-        else:
-            headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{size}"
-            self._head(HTTPStatus.PARTIAL_CONTENT, len(wanted), headers)
-        if with_body:
-            for at in range(wanted.start, wanted.stop, _PIECE):
-                self.wfile.write(self.server.read(at, min(_PIECE, wanted.stop - at)))
-        return None
-
-    def log_message(self, format, *args) -> None:
-        """Quiet: the terminal belongs to the command."""
+    return make_server(Path(__file__).parent, HOST, port, handler=Handler, quiet=True)
 
 
-def byte_range(header: str | None, size: int) -> range | None:
-    """Bytes that a Range header asks for; None: all; an empty range: none that exist.
-
-    Several ranges, and what is no range of bytes, are ignored, as RFC 9110 allows.
-    """
-    match = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", (header or "").strip())
-    if not match or match[1] == match[2] == "":
-        return None
-    if not match[1]:
-        return range(max(0, size - int(match[2])), size)
-    first = int(match[1])
-    last = min(int(match[2]), size - 1) if match[2] else size - 1
-    if match[2] and int(match[2]) < first:
-        return None
-    return range(first, last + 1) if first < size else range(0)
+def address(server: ThreadingHTTPServer) -> str:
+    """The page's URL."""
+    return f"http://{HOST}:{server.server_port}/"

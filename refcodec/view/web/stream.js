@@ -185,7 +185,7 @@ export class Stream {
    */
   async decode(number, output) {
     const start = this.groupStart(number);
-    if (this.next === null || this.next > number || this.next < start.number) {
+    if (this.next === null || this.next > number || this.next <= start.number) {
       this.decoder.jump();
       this.at = start.offset;
       this.next = start.number;
