@@ -168,10 +168,11 @@ def test_pictures_of_every_representation_agree_with_the_reference(page, serve, 
     assert_same_picture(picture(page, frame=0, width=24, height=20, camera=0), reference(data, 0, CAMERA))
 
 
-def test_a_network_with_a_skip_layer_and_a_coarse_network(page, serve):
+def test_a_deep_network_with_a_skip_layer_and_a_coarse_network(page, serve):
+    """More layers than there are uniform blocks: some lie in the texture."""
     sizes = MlpSizes(
         position_frequencies=3,
-        hidden_layers=4,
+        hidden_layers=7,
         hidden=8,
         skip_layer=2,
         features=3,
@@ -181,6 +182,8 @@ def test_a_network_with_a_skip_layer_and_a_coarse_network(page, serve):
     )
     data = field_stream(sizes)
     opened(page, serve(data))
+    assert page.run("viewer.renderer.plan.items.some((item) => item.base !== undefined)")
+    assert page.run("viewer.renderer.plan.items.some((item) => item.block !== undefined)")
     assert_same_picture(picture(page, frame=0, width=24, height=20, camera=0), reference(data, 0, CAMERA))
 
 
