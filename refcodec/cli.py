@@ -19,6 +19,7 @@ COMMANDS = {
     "encode-scenes": "Encode several scenes into one file that shares what they have in common (needs torch).",
     "decode": "Decode to tensors, digests or both.",
     "render": "Render views, videos and comparisons with ground truth.",
+    "view": "Play a file in a web browser.",
     "inspect": "Show what a file holds, without decoding it.",
     "conformance": "Judge any decoder by the conformance suite.",
     "evaluate": "Compare the codec with every alternative: sizes, quality, time (needs torch).",

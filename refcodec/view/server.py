@@ -1,0 +1,50 @@
+"""The viewer's web server: the page and one stream, for this machine alone."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+from ..serving import RangeHandler, Resource, content_type, make_server
+from .bundle import served
+
+HOST = "127.0.0.1"
+# The page runs what comes from here and nothing else.
+_POLICY = "default-src 'self'; img-src data:; style-src 'self' 'unsafe-inline'"
+
+
+def make_viewer(stream: Path | bytes, name: str, port: int = 0) -> ThreadingHTTPServer:
+    """A server of the page and of a stream as `/stream.rfv`, bound but not yet running.
+
+    name: of the stream, shown in the page. port: 0 takes a free one; `address(server)` says which.
+    Raises UsageError where the port can't be had.
+    """
+    files = {f"/{path}": Resource.of_bytes(data, content_type(path)) for path, data in served(name).items()}
+    files["/"] = files.pop("/index.html")
+    data = {path: resource.file.getvalue() for path, resource in files.items()}
+    if isinstance(stream, bytes):
+        files["/stream.rfv"], data["/stream.rfv"] = Resource.of_bytes(stream, content_type("stream.rfv")), stream
+
+    class Handler(RangeHandler):
+        def find(self, path: str) -> Resource | None:
+            # Other sites must not read the stream through a name of theirs that leads here.
+            port = self.server.server_port
+            if self.headers.get("Host") not in (f"{HOST}:{port}", f"localhost:{port}"):
+                return None
+            if path in files:
+                return replace(files[path], file=io.BytesIO(data[path]))
+            return Resource.of_file(stream) if path == "/stream.rfv" else None
+
+        def end_headers(self) -> None:
+            self.send_header("Content-Security-Policy", _POLICY)
+            self.send_header("X-Content-Type-Options", "nosniff")
+            super().end_headers()
+
+    return make_server(Path(__file__).parent, HOST, port, handler=Handler, quiet=True)
+
+
+def address(server: ThreadingHTTPServer) -> str:
+    """The page's URL."""
+    return f"http://{HOST}:{server.server_port}/"
