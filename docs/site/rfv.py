@@ -26,8 +26,8 @@ REGISTER = "spec/11-errors"
 # The pages, in the order in which they are listed; README.md is the first of all.
 CONTENTS = {
     "Guides": ["getting-started", "capture", "python", "validating", "write-a-decoder", "gallery", "faq"],
-    "Reference": ["cli", "commands", "api", "datasets", "editing", "cluster", "systems", "multi-scene", "conformance",
-                  "kaitai", "robustness"],
+    "Reference": ["cli", "commands", "api", "datasets", "editing", "cluster", "viewer", "systems", "multi-scene",
+                  "evaluation", "conformance", "kaitai", "robustness"],
 }
 _HEADING = re.compile(r"(Annex )?(?P<number>[A-D]|\d+)(?P<rest>(?:\.\d+)*) ")
 _GENERATED = re.compile(r"<!-- generated: ([\w ]+) -->")

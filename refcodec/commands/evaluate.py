@@ -6,11 +6,13 @@ from pathlib import Path
 import click
 
 from .benchmark import encoding_progress, tell
-from .common import FrameRange, calm_threads, load_frames, to_json
+from .common import FrameRange, calm_threads, examples, load_frames, to_json
 
 
-@click.command("evaluate")
-@click.argument("datasets", nargs=-1, required=True, metavar="DATASET...")
+@click.command("evaluate", epilog=examples(
+    "refcodec evaluate demo/fox figures/ --frames :2",
+    "refcodec evaluate demo/fox figures/ --frames :2 --baseline none --lambda 1e-3 --lambda 3e-3"))
+@click.argument("datasets", nargs=-1, required=True, metavar="DATASET...", type=click.Path())
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--system", "systems", multiple=True,
               help="Of the codec: rate-aware, ecrf, …; or none. Repeatable. [default: rate-aware]")

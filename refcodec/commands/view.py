@@ -8,11 +8,13 @@ from pathlib import Path
 import click
 
 from ..errors import UsageError
-from .common import open_input, printable, to_json
+from .common import examples, open_input, printable, to_json
 
 
-@click.command("view")
-@click.argument("file")
+@click.command("view", epilog=examples(
+    "refcodec view fox.rfv",
+    "refcodec view fox.rfv --export fox.html"))
+@click.argument("file", type=click.Path(allow_dash=True))
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of the local web server. Default: a free one.")
 @click.option("--no-browser", is_flag=True, help="Open no browser; print the address only.")
 @click.option(
