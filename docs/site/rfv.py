@@ -56,6 +56,7 @@ SECTIONS = sections()
 def add_contents(app: Sphinx, document: str, source: list[str]) -> None:
     """The list of all pages, at the end of the first."""
     if document == "README":
+        app.env.note_dependency(__file__)
         chapters = sorted(set(SECTIONS.values()))
         groups = {**{c: [f"docs/{n}" for n in names] for c, names in CONTENTS.items()},
                   "Specification": ["spec/README", *chapters]}
