@@ -152,6 +152,7 @@ def _store(model: ContextModel, shape, padded, previous, temporal: bool) -> kern
     if previous is not None:
         stride = np.array([padded[1] * padded[2], padded[2], 1])
         seen_later = {int(np.dot(n[2:], stride)) for n in model.template if n[0] in (PREVIOUS, PREVIOUS_ENERGY)}
-        kernels.take_previous(np.require(previous, np.int8, "CW").reshape(*shape[1:3], -1), shape, padded, store.values, store.energies,
-                              store.active, np.array(sorted(seen_later), np.int64))
+        lines = np.require(previous, np.int8, "CW").reshape(*shape[1:3], -1)
+        kernels.take_previous(lines, shape, padded, store.values, store.energies, store.active,
+                              np.array(sorted(seen_later), np.int64))
     return store
