@@ -69,7 +69,8 @@ def prepare() -> bool:
     for model in (network, StaticModel(((0, (1, 1)),))):
         words, _ = encode_symbols(model, (1, 1, 1, 1), None, one.reshape(1, 1, 1, 1), one)
         values = decode_symbols(model, (1, 1, 1, 1), None, one.reshape(1, 1, 1, 1), words)
-    compiled("tensors.compiled").reconstruct(values, None, Tools(((1, 0),)), None, (1, 1, 1, 1))
+    tensors = importlib.import_module(f"{__package__}.tensors.compiled")
+    tensors.reconstruct(values, None, Tools(((1, 0),)), None, (1, 1, 1, 1))
     return True
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,7 +118,7 @@ class FrameJob:
     hold for it. needed: for a wanted frame, itself or one after it in its group.
     """
 
-    syntax: object
+    syntax: Any
     trace: Trace
     offset: int
     size: int
@@ -581,7 +581,8 @@ class Stream:
         """
         return self.map(lambda frame: frame, wanted, jobs)
 
-    def map(self, function: Callable[[Frame], object], wanted: range | None = None, jobs: int = 1) -> Iterator:
+    def map(self, function: Callable[[Frame], object], wanted: range | None = None,
+            jobs: int = 1) -> Generator[Any, None, None]:
         """`function` of every frame, in order, worked out where the frame was decoded: with more than one job,
         in some thread, maybe of frames behind one whose error ends the iteration. What it raises is raised here.
         """

@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any
 
 from .decoder import Frame, FrameJob, SequenceDecoder
 from .errors import BitstreamError
@@ -23,12 +24,13 @@ class _Chain:
 
     def __init__(self, chains: Executor, leaves: Executor, function: Callable[[Frame], object], stop: threading.Event):
         self.chains, self.leaves, self.function, self.stop = chains, leaves, function, stop
-        self._lock, self._waiting, self._running = threading.Lock(), deque(), False
-        self._last: Future | None = None
+        self._waiting: deque[tuple[FrameJob, Future[Any]]] = deque()
+        self._lock, self._running = threading.Lock(), False
+        self._last: Future[Any] | None = None
 
-    def add(self, job: FrameJob) -> Future:
+    def add(self, job: FrameJob) -> Future[Any]:
         """The future of what `function` makes of the frame; None as its result for a frame that is not wanted."""
-        future: Future = Future()
+        future: Future[Any] = Future()
         with self._lock:
             self._waiting.append((job, future))
             start, self._running = not self._running, True
@@ -53,7 +55,7 @@ class _Chain:
             self._last = self.leaves.submit(self._finish, job, frame, future)
             del frame
 
-    def _finish(self, job: FrameJob, frame: Frame, future: Future) -> None:
+    def _finish(self, job: FrameJob, frame: Frame, future: Future[Any]) -> None:
         try:
             job.check(frame)
             future.set_result(self.function(frame) if job.wanted else None)
@@ -62,15 +64,16 @@ class _Chain:
 
 
 def map_frames(units: Iterator[Unit], decoder: SequenceDecoder, function: Callable[[Frame], object], jobs: int,
-               last: int | None = None) -> Iterator:
+               last: int | None = None) -> Iterator[Any]:
     """`function` of every wanted frame of the units, in order; errors where one thread would raise them.
 
     last: number of the frame behind which nothing is read. At most `jobs` + 1 groups are
     under way at a time.
     """
     stop, error = threading.Event(), None
-    pending: deque[tuple[FrameJob, Future]] = deque()
-    chain, group, ahead = None, None, 0
+    pending: deque[tuple[FrameJob, Future[Any]]] = deque()
+    chain: _Chain | None = None
+    group, ahead = None, 0
 
     def next_result() -> tuple[bool, object]:
         nonlocal ahead
@@ -90,7 +93,7 @@ def map_frames(units: Iterator[Unit], decoder: SequenceDecoder, function: Callab
                     break
                 if job is None:
                     continue
-                if job.group is not group:
+                if chain is None or job.group is not group:
                     chain, group = _Chain(chains, leaves, function, stop), job.group
                 pending.append((job, chain.add(job)))
                 ahead += job.size
@@ -112,6 +115,6 @@ def map_frames(units: Iterator[Unit], decoder: SequenceDecoder, function: Callab
             stop.set()
 
 
-def _groups(pending) -> int:
+def _groups(pending: deque[tuple[FrameJob, Future[Any]]]) -> int:
     """How many groups have frames under way: the first frame of the last one may be one of many."""
     return len({id(job.group) for job, _ in pending})

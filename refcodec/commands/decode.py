@@ -6,7 +6,7 @@ import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 
@@ -60,13 +60,13 @@ def command(file: str, out: str, frames: range | None, scene: int | None, kind: 
         if not frames:
             raise UsageError(f"there is no such frame in scene {scene}")
     folder = None if digests_only else make_folder(out)
-    unnamed = set()  # frames' files under temporary names
+    unnamed: set[contextlib.ExitStack] = set()  # frames' files under temporary names
 
-    def record(frame):
+    def record(frame: d.Frame) -> tuple[list[str], dict[str, Any], contextlib.ExitStack | None] | None:
         """All that is kept of a frame: worked out where it is decoded, maybe in a thread ahead of the others."""
         if frames is not None and frame.number not in frames or scene not in (None, frame.scene):
             return None  # salvage hands out all that it finds
-        written = save(folder, frame) if save else None
+        written = save(folder, frame) if folder and save else None
         if written is not None:
             unnamed.add(written)
         return digest_lines(frame), frame_entry(frame, frame_file(frame, kind) if save else None), written
@@ -86,13 +86,13 @@ def command(file: str, out: str, frames: range | None, scene: int | None, kind: 
                 data = source.read()
                 found = inspect(io.BytesIO(data))  # what comes before the first damage
                 header, cameras, metadata = found.header, found.cameras, found.metadata
-                records = map(record, d.salvage(data, lost, limits))
+                records: Iterator[Any] = map(record, d.salvage(data, lost, limits))
             else:
                 stream = d.open_stream(source, limits)
                 header, metadata = stream.header, stream.metadata
                 cameras = [camera_entry(c) for c in stream.cameras]
-                records = stream.map(record, frames, jobs)
-                stack.callback(records.close)  # threads end before what they wrote is removed
+                records = ahead = stream.map(record, frames, jobs)
+                stack.callback(ahead.close)  # threads end before what they wrote is removed
             for lines, entry, written in filter(None, records):
                 if written is not None:
                     written.close()

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ def touched_cells(header: SequenceHeader, tensor: TensorInfo, axis: int) -> np.n
     return _touched(*_geometry(header, tensor, axis))
 
 
-def _geometry(header: SequenceHeader, tensor: TensorInfo, axis: int) -> tuple:
+def _geometry(header: SequenceHeader, tensor: TensorInfo, axis: int) -> tuple[int, int, int, int, Mapping, Alignment]:
     """What `touched_cells` depends on: voxels, cells, voxels per period as a fraction, mapping, alignment."""
     voxels, cells = header.occupancy_dims[axis], tensor.shape[3 - axis]
     if tensor.mapping != Mapping.SAWTOOTH:
@@ -54,7 +55,7 @@ def _position(remainder: int, denominator: int, cells: int, alignment: Alignment
 
 
 @lru_cache(maxsize=256)
-def _runs(*geometry) -> tuple[int, np.ndarray]:
+def _runs(*geometry: Any) -> tuple[int, np.ndarray]:
     """Number of cells along an axis, and what each voxel touches: runs of cells, int64 (n, 3), voxel, first, end."""
     touched = _touched(*geometry)
     edges = np.diff(np.pad(touched, ((0, 0), (1, 1))).astype(np.int8), axis=1)
@@ -78,7 +79,7 @@ def coded_mask(header: SequenceHeader, tensor: TensorInfo, occupancy: np.ndarray
 def _spread(mask: np.ndarray, cells: int, runs: np.ndarray) -> np.ndarray:
     """Along the first axis of a mask: from voxels to the cells that they touch."""
     out = np.zeros((cells, *mask.shape[1:]), mask.dtype)
-    busy = mask.any(axis=(1, 2))
+    busy: np.ndarray = np.any(mask, axis=(1, 2))
     for voxel, first, end in runs[busy[runs[:, 0]]].tolist():
         out[first:end] |= mask[voxel]
     return out
