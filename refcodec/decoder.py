@@ -8,13 +8,15 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from . import acceleration
 from .entropy.coder import EntropyError, decode_mask, decode_symbols
 from .entropy.models import BERNOULLI, LAPLACE, EntropyModel, codes, fits, model_from_syntax, occupancy_fault, work
 from .errors import BitstreamError, UsageError
@@ -26,13 +28,14 @@ from .syntax.headers import Mapping, SequenceHeader
 from .syntax.registry import UnitType
 from .syntax.tensor_list import tensor_list_fault
 from .syntax.units import END_UNIT_SIZE, UNIT_OVERHEAD, FileHeader, Unit, UnitReader, resynchronise
-from .tensors.state import FrameState
+from .tensors.state import FrameState, frame_digest
 
 if TYPE_CHECKING:
     from .rendering.march import Picture
 
 INTRA, INTER = 1, 2
 SMALLEST_FRAME_UNIT = UNIT_OVERHEAD + 12
+_LEAF = 4096  # elements of a tensor for which another thread is worth its while
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,93 @@ class Frame:
         return render_camera(field, self.occupancy, camera, self.header, on_progress=on_progress, **options)
 
 
+@dataclass(slots=True)
+class FrameJob:
+    """A frame whose syntax has been checked, still to be decoded.
+
+    state: of its group, as the frame before leaves it. models: the entropy models that
+    hold for it. needed: for a wanted frame, itself or one after it in its group.
+    """
+
+    syntax: Any
+    trace: Trace
+    offset: int
+    size: int
+    group: Group
+    state: FrameState
+    models: dict[int, EntropyModel]
+    needed: bool
+    wanted: bool
+
+    def run(self) -> Frame:
+        """Raises BitstreamError."""
+        return self.check(self.decode())
+
+    def decode(self, leaves: Executor | None = None) -> Frame:
+        """All of it but the comparison with the digest (spec 6 and 7). Raises BitstreamError.
+
+        leaves: decodes the tensors side by side.
+        """
+        v, state = self.syntax, self.state
+        state.models = self.models
+        if v.occupancy_mode:
+            try:
+                state.set_occupancy(state.decode_occupancy(v))
+            except EntropyError as e:
+                path = "frame.occupancy_words" if v.occupancy_mode == OccupancyMode.CODED else "frame.occupancy_data"
+                raise BitstreamError(e.requirement, self.trace.offset(path), path, str(e)) from None
+        _decode_tensors(v, self.trace, "frame", state, self.models, leaves)
+        return Frame(v.frame_number, self.group.scene, v.frame_type, v.time_stamp, state.header, state.occupancy,
+                     tuple(state.tensors), self.offset, self.size, v, self.trace)
+
+    def check(self, frame: Frame) -> Frame:
+        """Compares the frame with its digest (R-DIG-01). Raises BitstreamError."""
+        expected, path = self.syntax.frame_digest, "frame.frame_digest"
+        if expected is not None and (found := frame_digest(frame.number, frame.occupancy, frame.tensors)) != expected:
+            raise BitstreamError("R-DIG-01", self.trace.offset(path), path,
+                                 f"The stream says {expected.hex()}, the decoded frame has {found.hex()}.")
+        return frame
+
+
+def _decode_tensors(v, trace: Trace, unit: str, state: FrameState, models: dict[int, EntropyModel],
+                    leaves: Executor | None = None) -> None:
+    """The tensors of a frame or of the shared unit. They do not depend on each other."""
+
+    def decode(i: int) -> None:
+        tensor = v.tensor[i]
+        tools, tensor_id = Tools.from_syntax(tensor), tensor.tensor_id
+        shape = tools.coefficient_shape(state.header.tensors[tensor_id].shape)
+        mask, bands = state.mask(tensor_id, tools), state.bands(tensor_id, tools)
+        previous, selected, element = state.contexts(tensor_id, tools), None, "words"
+        try:
+            if tools.masked:
+                element = "mask_words"
+                selected = decode_mask(models[tensor.mask_model_ref], shape, mask, previous,
+                                       np.frombuffer(tensor.mask_words, "<u4"), bands)
+                element = "words"
+            values = decode_symbols(models[tensor.model_ref], shape, mask, previous,
+                                    np.frombuffer(tensor.words, "<u4"), selected, bands)
+        except EntropyError as e:
+            path = f"{unit}.tensor[{i}].{element}"
+            raise BitstreamError(e.requirement, trace.offset(path), path, str(e)) from None
+        state.reconstruct(tensor_id, tools, values)
+
+    if leaves is None:
+        for i in range(len(v.tensor)):
+            decode(i)
+    else:
+        sizes = [math.prod(state.header.tensors[t.tensor_id].shape) for t in v.tensor]
+        large = sorted((i for i, n in enumerate(sizes) if n >= _LEAF), key=lambda i: -sizes[i])
+        running = {i: leaves.submit(decode, i) for i in large}
+        try:
+            for i in range(len(v.tensor)):  # in this order, so that the first error is that of the first tensor
+                running[i].result() if i in running else decode(i)
+        finally:
+            for future in running.values():
+                future.cancel()
+    state.forget_contexts({t.tensor_id for t in v.tensor})
+
+
 class SequenceDecoder:
     """Turns units into frames and checks every requirement on the way.
 
@@ -133,6 +223,7 @@ class SequenceDecoder:
         self._scene = 0
         self._index_offset = 0
         self._seen: set[int] = set()
+        self._models: dict[int, EntropyModel] = {}  # of the group; `state` has those of the frame decoded last
 
     @property
     def frames_left(self) -> int:
@@ -144,6 +235,23 @@ class SequenceDecoder:
 
         Raises BitstreamError.
         """
+        job = self._take(unit)
+        if job is None:
+            return None
+        frame = job.run() if job.needed else None
+        self._advance(job)
+        return frame if job.wanted else None
+
+    def plan(self, unit: Unit) -> FrameJob | None:
+        """As `feed`, but leaves the decoding of a frame to the caller: to run the jobs of a group in their
+        order, at any time, and to tell which frames are `wanted`. A shared unit is decoded at once.
+        """
+        job = self._take(unit)
+        if job is not None:
+            self._advance(job)
+        return job if job is not None and job.needed else None
+
+    def _take(self, unit: Unit) -> FrameJob | None:
         self._check_order(unit)
         if (limit := self.limits.unit_size) is not None and len(unit.payload) > limit:
             raise BitstreamError("R-LIM-01", unit.offset + 2, "unit_header.unit_size",
@@ -243,28 +351,31 @@ class SequenceDecoder:
         self._in_group = 0
         if value.scene_id != self._scene:
             self._scene, self._last_time = value.scene_id, -1
-        self.state.start_group(self.header.of_scene(value.scene_id))
+        shared, self.state = self.state.shared, FrameState(self.header.of_scene(value.scene_id))
+        self.state.shared, self._models = shared, {}  # only what is shared goes from one group to the next
         self.groups += 1
+        frames = value.frame_count if self.wanted is None else min(value.frame_count, max(0, self.wanted.stop - first))
+        if self.group.meets(self.wanted):
+            acceleration.expect(frames * self.header.tensor_elements)
 
-    def _frame(self, unit: Unit) -> Frame | None:
+    def _frame(self, unit: Unit) -> FrameJob:
         value, trace = self._parse(syn.FRAME, unit)
-        self._check_frame(value, trace)
-        decoded = self.group.meets(self.wanted) and (
-            self.wanted is None or value.frame_number < self.wanted.stop)
-        if decoded:
-            self._decode(value, trace)
-        self.entries.append((value.frame_number, value.frame_type,
-                             self.group.offset if value.frame_type == INTRA else unit.offset))
-        self._in_group += 1
-        self.frames += 1
-        self._last_frame, self._last_time = value.frame_number, value.time_stamp
-        if (limit := self.limits.frames) is not None and self.frames > limit:
+        if (limit := self.limits.frames) is not None and self.frames >= limit:
             raise BitstreamError("R-LIM-01", unit.offset, "frame",
                                  f"The stream holds more frames than this decoder's limit of {limit}.")
-        if not decoded or (self.wanted is not None and value.frame_number not in self.wanted):
-            return None
-        return Frame(value.frame_number, self.group.scene, value.frame_type, value.time_stamp, self.state.header,
-                     self.state.occupancy, tuple(self.state.tensors), unit.offset, unit.size, value, trace)
+        self._check_frame(value, trace)
+        number, wanted = value.frame_number, self.wanted
+        return FrameJob(
+            value, trace, unit.offset, unit.size, self.group, self.state, dict(self._models),
+            needed=self.group.meets(wanted) and (wanted is None or number < wanted.stop),
+            wanted=wanted is None or number in wanted)
+
+    def _advance(self, job: FrameJob) -> None:
+        v = job.syntax
+        self.entries.append((v.frame_number, v.frame_type, self.group.offset if v.frame_type == INTRA else job.offset))
+        self._in_group += 1
+        self.frames += 1
+        self._last_frame, self._last_time = v.frame_number, v.time_stamp
 
     def _check_frame(self, v, trace: Trace) -> None:
         """Requirements that tie a frame to the sequence and its group (spec 4.7 to 4.11)."""
@@ -285,7 +396,7 @@ class SequenceDecoder:
         allowed = (0,) if not self.header.has_occupancy else (1, 3) if intra else (0, 1, 2, 3)
         if v.occupancy_mode not in allowed:
             refuse("R-OCC-01", "occupancy_mode", f"It is {v.occupancy_mode}; allowed here: {allowed}.")
-        self._check_coding(v, trace, "frame", self.state.models, intra)
+        self._check_coding(v, trace, "frame", self._models, intra)
         if intra and len(v.tensor) != len(self.header.tensors):
             refuse("R-FRM-05", "coded_count", f"{len(v.tensor)} of {len(self.header.tensors)} tensors.")
 
@@ -345,48 +456,13 @@ class SequenceDecoder:
             if found > allowed:
                 refuse(requirement, "coded_count", f"{found} {what}; the level allows {allowed}.")
 
-    def _decode(self, v, trace: Trace) -> None:
-        """Chapters 6 and 7."""
-        state = self.state
-        if v.occupancy_mode:
-            try:
-                state.set_occupancy(state.decode_occupancy(v))
-            except EntropyError as e:
-                path = "frame.occupancy_words" if v.occupancy_mode == OccupancyMode.CODED else "frame.occupancy_data"
-                raise BitstreamError(e.requirement, trace.offset(path), path, str(e)) from None
-        self._decode_tensors(v, trace, "frame", state, state.models)
-        if v.frame_digest is not None and (found := state.digest(v.frame_number)) != v.frame_digest:
-            raise BitstreamError("R-DIG-01", trace.offset("frame.frame_digest"), "frame.frame_digest",
-                                 f"The stream says {v.frame_digest.hex()}, the decoded frame has {found.hex()}.")
-
-    def _decode_tensors(self, v, trace: Trace, unit: str, state: FrameState, models: dict[int, EntropyModel]) -> None:
-        for i, tensor in enumerate(v.tensor):
-            tools, tensor_id = Tools.from_syntax(tensor), tensor.tensor_id
-            shape = tools.coefficient_shape(self.header.tensors[tensor_id].shape)
-            mask, bands = state.mask(tensor_id, tools), state.bands(tensor_id, tools)
-            previous, selected, element = state.contexts(tensor_id, tools), None, "words"
-            try:
-                if tools.masked:
-                    element = "mask_words"
-                    selected = decode_mask(models[tensor.mask_model_ref], shape, mask, previous,
-                                           np.frombuffer(tensor.mask_words, "<u4"), bands)
-                    element = "words"
-                values = decode_symbols(models[tensor.model_ref], shape, mask, previous,
-                                        np.frombuffer(tensor.words, "<u4"), selected, bands)
-            except EntropyError as e:
-                path = f"{unit}.tensor[{i}].{element}"
-                raise BitstreamError(e.requirement, trace.offset(path), path, str(e)) from None
-            state.reconstruct(tensor_id, tools, values)
-            del values, selected  # before the next tensor's are made
-        state.forget_contexts({t.tensor_id for t in v.tensor})
-
     def _shared(self, unit: Unit) -> None:
         """Section 4.16."""
         value, trace = self._parse(syn.SHARED, unit)
         models: dict[int, EntropyModel] = {}
         self._check_coding(value, trace, "shared", models, True)
         state = FrameState(self.header)
-        self._decode_tensors(value, trace, "shared", state, models)
+        _decode_tensors(value, trace, "shared", state, models)
         self.state.shared = {t.tensor_id: state.tensors[t.tensor_id] for t in value.tensor}
         if value.shared_digest is not None and (found := self.state.shared_digest()) != value.shared_digest:
             self.state.shared = {}
@@ -448,15 +524,15 @@ def _common_prefix(a, b):
         yield x
 
 
-def decode_units(reader: UnitReader, decoder: SequenceDecoder) -> Iterator[Frame]:
-    """Feeds all units of a reader; checks that the stream ends as it should (R-FILE-06, R-FILE-07)."""
+def _units(reader: UnitReader, decoder: SequenceDecoder, first: Unit | None) -> Iterator[Unit]:
+    """Units of a reader for a decoder, up to the end unit; checks that the stream ends as it should
+    (R-FILE-06, R-FILE-07). first: a unit that has been read already.
+    """
     while not decoder.ended:
-        unit = reader.read_unit()
+        unit, first = first or reader.read_unit(), None
         if unit is None:
             raise BitstreamError("R-FILE-06", reader.offset, "unit_header", "There is no end unit.")
-        if (frame := decoder.feed(unit)) is not None:
-            yield frame
-            del frame  # so that the caller alone decides how long its tensors live
+        yield unit
     if reader.stream.read(1):
         raise BitstreamError("R-FILE-07", reader.offset, "file")
 
@@ -496,8 +572,20 @@ class Stream:
     def __iter__(self) -> Iterator[Frame]:
         return self.frames()
 
-    def frames(self, wanted: range | None = None) -> Iterator[Frame]:
-        """Frames with these numbers (all by default), in order. One pass on a pipe."""
+    def frames(self, wanted: range | None = None, jobs: int = 1) -> Iterator[Frame]:
+        """Frames with these numbers (all by default), in order. One pass on a pipe.
+
+        jobs: threads, which decode groups side by side, and the tensors of a frame. Frames,
+        errors and their order are those of one thread. More than one pay with the compiled
+        kernels (`refcodec.acceleration`); they hold the frames of `jobs` + 1 groups.
+        """
+        return self.map(lambda frame: frame, wanted, jobs)
+
+    def map(self, function: Callable[[Frame], object], wanted: range | None = None,
+            jobs: int = 1) -> Generator[Any, None, None]:
+        """`function` of every frame, in order, worked out where the frame was decoded: with more than one job,
+        in some thread, maybe of frames behind one whose error ends the iteration. What it raises is raised here.
+        """
         if self._pending is None:
             if not self._file.seekable():
                 raise UsageError("a pipe can be read only once")
@@ -509,17 +597,21 @@ class Stream:
             self._file.seek(start)
             self._reader.offset = start
             decoder.jump()
-            for frame in decode_units(self._reader, decoder):
-                last = frame.number + 1 >= wanted.stop
-                yield frame
-                del frame
-                if last:
-                    return
+            pending = None
+        last = wanted.stop - 1 if wanted is not None and pending is None else None
+        if jobs > 1:
+            from .parallel import map_frames
+
+            yield from map_frames(_units(self._reader, decoder, pending), decoder, function, jobs, last)
             return
-        if (frame := decoder.feed(pending)) is not None:
-            yield frame
-        del frame
-        yield from decode_units(self._reader, decoder)
+        for unit in _units(self._reader, decoder, pending):
+            if (frame := decoder.feed(unit)) is not None:
+                number, result = frame.number, function(frame)
+                del frame  # so that the caller alone decides how long its tensors live
+                yield result
+                del result
+                if number == last:
+                    return
 
     def frame(self, number: int) -> Frame:
         """The frame with this number; reads from the start of its group where there is an index.

@@ -4,6 +4,7 @@ The digest list is what any decoder writes to be judged by the conformance suite
 """
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable
@@ -35,11 +36,12 @@ class DigestList:
         self.out.write(" ".join(map(str, words)) + "\n")
 
     def add(self, frame: Frame) -> None:
-        self._line("frame", frame.number, "I" if frame.type == INTRA else "P", frame.time_stamp)
-        self._line("occupancy", "-" if frame.occupancy is None
-                   else hashlib.sha256(pack(frame.occupancy)).hexdigest())
-        for i, tensor in enumerate(frame.tensors):
-            self._line("tensor", i, tensor_digest(tensor))
+        self.add_lines(digest_lines(frame))
+
+    def add_lines(self, lines: list[str]) -> None:
+        """`digest_lines` of the next frame."""
+        for line in lines:
+            self._line(line)
         self.frames += 1
 
     def end(self, error: BitstreamError | None = None) -> None:
@@ -50,6 +52,13 @@ class DigestList:
             self._line("error", error.code, error.requirement or "-")
 
 
+def digest_lines(frame: Frame) -> list[str]:
+    """The lines of one frame in a digest list."""
+    occupancy = "-" if frame.occupancy is None else hashlib.sha256(pack(frame.occupancy)).hexdigest()
+    return [f"frame {frame.number} {'I' if frame.type == INTRA else 'P'} {frame.time_stamp}", f"occupancy {occupancy}",
+            *(f"tensor {i} {tensor_digest(tensor)}" for i, tensor in enumerate(frame.tensors))]
+
+
 def frame_arrays(frame: Frame) -> dict[str, np.ndarray]:
     """`occupancy` (bool, when coded) and `tensor_00`, `tensor_01`, … (int32), as `Frame` has them."""
     arrays = {f"tensor_{i:02d}": np.ascontiguousarray(t) for i, t in enumerate(frame.tensors)}
@@ -58,10 +67,11 @@ def frame_arrays(frame: Frame) -> dict[str, np.ndarray]:
     return arrays
 
 
-def frame_writer(kind: str) -> Callable[[Path, Frame], Path]:
-    """The function that writes a frame into a folder as `npz` or `safetensors`; it returns the path.
+def frame_writer(kind: str) -> Callable[[Path, Frame], contextlib.ExitStack]:
+    """The function that writes a frame for a folder as `npz` or `safetensors`, under a temporary name.
 
-    Raises UsageError where the safetensors library is missing.
+    The file takes its own name when what the function returns is closed, and is removed when
+    that is left with an error. Raises UsageError where the safetensors library is missing.
     """
     if kind == "safetensors":
         try:
@@ -75,13 +85,16 @@ def frame_writer(kind: str) -> Callable[[Path, Frame], Path]:
         def save(path: Path, frame: Frame) -> None:
             np.savez(path, **frame_arrays(frame))  # type: ignore[arg-type]  # taken for its option allow_pickle
 
-    def write(folder: Path, frame: Frame) -> Path:
-        target = folder / f"frame_{frame.number:06d}.{kind}"
-        with replacing(target) as temporary:
-            save(temporary, frame)
-        return target
+    def write(folder: Path, frame: Frame) -> contextlib.ExitStack:
+        with contextlib.ExitStack() as stack:
+            save(stack.enter_context(replacing(folder / frame_file(frame, kind))), frame)
+            return stack.pop_all()
 
     return write
+
+
+def frame_file(frame: Frame, kind: str) -> str:
+    return f"frame_{frame.number:06d}.{kind}"
 
 
 def write_text(path: Path, text: str) -> None:

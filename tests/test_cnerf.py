@@ -11,7 +11,7 @@ from PIL import Image
 torch = pytest.importorskip("torch")
 
 from refcodec.datasets import Dataset, Frame, View  # noqa: E402
-from refcodec.decoder import SequenceDecoder, decode_units, open_stream  # noqa: E402
+from refcodec.decoder import SequenceDecoder, open_stream  # noqa: E402
 from refcodec.encoder import cnerf, scenes  # noqa: E402
 from refcodec.encoder.verification import EncodeDefect  # noqa: E402
 from refcodec.encoder.presets import TrainingSettings  # noqa: E402
@@ -324,8 +324,7 @@ def test_a_shorter_file_of_one_scene_is_a_whole_file(several):
             if i >= second and kind in (UnitType.GROUP_HEADER, UnitType.FRAME)
             or kind in (UnitType.SEQUENCE_HEADER, UnitType.SHARED, UnitType.CAMERAS)]
     end = build_unit(UnitType.END, bytes([1, 0, 0, 0, 1, 0, 0, 0]) + bytes(8))
-    reader = UnitReader(io.BytesIO(head + b"".join(kept) + end))
-    frame, = decode_units(reader, SequenceDecoder(reader.read_file_header()))
+    frame, = open_stream(io.BytesIO(head + b"".join(kept) + end))
     assert (frame.number, frame.scene) == (1, 1)
 
 

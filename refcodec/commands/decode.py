@@ -6,7 +6,7 @@ import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 
@@ -30,9 +30,11 @@ from .common import (
 @click.option("--salvage", "salvaging", is_flag=True,
               help="Decode every intact group of a damaged file and say what was lost.")
 @click.option("--limit-elements", type=click.IntRange(1), help="Refuse sequences of more tensor elements.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True,
+              help="Threads. More than one pay with numba (pip install refcodec[fast]).")
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
 def command(file: str, out: str, frames: range | None, scene: int | None, kind: str, digests_only: bool, salvaging:
-            bool, limit_elements: int | None, quiet: bool) -> int:
+            bool, limit_elements: int | None, jobs: int, quiet: bool) -> int:
     """Decode FILE (- for a pipe) into the folder OUT.
 
     Writes frame_NNNNNN.npz (the reconstructed int32 tensors and the occupancy) for
@@ -42,7 +44,8 @@ def command(file: str, out: str, frames: range | None, scene: int | None, kind: 
     calm_threads()
     from .. import decoder as d
     from ..export import (
-        DigestList, camera_entry, frame_entry, frame_writer, salvage_dict, write_sequence, write_text,
+        DigestList, camera_entry, digest_lines, frame_entry, frame_file, frame_writer, salvage_dict, write_sequence,
+        write_text,
     )
     from ..inspection import inspect, scene_frames
 
@@ -57,6 +60,16 @@ def command(file: str, out: str, frames: range | None, scene: int | None, kind: 
         if not frames:
             raise UsageError(f"there is no such frame in scene {scene}")
     folder = None if digests_only else make_folder(out)
+    unnamed: set[contextlib.ExitStack] = set()  # frames' files under temporary names
+
+    def record(frame: d.Frame) -> tuple[list[str], dict[str, Any], contextlib.ExitStack | None] | None:
+        """All that is kept of a frame: worked out where it is decoded, maybe in a thread ahead of the others."""
+        if frames is not None and frame.number not in frames or scene not in (None, frame.scene):
+            return None  # salvage hands out all that it finds
+        written = save(folder, frame) if folder and save else None
+        if written is not None:
+            unnamed.add(written)
+        return digest_lines(frame), frame_entry(frame, frame_file(frame, kind) if save else None), written
 
     with contextlib.ExitStack() as stack:
         if out != "-":
@@ -64,6 +77,7 @@ def command(file: str, out: str, frames: range | None, scene: int | None, kind: 
             listing = stack.enter_context(_text_file(target))
         else:
             listing = sys.stdout
+        stack.callback(_discard, unnamed)
         digests, entries, error = DigestList(listing), [], None
         advance = stack.enter_context(progress_bar("decoding", None, quiet))
         header, cameras, metadata = None, [], {}
@@ -72,21 +86,21 @@ def command(file: str, out: str, frames: range | None, scene: int | None, kind: 
                 data = source.read()
                 found = inspect(io.BytesIO(data))  # what comes before the first damage
                 header, cameras, metadata = found.header, found.cameras, found.metadata
-                decoded = d.salvage(data, lost, limits)
+                records: Iterator[Any] = map(record, d.salvage(data, lost, limits))
             else:
                 stream = d.open_stream(source, limits)
                 header, metadata = stream.header, stream.metadata
                 cameras = [camera_entry(c) for c in stream.cameras]
-                decoded = stream.frames(frames)
-            for frame in decoded:
-                if frames is not None and frame.number not in frames or scene not in (None, frame.scene):
-                    continue  # salvage hands out all that it finds
-                digests.add(frame)
+                records = ahead = stream.map(record, frames, jobs)
+                stack.callback(ahead.close)  # threads end before what they wrote is removed
+            for lines, entry, written in filter(None, records):
+                if written is not None:
+                    written.close()
+                    unnamed.discard(written)
+                digests.add_lines(lines)
                 listing.flush()  # whoever reads along need not wait for the next frame
-                name = save(folder, frame).name if folder and save else None
-                entries.append(frame_entry(frame, name))
-                advance(1, f"frame {frame.number}")
-                del frame  # before the next one's tensors are made
+                entries.append(entry)
+                advance(1, f"frame {entry['number']}")
         except BitstreamError as e:
             error = e
         first = error or (lost.errors[0] if lost.errors else None)
@@ -117,3 +131,9 @@ def _text_file(path: str | Path) -> Iterator[TextIO]:
 
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
         yield file
+
+
+def _discard(unnamed: set[contextlib.ExitStack]) -> None:
+    """Removes the files of frames behind an error: one thread would not have come to them."""
+    for written in unnamed:
+        written.__exit__(GeneratorExit, GeneratorExit(), None)

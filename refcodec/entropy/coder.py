@@ -14,6 +14,7 @@ from functools import partial
 import constriction
 import numpy as np
 
+from .. import acceleration
 from ..syntax.registry import ENERGY, PREVIOUS, PREVIOUS_ENERGY
 from .models import INPUT_LIMIT, ContextModel, EntropyModel, StaticModel
 from .tables import HALF, Table
@@ -396,10 +397,15 @@ def decode_symbols(model: EntropyModel, shape, mask, previous, words: np.ndarray
     all. band: uint8 (coded cells,), None when all cells are of band 0.
     Returns int32 (coded cells, C), cells in raster order. Raises EntropyError.
     """
-    decoder = SymbolDecoder(words)
     nothing = mask is not None and not mask.any() if selected is None else not selected.any()
     if len(words) and nothing:
         raise EntropyError("R-ENT-02", "There are words but no coded elements.")
+    if (fast := acceleration.compiled("entropy.compiled")) is not None:
+        try:
+            return fast.decode_symbols(model, shape, mask, previous, words, selected, band)
+        except fast.Failure as e:
+            raise EntropyError(e.requirement, e.detail) from None
+    decoder = SymbolDecoder(words)
     values = _code(model, shape, mask, previous, selected, band,
                    lambda run, low, size, _: decoder.values(run, low, size))
     decoder.finish()

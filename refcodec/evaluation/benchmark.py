@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,17 +21,24 @@ from pathlib import Path
 import constriction
 import numpy as np
 
+from .. import acceleration
 from ..datasets import Dataset
-from ..decoder import Frame, open_stream
+from ..decoder import Frame, SequenceDecoder, open_stream
 from ..entropy.coder import MAX_SYMBOL, encode_symbols
 from ..entropy.models import StaticModel
 from ..entropy.tables import laplace_tables
 from ..fields import NumpyOps
 from ..inspection import inspect
+from ..syntax import structures as syn
 from ..syntax.headers import Mapping
+from ..syntax.registry import UnitType
+from ..syntax.units import UnitReader, build_unit
+from ..tensors.state import frame_digest
 from .held_out import view_psnr
 from .published import recoded
 
+GROUPS = 8  # copies of a group to measure decoding side by side with
+_PACKAGE = str(Path(__file__).parent.parent.parent)
 _FINE_STEP = 2.0**-12  # of the field that the baseline quantises: as good as unquantised
 
 
@@ -137,7 +145,11 @@ def baseline_at(frames: Sequence[Frame], dataset: Dataset, quality: float, ops=N
 
 @dataclass(frozen=True, slots=True)
 class CodingFigures:
-    """Of one file. Overheads are fractions; speeds in symbols a second, one process."""
+    """Of one file. Overheads are fractions; speeds in symbols a second of one thread's processor time, with
+    the compiled loops if numba is there. plain_speed: of entropy decoding without them. frame_speeds, group_speeds:
+    frames a second of whole decoding by number of threads, of the file and of GROUPS copies of its
+    first group. memory: beyond the loops; see `decoding_memory`.
+    """
 
     symbols: int
     size: int
@@ -151,6 +163,10 @@ class CodingFigures:
     raw_speed: float
     memory: int
     tensor_bytes: int
+    compiled: bool
+    plain_speed: float
+    frame_speeds: dict[int, float]
+    group_speeds: dict[int, float]
 
     @property
     def share_of_raw(self) -> float:
@@ -165,6 +181,7 @@ def coding_figures(path: Path, repeats: int = 3) -> CodingFigures:
     """Measures a file by decoding it; the symbols are coded again for their ideal length."""
     from ..entropy import coder
 
+    fast = acceleration.prepare()
     seen: list[tuple] = []
     original = coder.decode_symbols
 
@@ -187,8 +204,19 @@ def coding_figures(path: Path, repeats: int = 3) -> CodingFigures:
         if not np.array_equal(again, words):
             raise AssertionError("coding the decoded symbols again gives other words")
         ideal, coded = ideal + bits, coded + 32 * len(words)
-    entropy_time = _best(repeats, lambda: [original(*s[:7]) for s in seen])
-    decode_time = _best(repeats, lambda: [None for _ in open_stream(path)])
+    def decode():
+        for s in seen:
+            original(*s[:7])
+
+    entropy_time = _best(repeats, decode, time.thread_time)
+    with acceleration.switched_off():
+        plain_time = _best(repeats, decode, time.thread_time)
+    decode_time = _best(repeats, lambda: _decode(path, 1), time.thread_time)
+    frame_speeds = {jobs: len(frames) / _best(repeats, lambda: _decode(path, jobs)) for jobs in (1, 2)}
+    groups = repeated_group(path)
+    count = sum(1 for _ in open_stream(io.BytesIO(groups)))
+    group_speeds = {jobs: count / _best(repeats, lambda: _decode(io.BytesIO(groups), jobs))
+                    for jobs in sorted({1, 2, os.cpu_count() or 1})}
     report = inspect(path).to_dict()
     framing = {kind: [f["components"]["framing"] / f["bytes"] for f in report["frames"] if f["type"] == kind]
                for kind in "IP"}
@@ -196,20 +224,81 @@ def coding_figures(path: Path, repeats: int = 3) -> CodingFigures:
     tensor_bytes = sum(t.nbytes for t in frames[0].tensors)
     return CodingFigures(
         symbols, path.stat().st_size, coded / ideal, _mean(framing["I"]), _mean(framing["P"]), _mean(size["I"]),
-        _mean(size["P"]), symbols / entropy_time, symbols / decode_time, raw_speed(coded / symbols),
-        decoding_memory(path), tensor_bytes)
+        _mean(size["P"]), symbols / entropy_time, symbols / decode_time,
+        raw_speed(coded / symbols), decoding_memory(path), tensor_bytes, fast, symbols / plain_time, frame_speeds,
+        group_speeds)
+
+
+def _decode(source, jobs: int) -> None:
+    for frame in open_stream(source).frames(jobs=jobs):
+        del frame  # before the next one's tensors are made
+
+
+def repeated_group(path: Path, copies: int = GROUPS) -> bytes:
+    """The first group of a file as `copies` groups, each with frame numbers, times and digests of its own."""
+    with open(path, "rb") as file:
+        reader = UnitReader(file)
+        decoder = SequenceDecoder(reader.read_file_header())
+        before, group = [], []
+        for unit in reader.units():
+            frame = decoder.feed(unit)
+            if frame is not None:
+                group.append((unit, frame))
+            elif decoder.group is None:
+                before.append(unit)
+            if group and not decoder.frames_left:
+                break
+        file.seek(0)
+        out = [file.read(before[0].offset), *(build_unit(u.type, u.payload) for u in before)]
+    first, last, count = group[0][1], group[-1][1], len(group)
+    for copy in range(copies):
+        header = dict(group_sync=syn.GROUP_SYNC, scene_id=first.scene, first_frame_number=copy * count,
+                      frame_count=count)
+        out.append(build_unit(UnitType.GROUP_HEADER, syn.GROUP_HEADER.build(
+            header, level=decoder.file_header.bounds, header=decoder.header)))
+        for i, (unit, frame) in enumerate(group):
+            number, time_stamp = copy * count + i, copy * (last.time_stamp + 1) + frame.time_stamp
+            new = {"frame.frame_number": number.to_bytes(4, "little"),
+                   "frame.time_stamp": time_stamp.to_bytes(8, "little"),
+                   "frame.frame_digest": frame_digest(number, frame.occupancy, frame.tensors)}
+            payload = bytearray(unit.payload)
+            for span in frame.trace.spans:
+                if span.path in new and span.length:
+                    at = span.offset - unit.payload_offset
+                    payload[at : at + span.length] = new[span.path][: span.length]
+            out.append(build_unit(UnitType.FRAME, bytes(payload)))
+    end = syn.END.build(dict(group_total=copies, frame_total=copies * count, index_offset=0))
+    return b"".join([*out, build_unit(UnitType.END, end)])
+
+
+def start_times(path: Path, repeats: int = 3) -> dict[str, float]:
+    """Seconds of fresh processes: `version`; `decode` of the file without numba; `loops`, loading the compiled
+    loops (absent without numba), and `compiling` them, once."""
+
+    def run(*arguments: str, **environment: str) -> Callable[[], object]:
+        return lambda: subprocess.run([sys.executable, *arguments], check=True, capture_output=True,
+                                      env={**os.environ, "PYTHONPATH": _PACKAGE, **environment})
+
+    found = dict(version=_best(repeats, run("-m", "refcodec", "--version")))
+    with tempfile.TemporaryDirectory() as folder:
+        decode = ("-m", "refcodec", "decode", str(path), os.path.join(folder, "digests.txt"), "--digests-only")
+        found["decode"] = _best(repeats, run(*decode, REFCODEC_NO_NUMBA="1"))
+        if acceleration.prepare():
+            found["loops"] = _best(repeats, run("-m", "refcodec.acceleration"))
+            found["compiling"] = _best(1, run("-m", "refcodec.acceleration", NUMBA_CACHE_DIR=folder))
+    return found
 
 
 def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if len(values) else float("nan")
 
 
-def _best(repeats: int, call: Callable) -> float:
+def _best(repeats: int, call: Callable, clock: Callable[[], float] = time.perf_counter) -> float:
     times = []
     for _ in range(repeats):
-        started = time.perf_counter()
+        started = clock()
         call()
-        times.append(time.perf_counter() - started)
+        times.append(clock() - started)
     return min(times)
 
 
@@ -221,12 +310,15 @@ def raw_speed(bits: float, count: int = 2_000_000) -> float:
     encoder = constriction.stream.queue.RangeEncoder()
     encoder.encode(entries, table.model)
     words = encoder.get_compressed()
-    return count / _best(3, lambda: constriction.stream.queue.RangeDecoder(words).decode(table.model, count))
+    return count / _best(3, lambda: constriction.stream.queue.RangeDecoder(words).decode(table.model, count),
+                         time.thread_time)
 
 
 _MEMORY = """
 import sys
 import numpy, refcodec.decoder as d
+from refcodec import acceleration
+acceleration.prepare()
 numpy.ones((64, 64), numpy.float32) @ numpy.ones((64, 64), numpy.float32)
 def status(name):
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
@@ -239,11 +331,12 @@ print((status("VmHWM") - before) * 1024)
 
 
 def decoding_memory(path: Path) -> int:
-    """Bytes by which decoding raises the peak memory of a fresh process that has imported the decoder (Linux).
+    """Bytes by which decoding raises the peak memory of a fresh process that has imported the decoder,
+    and the compiled loops where they can be used (Linux).
 
     The process lets go of each frame before it asks for the next."""
     done = subprocess.run([sys.executable, "-c", _MEMORY, str(path)], capture_output=True, text=True, check=True,
-                          env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent)})
+                          env={**os.environ, "PYTHONPATH": _PACKAGE})
     return int(done.stdout)
 
 
@@ -275,7 +368,7 @@ def published_size_speed(frames: Sequence[Frame], side: int = 96, repeats: int =
     from ..entropy.coder import decode_symbols
 
     words, _ = encode_symbols(model, shape, None, previous, values)
-    taken = _best(repeats, lambda: decode_symbols(model, shape, None, previous, words))
+    taken = _best(repeats, lambda: decode_symbols(model, shape, None, previous, words), time.thread_time)
     return values.size, values.size / taken
 
 
@@ -337,12 +430,13 @@ def run(dataset_path: str, folder: Path, options, lagrangians: Sequence[float],
     path = files["full", lagrangians[0]]
     figures = coding_figures(path)
     symbols, speed = published_size_speed(list(open_stream(path)))
+    starts = start_times(path)
     report = dict(
         dataset=str(dataset_path), frames=len(dataset.frames), preset=options.preset, reference_psnr=reference.psnr,
         baseline_psnr=baseline.psnr, ablation=table, points=[dataclasses.asdict(r) for r in rows],
         coding={**dataclasses.asdict(figures), "share_of_raw": figures.share_of_raw,
                 "memory_ratio": figures.memory_ratio},
-        published_size=dict(symbols=symbols, speed=speed), encodes=encodes)
+        published_size=dict(symbols=symbols, speed=speed), start_times=starts, encodes=encodes)
     (folder / "benchmark.json").write_text(json.dumps(report, indent=1))
     return report
 
@@ -364,10 +458,21 @@ def markdown(report: dict) -> str:
                                        f"{100 * c['framing_inter']:.2f} % of a P-frame"),
         ("entropy decoding", f"{c['entropy_speed'] / 1e6:.2f} M symbols/s, {100 * c['share_of_raw']:.1f} % of "
                              f"constriction alone ({c['raw_speed'] / 1e6:.1f})"),
-        ("whole decoding", f"{c['decode_speed'] / 1e6:.2f} M symbols/s"),
+        ("the same without numba", f"{c['plain_speed'] / 1e6:.2f} M symbols/s"
+                                   + ("" if c["compiled"] else "; nothing above used numba")),
+        ("whole decoding", f"{c['decode_speed'] / 1e6:.2f} M symbols/s; {_by_jobs(c['frame_speeds'])}"),
+        (f"whole decoding of {GROUPS} groups", _by_jobs(c["group_speeds"])),
         ("entropy decoding, 96^3 x 4 grid", f"{report['published_size']['speed'] / 1e6:.2f} M symbols/s "
                                             f"({report['published_size']['symbols']} symbols)"),
         ("memory of decoding", f"{c['memory'] / 1e6:.1f} MB, {c['memory_ratio']:.2f} times a frame's tensors"),
+        ("start", ", ".join(f"{name} {seconds:.2f} s" for name, seconds in report["start_times"].items())),
     ]
     lines += ["", "| figure | |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)]
     return "\n".join(lines)
+
+
+def _by_jobs(speeds: dict[int, float]) -> str:
+    """Frames a second, and how they grow with the threads."""
+    one = speeds[1]
+    return ", ".join(f"{v:.1f} frames/s on {n} thread{'s' if n > 1 else ''}" + (f" (× {v / one:.2f})" if n > 1 else "")
+                     for n, v in speeds.items())

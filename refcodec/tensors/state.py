@@ -3,12 +3,13 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from .. import acceleration
 from ..entropy.coder import coded_blocks, decode_occupancy
 from ..entropy.models import INPUT_LIMIT, EntropyModel
 from ..entropy.occupancy import decompressed, pack
@@ -108,6 +109,13 @@ class FrameState:
         channels, *spatial = self.header.tensors[tensor_id].shape
         shape = coefficient_shape(tools.transform, tools.levels, spatial)
         mask, bands = self.mask(tensor_id, tools), self.bands(tensor_id, tools)
+        kind = tools.transform, tools.levels
+        fast = acceleration.compiled("tensors.compiled") if tools.transform == Transform.NONE else None
+        if fast is not None:
+            source = self._source(tensor_id, tools)
+            tensor, context = fast.reconstruct(values, mask, tools, source, (channels, *spatial))
+            self.tensors[tensor_id], self._contexts[tensor_id] = tensor, _Contexts(kind, context)
+            return
         steps = np.array(tools.steps)
         context, tensor = np.zeros((*shape, channels), np.int8), np.empty((channels, *spatial), np.int32)
         for cells, part in coded_blocks(mask, math.prod(shape)):
@@ -130,18 +138,25 @@ class FrameState:
                 for cells, _ in coded_blocks(None, len(plane)):
                     plane[cells] = saturate(residual[cells] + self._prediction(tensor_id, tools, c, cells))
         self.tensors[tensor_id] = tensor
-        self._contexts[tensor_id] = _Contexts((tools.transform, tools.levels), context)
+        self._contexts[tensor_id] = _Contexts(kind, context)
 
     def _prediction(self, tensor_id: int, tools: Tools, channel: int, cells: Any) -> np.ndarray | int:
         """What is added to the residuals of some cells of a channel, flat positions (spec 7.3)."""
+        source = self._source(tensor_id, tools)
+        if source is None:
+            return tools.offset
+        values = source[channel].reshape(-1)[cells]
+        return values if tools.prediction == Prediction.PREVIOUS else dequantise(values, *tools.base) + tools.offset
+
+    def _source(self, tensor_id: int, tools: Tools) -> np.ndarray | None:
+        """The tensor that another is predicted from (spec 7.3)."""
         match tools.prediction:
             case Prediction.PREVIOUS:
-                previous: np.ndarray = self.tensors[tensor_id][channel].reshape(-1)[cells]
-                return previous
+                return self.tensors[tensor_id]
             case Prediction.BASE:
-                return dequantise(self.shared[tensor_id][channel].reshape(-1)[cells], *tools.base) + tools.offset
+                return self.shared[tensor_id]
             case _:
-                return tools.offset
+                return None
 
     def forget_contexts(self, carried: Collection[int]) -> None:
         """Tensors that the frame did not carry have all-zero contexts for the next."""
@@ -149,9 +164,14 @@ class FrameState:
 
     def digest(self, frame_number: int) -> bytes:
         """The frame's digest (spec 7.4)."""
-        packed = pack(self.occupancy) if self.occupancy is not None else b""
-        return digest(struct.pack("<I", frame_number) + packed, self.tensors)
+        return frame_digest(frame_number, self.occupancy, self.tensors)
 
     def shared_digest(self) -> bytes:
         """The shared unit's digest (spec 7.4)."""
         return digest(b"", [self.shared[i] for i in sorted(self.shared)])
+
+
+def frame_digest(number: int, occupancy: np.ndarray | None, tensors: Sequence[np.ndarray]) -> bytes:
+    """The digest of a frame with these tensors (spec 7.4)."""
+    packed = pack(occupancy) if occupancy is not None else b""
+    return digest(struct.pack("<I", number) + packed, tensors)

@@ -1,0 +1,80 @@
+"""Whether compiled loops are worth their start: numba is optional, and takes a while to load.
+
+    pip install "refcodec[fast]"
+    python -m refcodec.acceleration     # compiles everything in advance
+
+Results never depend on it. REFCODEC_NO_NUMBA=1 switches it off.
+"""
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+from collections.abc import Iterator
+from types import ModuleType
+
+# Symbols that the array code decodes in about the time that loading numba and the kernels takes.
+WORTHWHILE = 5_000_000
+
+_symbols = 0
+_off = bool(os.environ.get("REFCODEC_NO_NUMBA"))
+
+
+def expect(symbols: int) -> None:
+    """Says that up to so many more symbols are to be decoded. Enough in all, and numba is loaded when they come."""
+    global _symbols
+    _symbols += symbols
+
+
+def compiled(name: str) -> ModuleType | None:
+    """The module `name` of this package, which needs numba; None where it would not pay or is not there."""
+    global _off
+    if _off or _symbols < WORTHWHILE:
+        return None
+    try:
+        return importlib.import_module(f"{__package__}.{name}")
+    except (ImportError, RuntimeError):  # RuntimeError: no folder for the cache of compiled code is writable
+        _off = True
+        return None
+
+
+@contextlib.contextmanager
+def switched_off() -> Iterator[None]:
+    """No compiled loops inside the block, in any thread."""
+    global _off
+    before, _off = _off, True
+    try:
+        yield
+    finally:
+        _off = before
+
+
+def prepare() -> bool:
+    """Loads all compiled loops, and compiles those that no earlier run has left behind.
+
+    Returns False where numba can't be used.
+    """
+    expect(WORTHWHILE)
+    if compiled("entropy.compiled") is None:
+        return False
+    import numpy as np
+
+    from .entropy.coder import decode_symbols, encode_symbols
+    from .entropy.models import ContextModel, StaticModel
+    from .syntax.coding import Tools
+
+    one = np.zeros((1, 1), np.int8)
+    network = ContextModel(False, 1, (0, 1, 1, 1), 1, ((0, 0, 0, 0, -1), (1, 0, 0, 0, 0)), 0, np.zeros((1, 2), np.int8),
+                           np.zeros(1, np.int16), 0, 0, np.zeros((2, 1), np.int8), np.zeros(2, np.int32))
+    for model in (network, StaticModel(((0, (1, 1)),))):
+        words, _ = encode_symbols(model, (1, 1, 1, 1), None, one.reshape(1, 1, 1, 1), one)
+        values = decode_symbols(model, (1, 1, 1, 1), None, one.reshape(1, 1, 1, 1), words)
+    tensors = importlib.import_module(f"{__package__}.tensors.compiled")
+    tensors.reconstruct(values, None, Tools(((1, 0),)), None, (1, 1, 1, 1))
+    return True
+
+
+if __name__ == "__main__":
+    # By its name, for here this module is another one.
+    raise SystemExit(0 if importlib.import_module("refcodec.acceleration").prepare() else
+                     "refcodec: error: numba can't be used: pip install \"refcodec[fast]\"")

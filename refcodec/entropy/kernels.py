@@ -1,0 +1,528 @@
+"""Compiled coding of the symbols of one tensor: the loops of `coder`, for numba (spec 6.2 to 6.5).
+
+Imported only through `refcodec.acceleration`. The results are those of the array code in
+`coder`, value by value and error by error.
+"""
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+# All arithmetic of the models is exact in binary32 (spec 6.4), so contraction changes nothing.
+jit = partial(njit, cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+
+BATCH = 64  # units whose network is evaluated side by side
+UNROLL = 8  # inputs that are added up at a time: their number is padded to a multiple of it
+BUCKETS = 256
+ABSENT = 255  # in place of the table of a symbol that the mask leaves out; table numbers end at 254
+_BUCKET_SHIFT, _TOTAL_SHIFT, _WORD = np.uint64(16), np.uint64(24), np.uint64(32)
+_TOTAL, _HALF, _SMALL = np.uint64(1 << 24), np.uint64(1 << 23), np.uint64(1 << 32)
+_EXHAUSTED = np.uint64((1 << 33) - 1)
+_SPARSE = 8  # symbols to each one with inputs from which on a step is mostly quiet
+_MAX_SYMBOL, _MAX_PREFIX, _MAX_INPUT, _MAX_HIDDEN = (1 << 20) - 1, 20, 127, 1023
+
+DONE, QUANTILE, PREFIX, LARGE = 0, 1, 3, 4  # outcomes: the n of R-ENT-0n
+ESCAPED = -1
+
+
+class Tables(NamedTuple):
+    """Tables one after the other, for a decoder (spec 6.2).
+
+    start (K,) int64: of each table in `below`. below uint64: frequencies below each entry, and 2**24.
+    low, size (K,) int64. likely (K,) int64: the likeliest entry, -1 where it is not worth a try or the escape.
+    bucket (K, BUCKETS + 1) uint16: the entry of the first quantile of each bucket.
+    """
+
+    start: np.ndarray
+    below: np.ndarray
+    low: np.ndarray
+    size: np.ndarray
+    likely: np.ndarray
+    bucket: np.ndarray
+
+
+class Network(NamedTuple):
+    """The integer network of a context model, and where its inputs lie (spec 6.4).
+
+    Inputs are values first, then energies. offsets (N,) uint64: of an input in the stores, from the
+    place of its symbol, modulo 2**64; shift (N,) int64: of its channel. first (H, N padded), second (2C, H padded)
+    float32, with the biases of both, rounding constants included; scales float32: 2**-shift of the hidden
+    layer, locations and tables. limits int64: number of values, of energies, largest location, last table,
+    whether any shift is not 0, whether the quiet outputs differ by channel.
+    quiet_location int8, quiet_table uint8 (C): outputs where all inputs are zero.
+    seen_from int64: of the rows whose inputs a row takes part in, how far back they lie.
+    """
+
+    offsets: np.ndarray
+    shift: np.ndarray
+    first: np.ndarray
+    first_bias: np.ndarray
+    second: np.ndarray
+    second_bias: np.ndarray
+    scales: np.ndarray
+    limits: np.ndarray
+    quiet_location: np.ndarray
+    quiet_table: np.ndarray
+    seen_from: np.ndarray
+
+
+class Walk(NamedTuple):
+    """The symbols in coding order, by steps (spec 6.3).
+
+    order int32: items in their order; an item is a cell, or one symbol (cell * C + channel) where the
+    scan separates the channels of a cell. ends int64: of the steps. rows int32: of each cell in the stores.
+    selected uint8 (cells * C), or empty: all symbols. sizes int64: channels, symbols of an item, outputs
+    of a unit of the network (C of a joint model, else 1).
+    """
+
+    order: np.ndarray
+    ends: np.ndarray
+    rows: np.ndarray
+    selected: np.ndarray
+    sizes: np.ndarray
+
+
+class Store(NamedTuple):
+    """What contexts are read from: int8 values (rows * C), energies (rows) or empty, uint8 active (rows)."""
+
+    values: np.ndarray
+    energies: np.ndarray
+    active: np.ndarray
+
+
+class Scratch(NamedTuple):
+    """Of the largest step. table uint8, location int8, order and values int32; inputs, hidden float32
+    (N padded or H padded, BATCH), sums float32 (BATCH), place int64 (BATCH)."""
+
+    table: np.ndarray
+    location: np.ndarray
+    order: np.ndarray
+    values: np.ndarray
+    inputs: np.ndarray
+    hidden: np.ndarray
+    sums: np.ndarray
+    place: np.ndarray
+
+
+# Order.
+
+
+@jit
+def count_keys(mask, shape, scan, padded, counts, rows):
+    """Sizes of the steps by key, and the rows of the coded cells. mask uint8 (cells), or empty: all."""
+    channels, depth, height, width = shape
+    n = cell = 0
+    for z in range(depth):
+        for y in range(height):
+            row = ((z + 2) * padded[1] + y + 2) * padded[2] + 2
+            key = scan[1] * z + scan[2] * y
+            for x in range(width):
+                if mask.size == 0 or mask[n]:
+                    rows[cell] = row + x
+                    cell += 1
+                    if scan[0]:
+                        for c in range(channels):
+                            counts[key + scan[3] * x + scan[0] * c] += 1
+                    else:
+                        counts[key + scan[3] * x] += 1
+                n += 1
+
+
+@jit
+def sort_keys(mask, shape, scan, ends, order):
+    """Fills `order`, step by step. ends: before, where the steps begin; after, where they end."""
+    channels, depth, height, width = shape
+    n = cell = 0
+    for z in range(depth):
+        for y in range(height):
+            key = scan[1] * z + scan[2] * y
+            for x in range(width):
+                if mask.size == 0 or mask[n]:
+                    k = np.uint64(key + scan[3] * x)
+                    if scan[0]:
+                        for c in range(channels):
+                            order[np.uint64(ends[k])] = cell * channels + c
+                            ends[k] += 1
+                            k += np.uint64(scan[0])
+                    else:
+                        order[np.uint64(ends[k])] = cell
+                        ends[k] += 1
+                    cell += 1
+                n += 1
+
+
+# Contexts.
+
+
+@jit
+def take_previous(previous, shape, padded, values, energies, active, seen_later):
+    """Puts the values of the previous frame, int8 (z, y, x * C), into the second half of the store."""
+    channels, depth, height, width = shape
+    plane = padded[0] * padded[1] * padded[2]
+    for z in range(depth):
+        for y in range(height):
+            first = ((z + 2) * padded[1] + y + 2) * padded[2] + 2
+            marked = -1
+            for i in range(width * channels):
+                v = np.int64(previous[z, y, i])
+                if v == 0:
+                    continue
+                values[(plane + first) * channels + i] = v
+                row = first + i // channels
+                if energies.size:
+                    energies[plane + row] = min(energies[plane + row] + abs(v), _MAX_INPUT)
+                if row != marked:
+                    marked = row
+                    for back in seen_later:
+                        active[row - back] = 1
+
+
+@jit
+def _layer(weights, bias, k, inputs, sums):
+    """sums (BATCH): unit k of a layer for all columns of `inputs`."""
+    for b in range(BATCH):
+        sums[b] = bias[k]
+    for n in range(0, weights.shape[1], UNROLL):
+        w0, w1, w2, w3 = weights[k, n], weights[k, n + 1], weights[k, n + 2], weights[k, n + 3]
+        w4, w5, w6, w7 = weights[k, n + 4], weights[k, n + 5], weights[k, n + 6], weights[k, n + 7]
+        for b in range(BATCH):
+            sums[b] += (w0 * inputs[n, b] + w1 * inputs[n + 1, b] + w2 * inputs[n + 2, b] + w3 * inputs[n + 3, b]
+                        + w4 * inputs[n + 4, b] + w5 * inputs[n + 5, b] + w6 * inputs[n + 6, b] + w7 * inputs[n + 7, b])
+
+
+@jit
+def _scaled(sums, scale, low, high):
+    """Shifts right by as many bits as the scale, 2**-bits, says, and clamps."""
+    for b in range(BATCH):
+        v = np.floor(sums[b] * scale)
+        v = v if v > low else low
+        sums[b] = v if v < high else high
+
+
+@jit
+def _evaluate(network, count, outputs, scratch):
+    """The network for `count` columns of inputs; fills table and location at their places."""
+    zero, hidden_limit = np.float32(0), np.float32(_MAX_HIDDEN)
+    last_location, last_table = np.float32(network.limits[2]), np.float32(network.limits[3])
+    scales, hidden, sums = network.scales, scratch.hidden, scratch.sums
+    first, first_bias, second, second_bias = network.first, network.first_bias, network.second, network.second_bias
+    inputs, location, table, place = scratch.inputs, scratch.location, scratch.table, scratch.place
+    for h in range(first.shape[0]):
+        _layer(first, first_bias, h, inputs, sums)
+        _scaled(sums, scales[0], zero, hidden_limit)
+        for b in range(BATCH):
+            hidden[h, b] = sums[b]
+    for c in range(outputs):
+        _layer(second, second_bias, 2 * c, hidden, sums)
+        _scaled(sums, scales[1], -last_location, last_location)
+        for b in range(count):
+            location[np.uint64(place[b] + c)] = np.int8(sums[b])
+        _layer(second, second_bias, 2 * c + 1, hidden, sums)
+        _scaled(sums, scales[2], zero, last_table)
+        for b in range(count):
+            at = np.uint64(place[b] + c)
+            if table[at] != ABSENT:
+                table[at] = np.uint8(sums[b])
+
+
+@jit
+def _quiet(network, first, symbols, count, scratch):
+    """Table and location of all symbols of a step as if all inputs were zero."""
+    if symbols > 1 and network.limits[5]:
+        for i in range(0, count, symbols):
+            for c in range(symbols):
+                scratch.table[i + c] = network.quiet_table[c]
+                scratch.location[i + c] = network.quiet_location[c]
+    else:
+        scratch.table[:count] = network.quiet_table[first]
+        scratch.location[:count] = network.quiet_location[first]
+
+
+@jit
+def _predict(walk, network, store, begin, end, scratch):
+    """Table and location of the symbols of a step that have an input other than zero. Returns their number."""
+    channels, symbols, outputs = walk.sizes
+    values, energies, shifts = network.limits[0], network.limits[1], network.limits[4]
+    # As local names: an array that is taken out of a tuple in a loop is counted each time.
+    order, rows, active, stored, energy = walk.order, walk.rows, store.active, store.values, store.energies
+    offsets, shift = network.offsets, network.shift
+    table, inputs, places = scratch.table, scratch.inputs, scratch.place
+    count = busy_units = 0
+    for i in range(begin, end):
+        item = np.int64(order[i])
+        row = np.int64(rows[item if symbols == channels else item // channels])
+        if not active[row]:
+            continue
+        first = 0 if symbols == channels else item % channels
+        at = (i - begin) * symbols
+        for c in range(0, symbols, outputs):  # one unit of a joint model, else one for each channel
+            if outputs == 1 and table[at + c] == ABSENT:
+                continue
+            channel = first + c
+            place = np.uint64(row * channels + channel)  # unsigned, as in `_entries`
+            busy = np.int8(0)
+            for n in range(np.uint64(values)):
+                v = np.int8(0)
+                if not shifts or 0 <= channel + shift[n] < channels:
+                    v = stored[place + offsets[n]]
+                inputs[n, np.uint64(count)] = v
+                busy |= v
+            for n in range(np.uint64(values), np.uint64(values + energies)):
+                v = energy[np.uint64(row) + offsets[n]]
+                inputs[n, np.uint64(count)] = v
+                busy |= v
+            if busy == 0:
+                continue
+            places[count] = at + c
+            busy_units += 1
+            count += 1
+            if count == BATCH:
+                _evaluate(network, count, outputs, scratch)
+                count = 0
+    if count:
+        _evaluate(network, count, outputs, scratch)
+    return busy_units * outputs
+
+
+@jit
+def _keep(walk, network, store, begin, count, step, values):
+    """Takes in the values of a step's symbols: the tensor's, and what later steps see of them."""
+    channels, symbols, _ = walk.sizes
+    marked, i, following = -1, begin, symbols  # item i has the symbols before `following`
+    for at in range(count):
+        v = step[at]
+        if v == 0:
+            continue
+        while at >= following:
+            i += 1
+            following += symbols
+        c = at + symbols - following
+        item = np.int64(walk.order[i])
+        values[item * symbols + c] = v
+        if store.active.size == 0:
+            continue
+        row = np.int64(walk.rows[item if symbols == channels else item // channels])
+        seen = min(max(v, -_MAX_INPUT), _MAX_INPUT)
+        store.values[row * channels + (c if symbols == channels else item % channels)] = seen
+        if store.energies.size:
+            store.energies[row] = min(store.energies[row] + abs(seen), _MAX_INPUT)
+        if i != marked:
+            marked = i
+            for back in network.seen_from:
+                store.active[row - back] = 1
+
+
+# Runs.
+
+
+@jit
+def _sort(table, count, common, starts, order):
+    """Sorts the positions of a step's symbols by table, stable, but for those of the `common` one, if any (spec 6.3).
+
+    starts (K + 1) receives where those of each table begin in `order`.
+    """
+    starts[:] = 0
+    for i in range(count):
+        k = table[i]
+        if k != common and k != ABSENT:
+            starts[k + 1] += 1
+    for k in range(1, len(starts)):
+        starts[k] += starts[k - 1]
+    if starts[-1] == 0:
+        return
+    for i in range(count):
+        k = table[i]
+        if k != common and k != ABSENT:
+            order[starts[k]] = i
+            starts[k] += 1
+    for k in range(len(starts) - 1, 0, -1):
+        starts[k] = starts[k - 1]
+    starts[0] = 0
+
+
+@jit
+def _entries(words, state, tables, k, table, order, common, begin, end, location, values):
+    """Decodes the symbols of table k, which lie at order[begin : end], or, of the common table, all
+    over the step (begin .. end then are its symbols). location: of each symbol, or empty.
+    Returns DONE, ESCAPED where there is an escape entry, or QUANTILE.
+    """
+    outcome, escape = DONE, tables.size[k]
+    ahead, span, at = state[0], state[1], np.int64(state[2])
+    start, base, likely = tables.start[k], tables.low[k], tables.likely[k]
+    likely_below = likely_count = np.uint64(0)
+    if likely >= 0:
+        likely_below = tables.below[start + likely]
+        likely_count = tables.below[start + likely + 1] - likely_below
+    for j in range(np.uint64(begin), np.uint64(end)):  # unsigned: numba counts negative positions from the end
+        i = j
+        if not common:
+            i = np.uint64(order[j])
+        elif table[i] != k:
+            continue
+        scale = span >> _TOTAL_SHIFT
+        beyond = ahead - scale * likely_below
+        width = scale * likely_count
+        if beyond < width:  # the same decision as by the quotient, without the division
+            entry, ahead, span = likely, beyond, width
+        else:
+            quantile = ahead // scale
+            if quantile >= _TOTAL:
+                return QUANTILE
+            b = np.int64(quantile >> _BUCKET_SHIFT)
+            entry, last = np.int64(tables.bucket[k, b]), np.int64(tables.bucket[k, b + 1])
+            while entry < last:
+                middle = (entry + last + 1) >> 1
+                if tables.below[start + middle] <= quantile:
+                    entry = middle
+                else:
+                    last = middle - 1
+            if entry == escape:
+                outcome = ESCAPED
+            below = tables.below[start + entry]
+            ahead -= scale * below
+            span = scale * (tables.below[start + entry + 1] - below)
+        if span < _SMALL:
+            word = np.uint64(words[at]) if at < len(words) else np.uint64(0)
+            ahead = (ahead << _WORD) | word
+            span <<= _WORD
+            at += 1
+        values[i] = entry + base + (location[i] if location.size else 0)
+    state[0], state[1], state[2] = ahead, span, np.uint64(at)
+    return outcome
+
+
+@jit
+def _bit(words, state):
+    """One equiprobable bit; -1 where there is none."""
+    scale = state[1] >> _TOTAL_SHIFT
+    quantile = state[0] // scale
+    if quantile >= _TOTAL:
+        return -1
+    bit = 0
+    if quantile >= _HALF:
+        bit = 1
+        state[0] -= scale * _HALF
+    state[1] = scale * _HALF
+    if state[1] < _SMALL:
+        word = np.uint64(words[state[2]]) if state[2] < len(words) else np.uint64(0)
+        state[0] = (state[0] << _WORD) | word
+        state[1] <<= _WORD
+        state[2] += np.uint64(1)
+    return bit
+
+
+@jit
+def _escape(words, state, low, size):
+    """(outcome, value) of an escape (spec 6.5)."""
+    sign = _bit(words, state)
+    prefix = 0
+    while True:
+        bit = _bit(words, state)
+        if bit <= 0:
+            break
+        prefix += 1
+        if prefix > _MAX_PREFIX:
+            return PREFIX, np.int64(0)
+    if sign < 0 or bit < 0:
+        return QUANTILE, np.int64(0)
+    distance = np.int64(1)
+    for _ in range(prefix):
+        bit = _bit(words, state)
+        if bit < 0:
+            return QUANTILE, np.int64(0)
+        distance = distance << 1 | bit
+    value = low - distance if sign else low + size - 1 + distance
+    return LARGE if abs(value) > _MAX_SYMBOL else DONE, value
+
+
+@jit
+def _decode_step(words, state, tables, table, common, location, order, starts, count, values):
+    """Values of a step's symbols. Returns (outcome, value at which it ended)."""
+    _sort(table, count, common, starts, order)
+    escaped = False
+    for k in range(len(starts) - 1):
+        begin, end = (np.int64(0), count) if k == common else (starts[k], starts[k + 1])
+        if begin < end:
+            outcome = _entries(words, state, tables, k, table, order, k == common, begin, end, location, values)
+            if outcome == QUANTILE:
+                return outcome, np.int64(0)
+            escaped |= outcome == ESCAPED
+    if not escaped:
+        return DONE, np.int64(0)
+    for k in range(len(starts) - 1):
+        begin, end = (np.int64(0), count) if k == common else (starts[k], starts[k + 1])
+        escape = tables.low[k] + tables.size[k]
+        for j in range(begin, end):
+            i = j
+            if k != common:
+                i = np.int64(order[j])
+            elif table[i] != k:
+                continue
+            location_ = np.int64(location[i]) if location.size else np.int64(0)
+            if values[i] == escape + location_:
+                outcome, value = _escape(words, state, tables.low[k] + location_, tables.size[k])
+                if outcome:
+                    return outcome, value
+                values[i] = value
+    return DONE, np.int64(0)
+
+
+@jit
+def decode_steps(words, state, tables, walk, network, store, scratch, starts, step, budget, values):
+    """Decodes steps from number `step` on, until about `budget` symbols are done.
+
+    state uint64: point - low, range, words read. values int32 (cells * C), all 0 before.
+    Returns (outcome, value at which it ended, next step).
+    """
+    channels, symbols, _ = walk.sizes
+    while step < len(walk.ends) and budget > 0:
+        begin, end = walk.ends[step - 1] if step else np.int64(0), walk.ends[step]
+        step += 1
+        count = (end - begin) * symbols
+        budget -= count
+        if symbols == channels:
+            _quiet(network, 0, symbols, count, scratch)
+        else:
+            for i in range(count):
+                c = walk.order[begin + i] % channels
+                scratch.table[i], scratch.location[i] = network.quiet_table[c], network.quiet_location[c]
+        if walk.selected.size:
+            for i in range(begin, end):
+                for c in range(symbols):
+                    if not walk.selected[np.int64(walk.order[i]) * symbols + c]:
+                        scratch.table[(i - begin) * symbols + c] = ABSENT
+            scratch.values[:count] = 0
+        common = network.quiet_table[0]
+        if store.active.size and _predict(walk, network, store, begin, end, scratch) * _SPARSE > count:
+            common = np.uint8(ABSENT)  # branches on the table would be guesses: sort them all
+        outcome, value = _decode_step(words, state, tables, scratch.table, common, scratch.location,
+                                      scratch.order, starts, count, scratch.values)
+        if outcome:
+            return outcome, value, step
+        _keep(walk, network, store, begin, count, scratch.values, values)
+    return DONE, np.int64(0), step
+
+
+@jit
+def decode_static(words, state, tables, table, order, starts, values):
+    """Decodes a tensor in one step, from the table of each symbol. Returns (outcome, value at which it ended)."""
+    return _decode_step(words, state, tables, table, np.uint8(0), np.empty(0, np.int8), order, starts, len(values),
+                        values)
+
+
+@jit
+def begin(words, state):
+    """The first two words (spec 6.2)."""
+    state[0] = np.uint64(0)
+    for n in range(2):
+        state[0] = state[0] << _WORD | (np.uint64(words[n]) if n < len(words) else np.uint64(0))
+    state[1], state[2] = ~np.uint64(0), np.uint64(2)
+
+
+@jit
+def finished(words, state):
+    """R-ENT-02."""
+    return state[2] >= len(words) and state[0] < _EXHAUSTED

@@ -1,0 +1,120 @@
+"""Decoding on several threads: groups side by side, and in a group tensors and digests (spec 3.3, 6.3).
+
+A group's frames follow each other in one `_Chain`, which runs on a thread of the pool
+`chains`. What waits for nothing, a tensor or a frame's digest, may run in the pool
+`leaves`; chains wait for leaves, leaves for nobody, so nothing waits for ever.
+"""
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any
+
+from .decoder import Frame, FrameJob, SequenceDecoder
+from .errors import BitstreamError
+from .syntax.units import Unit
+
+_BYTES_AHEAD = 64 << 20  # of units that are read before their frames are given out
+
+
+class _Chain:
+    """The frames of one group, decoded one after the other on whatever thread there is."""
+
+    def __init__(self, chains: Executor, leaves: Executor, function: Callable[[Frame], object], stop: threading.Event):
+        self.chains, self.leaves, self.function, self.stop = chains, leaves, function, stop
+        self._waiting: deque[tuple[FrameJob, Future[Any]]] = deque()
+        self._lock, self._running = threading.Lock(), False
+        self._last: Future[Any] | None = None
+
+    def add(self, job: FrameJob) -> Future[Any]:
+        """The future of what `function` makes of the frame; None as its result for a frame that is not wanted."""
+        future: Future[Any] = Future()
+        with self._lock:
+            self._waiting.append((job, future))
+            start, self._running = not self._running, True
+        if start:
+            self.chains.submit(self._run)
+        return future
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting or self.stop.is_set():
+                    self._running = False
+                    return
+                job, future = self._waiting.popleft()
+            try:
+                frame = job.decode(self.leaves)
+            except BaseException as e:
+                future.set_exception(e)
+                return  # `_running` stays: nothing of this group can follow
+            if self._last is not None:
+                self._last.exception()  # two frames of a group at once, and no more, wait for their digest
+            self._last = self.leaves.submit(self._finish, job, frame, future)
+            del frame
+
+    def _finish(self, job: FrameJob, frame: Frame, future: Future[Any]) -> None:
+        try:
+            job.check(frame)
+            future.set_result(self.function(frame) if job.wanted else None)
+        except BaseException as e:
+            future.set_exception(e)
+
+
+def map_frames(units: Iterator[Unit], decoder: SequenceDecoder, function: Callable[[Frame], object], jobs: int,
+               last: int | None = None) -> Iterator[Any]:
+    """`function` of every wanted frame of the units, in order; errors where one thread would raise them.
+
+    last: number of the frame behind which nothing is read. At most `jobs` + 1 groups are
+    under way at a time.
+    """
+    stop, error = threading.Event(), None
+    pending: deque[tuple[FrameJob, Future[Any]]] = deque()
+    chain: _Chain | None = None
+    group, ahead = None, 0
+
+    def next_result() -> tuple[bool, object]:
+        nonlocal ahead
+        job, future = pending.popleft()
+        ahead -= job.size
+        return job.wanted, future.result()
+
+    with ThreadPoolExecutor(jobs, "refcodec-leaf") as leaves, ThreadPoolExecutor(jobs, "refcodec-group") as chains:
+        try:
+            while True:
+                try:
+                    unit = next(units, None)
+                    job = decoder.plan(unit) if unit is not None else None
+                except BitstreamError as e:
+                    unit, error = None, e  # to be raised behind the frames before it
+                if unit is None:
+                    break
+                if job is None:
+                    continue
+                if chain is None or job.group is not group:
+                    chain, group = _Chain(chains, leaves, function, stop), job.group
+                pending.append((job, chain.add(job)))
+                ahead += job.size
+                while pending and (pending[0][1].done() or ahead > _BYTES_AHEAD or _groups(pending) > jobs + 1):
+                    wanted, result = next_result()
+                    if wanted:
+                        yield result
+                    del result
+                if job.syntax.frame_number == last:
+                    break
+            while pending:
+                wanted, result = next_result()
+                if wanted:
+                    yield result
+                del result
+            if error is not None:
+                raise error
+        finally:
+            stop.set()
+
+
+def _groups(pending: deque[tuple[FrameJob, Future[Any]]]) -> int:
+    """How many groups have frames under way: the first frame of the last one may be one of many."""
+    return len({id(job.group) for job, _ in pending})

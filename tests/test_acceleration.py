@@ -1,0 +1,332 @@
+"""Compiled loops and threads: the same results, value by value and error by error, as without either."""
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from synthetic import context_model, small_header, small_stream, sparse_values
+from test_entropy import tensors
+
+from refcodec import acceleration
+from refcodec.decoder import Limits, open_stream
+from refcodec.entropy.coder import EntropyError, decode_mask, decode_symbols, encode_symbols
+from refcodec.errors import BitstreamError
+from refcodec.export import digest_lines
+from refcodec.syntax.coding import Prediction, Tools
+from refcodec.syntax.registry import UnitType
+from refcodec.syntax.units import UnitReader, build_unit
+from refcodec.tensors.state import FrameState
+
+pytest.importorskip("numba", reason="numba is not installed")
+SUITE = Path(__file__).parent.parent / "conformance"
+VECTORS = json.loads((SUITE / "manifest.json").read_text("utf-8"))["vectors"]
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "REFCODEC_NO_NUMBA"}
+
+
+class compiled:
+    """Whether the compiled loops are in use, whatever there is to decode."""
+
+    def __init__(self, on: bool):
+        self.on = on
+
+    def __enter__(self):
+        self.before = acceleration._off, acceleration._symbols
+        acceleration._off, acceleration._symbols = not self.on, acceleration.WORTHWHILE
+        assert (acceleration.compiled("entropy.compiled") is not None) == self.on
+
+    def __exit__(self, *_):
+        acceleration._off, acceleration._symbols = self.before
+
+
+def both(call):
+    """The outcome of a call without the compiled loops and with them."""
+    found = []
+    for on in (False, True):
+        with compiled(on):
+            try:
+                values = call()
+                found.append((values.dtype, values.shape, values.tobytes()))
+            except EntropyError as e:
+                found.append((e.requirement, str(e)))
+    return found
+
+
+@settings(max_examples=100, deadline=None)
+@given(tensors(), st.data())
+def test_symbols_are_the_same(case, data):
+    """Of what an encoder wrote, of the same cut short or garbled, and of noise."""
+    model, shape, mask, previous, values, selected, band = case
+    words, _ = encode_symbols(model, shape, mask, previous, values, selected, band)
+    with compiled(True):
+        assert np.array_equal(decode_symbols(model, shape, mask, previous, words, selected, band), values)
+    match data.draw(st.sampled_from(["short", "long", "garbled", "noise"])):
+        case "short":
+            words = words[: data.draw(st.integers(0, len(words)))]
+        case "long":
+            words = np.append(words, np.zeros(data.draw(st.integers(0, 3)), np.uint32))
+        case "garbled" if len(words):
+            words = words.copy()
+            words[data.draw(st.integers(0, len(words) - 1))] ^= np.uint32(data.draw(st.integers(0, 2**32 - 1)))
+        case _:
+            words = np.array(data.draw(st.lists(st.integers(0, 2**32 - 1), max_size=30)), np.uint32)
+    plain, fast = both(lambda: decode_symbols(model, shape, mask, previous, words, selected, band))
+    assert plain == fast
+    plain, fast = both(lambda: decode_mask(model, shape, mask, previous, words, band))
+    assert plain == fast
+
+
+def test_long_tensors_are_taken_up_where_they_were_left(monkeypatch):
+    """Kernels return now and then, so that an interrupt is heard."""
+    from refcodec.entropy import compiled as module
+
+    rng = np.random.default_rng(3)
+    model, shape = context_model(rng, 5, channels=3), (3, 9, 8, 7)
+    values, previous = sparse_values(rng, 9 * 8 * 7, 3, 2), rng.integers(-9, 9, (9, 8, 7, 3)).astype(np.int8)
+    words, _ = encode_symbols(model, shape, None, previous, values)
+    calls, steps = [], module.kernels.decode_steps
+    monkeypatch.setattr(module, "BUDGET", 20_000)
+    monkeypatch.setattr(module.kernels, "decode_steps", lambda *a: calls.append(1) or steps(*a))
+    with compiled(True):
+        assert np.array_equal(decode_symbols(model, shape, None, previous, words), values)
+    assert 3 < len(calls) < 22
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 2, 3]), st.integers(-16, 15), st.integers(-16, 15),
+       st.booleans(), st.sampled_from([1, 100, 1 << 20]))
+def test_reconstruction_is_the_same(seed, prediction, exponent, base_exponent, by_occupancy, largest):
+    rng, found = np.random.default_rng(seed), []
+    header = small_header()
+    tensor_id = int(rng.integers(0, 3))
+    info = header.tensors[tensor_id]
+    based = prediction == Prediction.BASE
+    tools = Tools(((int(rng.integers(1, 65536)), exponent),), prediction, int(by_occupancy),
+                  base=(int(rng.integers(-32768, 32768)), base_exponent) if based else (0, 0),
+                  offset=int(rng.integers(-(1 << 31), 1 << 31)) if prediction >= Prediction.BASE else 0)
+    occupancy = rng.random(header.occupancy_shape) < 0.1
+    before, shared = (rng.integers(-(1 << 31), 1 << 31, info.shape).astype(np.int32) for _ in range(2))
+    values = None
+    for on in (False, True):
+        state = FrameState(header)
+        state.set_occupancy(occupancy)
+        state.tensors[tensor_id], state.shared = before, {tensor_id: shared}
+        mask = state.mask(tensor_id, tools)
+        if values is None:
+            cells = int(mask.sum()) if mask is not None else info.shape[1] * info.shape[2] * info.shape[3]
+            values = rng.integers(1 - largest, largest, (cells, info.shape[0])).astype(np.int32)
+        with compiled(on):
+            state.reconstruct(tensor_id, tools, values)
+        found.append((state.tensors[tensor_id], state.contexts(tensor_id, tools)))
+    for plain, fast in zip(*found):
+        assert plain.dtype == fast.dtype and np.array_equal(plain, fast)
+
+
+def outcome(data: bytes, jobs: int, on: bool) -> tuple[list, tuple | None]:
+    """Digest lines of all frames, and what ended the decoding."""
+    lines, error = [], None
+    with compiled(on):
+        try:
+            for found in open_stream(io.BytesIO(data)).map(digest_lines, jobs=jobs):
+                lines += found
+        except BitstreamError as e:
+            error = (e.requirement, e.offset, e.element, str(e))
+    return lines, error
+
+
+@pytest.mark.parametrize("kind", ["valid", "invalid", "malformed", "limit"])
+def test_vectors_have_the_same_outcome(kind):
+    of_kind = [v for v in VECTORS if v["kind"] == kind]
+    assert of_kind
+    for vector in of_kind:
+        data = (SUITE / vector["path"] / "stream.rfv").read_bytes()
+        plain = outcome(data, 1, False)
+        expected = (SUITE / vector["path"] / "expected.txt").read_text("utf-8").splitlines()
+        assert plain[0] == expected[1:-1], vector["name"]
+        assert outcome(data, 3, True) == plain, vector["name"]
+
+
+def test_threads_without_compiled_loops():
+    vector = next(v for v in VECTORS if v["kind"] == "valid" and v["frames"] > 3)
+    data = (SUITE / vector["path"] / "stream.rfv").read_bytes()
+    assert outcome(data, 2, False) == outcome(data, 1, False)
+
+
+@pytest.fixture(scope="module")
+def stream() -> bytes:
+    return small_stream(5, groups=(3, 1, 4, 2, 3))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_damage_is_found_at_the_same_place(stream, data):
+    """A byte of some unit changed, its checksum made right again: the error of the first frame that has one."""
+    reader = UnitReader(io.BytesIO(stream))
+    reader.read_file_header()
+    units = list(reader.units())
+    frames = [u for u in units if u.type == UnitType.FRAME]
+    changed = {}
+    for unit in data.draw(st.lists(st.sampled_from(frames), min_size=1, max_size=3, unique_by=lambda u: u.offset)):
+        payload = bytearray(unit.payload)
+        payload[data.draw(st.integers(0, len(payload) - 1))] ^= data.draw(st.integers(1, 255))
+        changed[unit.offset] = bytes(payload)
+    damaged = stream[: units[0].offset] + b"".join(build_unit(u.type, changed.get(u.offset, u.payload)) for u in units)
+    assert outcome(damaged, 3, True) == outcome(damaged, 1, False)
+
+
+@pytest.mark.parametrize("wanted", [range(0, 1), range(2, 3), range(4, 9), range(5, 100), range(12, 13)])
+def test_parts_are_the_same(stream, wanted):
+    serial = [f.number for f in open_stream(io.BytesIO(stream)).frames(wanted)]
+    threads = [f.number for f in open_stream(io.BytesIO(stream)).frames(wanted, jobs=2)]
+    assert serial == threads == [n for n in wanted if n < 13]
+
+
+def test_a_limit_on_frames_is_the_same(stream):
+    for jobs in (1, 2):
+        frames = open_stream(io.BytesIO(stream), Limits(frames=4)).frames(jobs=jobs)
+        assert [next(frames).number for _ in range(4)] == [0, 1, 2, 3]
+        with pytest.raises(BitstreamError) as e:
+            next(frames)
+        assert e.value.requirement == "R-LIM-01"
+
+
+def test_what_the_function_raises_is_raised(stream):
+    def refuse(frame):
+        if frame.number == 5:
+            raise OSError("full")
+        return frame.number
+
+    found = open_stream(io.BytesIO(stream)).map(refuse, jobs=3)
+    assert [next(found) for _ in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(OSError, match="full"):
+        next(found)
+
+
+def test_an_abandoned_iteration_ends_its_threads(stream):
+    frames = open_stream(io.BytesIO(stream)).frames(jobs=3)
+    next(frames)
+    frames.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("refcodec")]
+
+
+def test_threads_read_no_more_than_some_groups_ahead():
+    """Frames that are not taken hold up the reading."""
+    numbers, taken = [], 0
+    stream = open_stream(io.BytesIO(small_stream(1, groups=(2,) * 12)))
+    for frame in stream.map(lambda f: numbers.append(f.number) or f.number, jobs=2):
+        taken += 1
+        assert frame == taken - 1 and max(numbers) < taken + 2 * 5
+    assert taken == 24
+
+
+# The command line.
+
+
+def refcodec(*arguments, **options) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "refcodec", *map(str, arguments)], capture_output=True, text=True,
+                          env={**ENVIRONMENT, "PYTHONPATH": str(SUITE.parent), **options}, timeout=100)
+
+
+def test_decode_with_threads_writes_the_same_files(stream, tmp_path):
+    path = tmp_path / "x.rfv"
+    for name, data in (("whole", stream), ("cut", stream[: len(stream) * 2 // 3])):
+        path.write_bytes(data)
+        codes = [refcodec("decode", path, tmp_path / f"{name}{jobs}", "--jobs", jobs).returncode for jobs in (1, 3)]
+        assert codes == ([0, 0] if name == "whole" else [2, 2])
+        one, three = (sorted(f.name for f in (tmp_path / f"{name}{jobs}").iterdir()) for jobs in (1, 3))
+        assert one == three and "digests.txt" in one
+        for file in one:
+            content = [(tmp_path / f"{name}{jobs}" / file).read_bytes() for jobs in (1, 3)]
+            if file.endswith(".npz"):
+                content = [[(k, v.tobytes()) for k, v in np.load(io.BytesIO(c)).items()] for c in content]
+            assert content[0] == content[1]
+
+
+def test_an_interrupt_leaves_no_half_written_file(tmp_path):
+    path, out = tmp_path / "x.rfv", tmp_path / "out"
+    path.write_bytes(small_stream(2, groups=(3,) * 25))
+    process = subprocess.Popen([sys.executable, "-m", "refcodec", "decode", str(path), str(out), "--jobs", "3"],
+                               env={**ENVIRONMENT, "PYTHONPATH": str(SUITE.parent)}, stderr=subprocess.PIPE, text=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    until = time.monotonic() + 30
+    while not list(out.glob("frame_*.npz")) and time.monotonic() < until:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said.strip()) == (130, "refcodec: interrupted")
+    assert not list(out.glob(".*")) and 0 < len(list(out.glob("*.npz"))) < 75
+
+
+_LOADED = """
+import sys
+from refcodec.cli import cli
+try:
+    cli.main(sys.argv[1:])
+except SystemExit as e:
+    assert e.code == 0
+print("numba" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("arguments", [["inspect"], ["decode", "-"], ["validate"]])
+def test_short_work_does_not_load_numba(arguments, stream, tmp_path):
+    path = tmp_path / "x.rfv"
+    path.write_bytes(stream)
+    options = ["--digests-only"] if arguments[0] == "decode" else []
+    command = [sys.executable, "-c", _LOADED, arguments[0], str(path), *arguments[1:], *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=True,
+                          env={**ENVIRONMENT, "PYTHONPATH": str(SUITE.parent)})
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+_WHICH = """
+import sys
+if sys.argv[1] == "missing":
+    sys.modules["numba"] = None
+from refcodec import acceleration
+acceleration.expect(acceleration.WORTHWHILE - 1)
+assert acceleration.compiled("entropy.compiled") is None and "numba.core" not in sys.modules
+if sys.argv[1] == "no cache":  # no folder that can be written to
+    from numba.core.caching import CacheImpl
+    CacheImpl._locator_classes = []
+acceleration.expect(1)
+print(acceleration.compiled("entropy.compiled") is not None, acceleration.compiled("tensors.compiled") is not None)
+"""
+
+
+@pytest.mark.parametrize("case, expected", [
+    ("there", "True True"), ("missing", "False False"), ("switched off", "False False"), ("no cache", "False False"),
+])
+def test_when_the_compiled_loops_are_used(case, expected):
+    options = {"switched off": {"REFCODEC_NO_NUMBA": "1"}}.get(case, {})
+    done = subprocess.run([sys.executable, "-c", _WHICH, case], capture_output=True, text=True,
+                          env={**ENVIRONMENT, "PYTHONPATH": str(SUITE.parent), **options})
+    assert (done.stdout.strip(), done.returncode) == (expected, 0), done.stderr
+
+
+def test_a_group_can_be_repeated_to_measure_threads(stream, tmp_path):
+    from refcodec.evaluation.benchmark import repeated_group
+
+    path = tmp_path / "x.rfv"
+    path.write_bytes(stream)
+    first = list(open_stream(path))[:3]
+    found = list(open_stream(io.BytesIO(repeated_group(path, 4))).frames(jobs=2))  # digests are checked
+    assert [f.number for f in found] == list(range(12)) and [f.type for f in found] == [1, 2, 2] * 4
+    for i, frame in enumerate(found):
+        assert all(np.array_equal(a, b) for a, b in zip(frame.tensors, first[i % 3].tensors, strict=True))
+
+
+def test_preparing_says_in_one_line_why_it_can_not():
+    done = subprocess.run([sys.executable, "-m", "refcodec.acceleration"], capture_output=True, text=True,
+                          env={**ENVIRONMENT, "PYTHONPATH": str(SUITE.parent), "REFCODEC_NO_NUMBA": "1"})
+    assert done.returncode == 1 and done.stderr.startswith("refcodec: error: numba") and done.stderr.count("\n") == 1
