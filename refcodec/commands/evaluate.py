@@ -1,7 +1,9 @@
 """`refcodec evaluate`."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -34,7 +36,9 @@ from .common import FrameRange, calm_threads, examples, load_frames, to_json
 @click.option("--device", default="auto", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, not as Markdown.")
-def command(datasets, folder, systems, representations, lagrangians, frames, baselines, anchor, as_json, **options):
+def command(datasets: Sequence[str], folder: Path, systems: Sequence[str], representations: Sequence[str],
+            lagrangians: Sequence[float], frames: range | None, baselines: Sequence[str], anchor: str | None,
+            as_json: bool, **options: Any) -> None:
     """Compare the codec with every alternative on each DATASET; docs/evaluation.md says how.
 
     FOLDER receives evaluate.html (one page that opens offline), evaluate.json, .csv, .md,

@@ -21,17 +21,20 @@ from .common import examples, open_input, printable, to_json
     "--export", "export", metavar="PAGE.html", help="Write one self-contained page that works offline, and stop."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the address, or what was exported, as JSON.")
-def command(file, port, no_browser, export, as_json):
+def command(file: str, port: int, no_browser: bool, export: str | None, as_json: bool) -> None:
     """Show FILE (- for a pipe) in a web browser, which decodes and renders it by itself.
 
     The server answers this machine only (127.0.0.1) and runs until it is interrupted.
     """
+    stream: Path | bytes = Path(file)
     with open_input(file) as opened:
-        stream = opened.read() if export or file == "-" or not opened.seekable() else Path(file)
+        if export or file == "-" or not opened.seekable():
+            stream = opened.read()
     name = "stream" if file == "-" else Path(file).name
     if export:
         if port or no_browser:
             raise UsageError("--export needs no server: it can't be combined with --port or --no-browser")
+        assert isinstance(stream, bytes)
         size = _export(stream, name, export)
         click.echo(to_json({"page": export, "bytes": size}) if as_json else f"{printable(export)}: {size:,} bytes")
         return
@@ -40,7 +43,6 @@ def command(file, port, no_browser, export, as_json):
     with make_viewer(stream, name, port) as server:
         url = address(server)
         click.echo(to_json({"url": url}) if as_json else f"{printable(name)} at {url} (Ctrl-C ends it)")
-        click.get_text_stream("stdout").flush()
         if not no_browser and not webbrowser.open(url):
             click.echo("refcodec: no browser could be started; open the address in one", err=True)
         try:

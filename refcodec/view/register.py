@@ -13,7 +13,7 @@ PATH = Path(__file__).parent / "web" / "decoder" / "register.js"
 def module() -> str:
     """The text of `register.js`."""
 
-    def table(name: str, comment: str, rows: dict) -> list[str]:
+    def table(name: str, comment: str, rows: dict[str, list[str]]) -> list[str]:
         return [
             f"/** {comment} */",
             f"export const {name} = {{",

@@ -21,13 +21,15 @@ def make_viewer(stream: Path | bytes, name: str, port: int = 0) -> ThreadingHTTP
     name: of the stream, shown in the page. port: 0 takes a free one; `address(server)` says which.
     Raises UsageError where the port can't be had.
     """
-    files = {f"/{path}": Resource.of_bytes(data, content_type(path)) for path, data in served(name).items()}
-    files["/"] = files.pop("/index.html")
-    data = {path: resource.file.getvalue() for path, resource in files.items()}
+    data = {f"/{path}": content for path, content in served(name).items()}
     if isinstance(stream, bytes):
-        files["/stream.rfv"], data["/stream.rfv"] = Resource.of_bytes(stream, content_type("stream.rfv")), stream
+        data["/stream.rfv"] = stream
+    files = {path: Resource.of_bytes(content, content_type(path)) for path, content in data.items()}
+    files["/"], data["/"] = files.pop("/index.html"), data.pop("/index.html")
 
     class Handler(RangeHandler):
+        server: ThreadingHTTPServer
+
         def find(self, path: str) -> Resource | None:
             # Other sites must not read the stream through a name of theirs that leads here.
             port = self.server.server_port
@@ -35,7 +37,7 @@ def make_viewer(stream: Path | bytes, name: str, port: int = 0) -> ThreadingHTTP
                 return None
             if path in files:
                 return replace(files[path], file=io.BytesIO(data[path]))
-            return Resource.of_file(stream) if path == "/stream.rfv" else None
+            return Resource.of_file(stream) if path == "/stream.rfv" and isinstance(stream, Path) else None
 
         def end_headers(self) -> None:
             self.send_header("Content-Security-Policy", _POLICY)
