@@ -19,13 +19,15 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from ..decoder import Frame, SequenceDecoder
 from ..entropy.coder import decode_mask, decode_symbols
+from ..entropy.models import EntropyModel
 from ..syntax.coding import Tools
-from ..syntax.headers import Mapping, TensorInfo
+from ..syntax.headers import Mapping, SequenceHeader, TensorInfo
 from ..syntax.units import UnitReader
 from ..tensors.significance import coded_mask
 from ..tensors.transforms import box, box_sizes
@@ -276,8 +278,26 @@ def masked_wavelet_inverse(data: bytes, cells: Cells = None) -> tuple[list[np.nd
 
 # Independent frames.
 
+Quantised = tuple[np.ndarray, tuple[int, int], EntropyModel]  # integers, mantissa and exponent of their step, model
 
-def independent_frames(frames: Sequence[Frame], bits: int = 8, occupied_only: bool = True) -> bytes:
+
+class Recodable(Protocol):
+    """What coding a field anew reads of a `decoder.Frame`."""
+
+    @property
+    def header(self) -> SequenceHeader: ...
+
+    @property
+    def time_stamp(self) -> int: ...
+
+    @property
+    def occupancy(self) -> np.ndarray | None: ...
+
+    @property
+    def tensors(self) -> Sequence[np.ndarray]: ...
+
+
+def independent_frames(frames: Sequence[Recodable], bits: int = 8, occupied_only: bool = True) -> bytes:
     """An RFV file of I-frames: every tensor quantised to `bits` bits over its range, static tables.
 
     frames: decoded frames of any representation, trained without a rate. Cells that no
@@ -287,7 +307,7 @@ def independent_frames(frames: Sequence[Frame], bits: int = 8, occupied_only: bo
     """
     from ..entropy.fitting import best_static
 
-    def quantise(info: TensorInfo, values: np.ndarray):
+    def quantise(info: TensorInfo, values: np.ndarray) -> Quantised:
         values = values.astype(np.int64)
         spread = int(values.max() - values.min()) if values.size else 0
         own = bits if info.mapping != Mapping.NONE else max(bits, 8)
@@ -298,7 +318,8 @@ def independent_frames(frames: Sequence[Frame], bits: int = 8, occupied_only: bo
     return recoded(frames, quantise, occupied_only)
 
 
-def recoded(frames: Sequence[Frame], quantise: Callable, occupied_only: bool = True) -> bytes:
+def recoded(frames: Sequence[Recodable], quantise: Callable[[TensorInfo, np.ndarray], Quantised],
+            occupied_only: bool = True) -> bytes:
     """An RFV file of I-frames with the same fields, their tensors quantised anew.
 
     quantise(info, values): of integers (coded cells, C), those of the cells that occupied

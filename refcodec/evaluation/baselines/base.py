@@ -5,6 +5,7 @@ import abc
 from collections.abc import Sequence
 
 from .container import Unpacker
+from .sequence import FieldSequence
 
 
 class Baseline(abc.ABC):
@@ -39,12 +40,12 @@ class FieldBaseline(Baseline):
     """A coder of fields that were trained without a rate."""
 
     @abc.abstractmethod
-    def encode(self, sequence, value: float) -> bytes:
-        """The file. sequence: `FieldSequence`."""
+    def encode(self, sequence: FieldSequence, value: float) -> bytes:
+        """The file."""
 
     @abc.abstractmethod
-    def decode(self, data: bytes):
-        """The `FieldSequence` of a file, from nothing but its bytes. Raises DamagedFile."""
+    def decode(self, data: bytes) -> FieldSequence:
+        """The fields of a file, from nothing but its bytes. Raises DamagedFile."""
 
 
 def within(value: float, low: float, high: float, whole: bool = True) -> str | None:

@@ -13,6 +13,7 @@ import struct
 from enum import IntEnum
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ...decoder import SequenceDecoder
 from ...entropy import occupancy as occupancy_coding
@@ -46,7 +47,7 @@ class DamagedFile(UsageError):
 class Packer:
     """Collects the parts of a file."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._parts = [MAGIC]
 
     def add(self, part: Part, payload: bytes) -> None:
@@ -95,7 +96,7 @@ def _name(kind: int) -> str:
     return Part(kind).name.lower() if kind in list(Part) else f"part {kind}"
 
 
-def _filters(size: int) -> list[dict]:
+def _filters(size: int) -> list[dict[str, int]]:
     dictionary = min(max(size, _SMALLEST_DICTIONARY), _DICTIONARY)
     return [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": dictionary}]
 
@@ -112,7 +113,7 @@ def lzma_decompress(data: bytes) -> bytes:
         raise DamagedFile("the baseline's file holds damaged LZMA data") from None
 
 
-def read_array(data: bytes, dtype, count: int, offset: int = 0) -> np.ndarray:
+def read_array(data: bytes, dtype: DTypeLike, count: int, offset: int = 0) -> np.ndarray:
     """`numpy.frombuffer` that raises DamagedFile where there is too little."""
     try:
         return np.frombuffer(data, dtype, count, offset)
@@ -130,6 +131,7 @@ def write_fields(packer: Packer, sequence: FieldSequence) -> None:
     packer.add(Part.HEADER, out.getvalue() + bytes(f.intra for f in sequence.frames))
     before = None
     for frame in sequence.frames if sequence.header.has_occupancy else ():
+        assert frame.occupancy is not None  # the header says so
         packed = occupancy_coding.pack(frame.occupancy)
         choices = [b"\0" + occupancy_coding.compress(packed)]
         if before is not None and not frame.intra:
@@ -145,13 +147,18 @@ def read_fields(unpacker: Unpacker) -> tuple[SequenceHeader, list[bool], list[np
     try:
         reader = UnitReader(io.BytesIO(data))
         decoder = SequenceDecoder(reader.read_file_header())
-        decoder.feed(reader.read_unit())
+        unit = reader.read_unit()
+        if unit is not None:
+            decoder.feed(unit)
         header, intra = decoder.header, [bool(b) for b in data[reader.offset :]]
-    except (RefcodecError, AttributeError) as e:
+        if header is None:
+            raise DamagedFile("no sequence header")
+    except RefcodecError as e:
         raise DamagedFile(f"the header of the baseline's file is damaged: {e}") from None
     if not header.has_occupancy:
         return header, intra, [None] * len(intra)
-    shape, occupancies, before = header.occupancy_shape, [], None
+    occupancies: list[np.ndarray | None] = []
+    shape, before = header.occupancy_shape, None
     for _ in intra:
         coded = unpacker.take(Part.OCCUPANCY)
         try:

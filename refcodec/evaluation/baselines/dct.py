@@ -49,14 +49,20 @@ def steps(dimensions: int, quality: int) -> np.ndarray:
         return table
     sums = np.add.outer(_K, _K)
     means = np.array([table[sums == s].mean() for s in range(2 * SIDE - 1)])
-    frequencies = sum(np.meshgrid(*[_K] * dimensions, indexing="ij"))
-    return means[np.minimum(frequencies, 2 * SIDE - 2)]
+    frequencies = _frequency_sums(dimensions)
+    found: np.ndarray = means[np.minimum(frequencies, 2 * SIDE - 2)]
+    return found
 
 
 def _scan(dimensions: int) -> np.ndarray:
     """Flat positions of a block's coefficients, low frequencies first."""
-    frequencies = sum(np.meshgrid(*[_K] * dimensions, indexing="ij")).reshape(-1)
-    return np.argsort(frequencies, kind="stable")
+    return np.argsort(_frequency_sums(dimensions).reshape(-1), kind="stable")
+
+
+def _frequency_sums(dimensions: int) -> np.ndarray:
+    """The sum of each coefficient's frequencies along the axes of a block, (8,) * dimensions."""
+    sums: np.ndarray = np.indices((SIDE,) * dimensions).sum(0)
+    return sums
 
 
 def _transformed(blocks: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -184,9 +190,9 @@ class BlockDct(FieldBaseline):
                 kept = _kept_blocks(header, i, frame.occupancy)
                 residual = to_blocks(values if frame.intra else values - before[i])[kept]
                 quantised = _quantised(residual / scales[i], int(value))
-                found = encode_coefficients(quantised)
-                symbols.append(found[0])
-                bits.append(found[1])
+                own_symbols, own_bits = encode_coefficients(quantised)
+                symbols.append(own_symbols)
+                bits.append(own_bits)
                 tensors[i] = _rebuilt(quantised, kept, scales[i], int(value), values.shape,
                                       None if frame.intra else before[i])
             before = tensors
@@ -264,7 +270,8 @@ def _quantised(blocks: np.ndarray, quality: int) -> np.ndarray:
     dimensions = blocks.ndim - 1
     coefficients = _transformed(blocks.astype(np.float64), _DCT) / steps(dimensions, quality)
     rounded = np.clip(np.round(coefficients), -_LARGEST, _LARGEST).astype(np.int64)
-    return rounded.reshape(len(blocks), -1)[:, _scan(dimensions)]
+    scanned: np.ndarray = rounded.reshape(len(blocks), -1)[:, _scan(dimensions)]
+    return scanned
 
 
 def _rebuilt(quantised: np.ndarray, kept: np.ndarray, scale: float, quality: int, shape: Sequence[int],

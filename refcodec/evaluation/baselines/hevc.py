@@ -10,6 +10,7 @@ import math
 import struct
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from .base import FieldBaseline, within
 from .container import DamagedFile, Packer, Part, Unpacker, read_fields, write_fields
 from .scalar import assemble, dequantise, eight_bits, eight_bits_inverse, quantise
 from .sequence import FieldSequence, axes
+
+if TYPE_CHECKING:
+    from av.video.codeccontext import VideoCodecContext
 
 _SMALLEST = 64  # of a picture's sides: one coding tree unit
 _MULTIPLE = 8  # x265's smallest coding unit
@@ -64,7 +68,8 @@ def encode_video(pictures: Sequence[np.ndarray], intra: Sequence[bool], crf: flo
         raise UsageError(f"x265 can't code pictures of {width}x{height}: {str(e).splitlines()[0]}") from None
 
 
-def _encoded(context, pictures: Sequence[np.ndarray], intra: Sequence[bool], colour: bool) -> bytes:
+def _encoded(context: VideoCodecContext, pictures: Sequence[np.ndarray], intra: Sequence[bool],
+             colour: bool) -> bytes:
     import av
     from av.video.frame import PictureType
 

@@ -11,6 +11,9 @@ for training; coding tensors needs none of that.
 """
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 from ...errors import UsageError
@@ -44,7 +47,8 @@ class NeuralNetworkCoding(FieldBaseline):
     def encode(self, sequence: FieldSequence, value: float) -> bytes:
         packer = Packer()
         write_fields(packer, sequence)
-        header, before = sequence.header, {}
+        header = sequence.header
+        before: dict[int, np.ndarray] = {}
         for position, frame in enumerate(sequence.frames):
             cells = _cells(header, frame.occupancy)
             for part, ids in _parts(header):
@@ -65,7 +69,8 @@ class NeuralNetworkCoding(FieldBaseline):
         header, intra, occupancies = read_fields(unpacker)
         frames: list[dict[int, np.ndarray]] = []
         for first, occupancy in zip(intra, occupancies):
-            cells, values = _cells(header, occupancy), {}
+            cells = _cells(header, occupancy)
+            values: dict[int, np.ndarray] = {}
             for part, ids in _parts(header):
                 values |= _rebuilt(header, ids, cells, unpacker.take(part),
                                    {} if first or not frames else frames[-1])
@@ -90,7 +95,8 @@ def _matrix(values: np.ndarray, cells: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(values[:, cells], np.float32)
 
 
-def _rebuilt(header: SequenceHeader, ids, cells, coded: bytes, before) -> dict[int, np.ndarray]:
+def _rebuilt(header: SequenceHeader, ids: Sequence[int], cells: Sequence[np.ndarray], coded: bytes,
+             before: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
     """Tensors by tensor_id, from what was coded of them and the frame before. Raises DamagedFile."""
     found = _decompress(coded) if coded else {}
     out = {}
@@ -137,13 +143,15 @@ def _decompress(stream: bytes) -> dict[str, np.ndarray]:
 
     flags = [f"{which}_{what}_flag" for what in ("sparsification", "pruning", "unification",
                                                  "decomposition_performance_map") for which in ("mps", "lps")]
-    info = dict(parameter_type={}, parameter_dimensions={}, parameter_index={}, block_identifier={},
-                topology_storage_format=None, topology_compression_format=None,
-                performance_maps={"mps": {}, "lps": {}}, performance_map_flags={flag: {} for flag in flags})
+    info: dict[str, Any] = dict(
+        parameter_type={}, parameter_dimensions={}, parameter_index={}, block_identifier={},
+        topology_storage_format=None, topology_compression_format=None,
+        performance_maps={"mps": {}, "lps": {}}, performance_map_flags={flag: {} for flag in flags})
     try:
         data = coder.decode(bytearray(stream), info, hls_stats={}, oob_dict={}, approx_param_base=None,
                             update_base_param=False, return_hls=False, tool_if=None)
         approximator.rec(data)
-        return approximator.recompose_params(info, data)["parameters"]
+        parameters: dict[str, np.ndarray] = approximator.recompose_params(info, data)["parameters"]
     except Exception as e:  # its parsers raise many types on damaged data
         raise DamagedFile(f"the NNC stream of the baseline's file is damaged: {type(e).__name__}") from None
+    return parameters

@@ -37,7 +37,8 @@ def dequantise(sent: bytes, integers: np.ndarray) -> np.ndarray:
     """float32 values of what `quantise` made."""
     low, step = _RANGE.unpack(sent)
     with np.errstate(over="ignore"):  # of a damaged file
-        return (low + step * integers.astype(np.float64)).astype(np.float32)
+        values: np.ndarray = (low + step * integers.astype(np.float64)).astype(np.float32)
+    return values
 
 
 # Tensors that are a small part of a field.
@@ -102,8 +103,8 @@ def eight_bits_inverse(unpacker: Unpacker, part: Part, header: SequenceHeader, i
     return out
 
 
-def assemble(header: SequenceHeader, intra: Sequence[bool], occupancies, tensors: Sequence[dict[int, np.ndarray]]
-             ) -> FieldSequence:
+def assemble(header: SequenceHeader, intra: Sequence[bool], occupancies: Sequence[np.ndarray | None],
+             tensors: Sequence[dict[int, np.ndarray]]) -> FieldSequence:
     """A sequence of decoded tensors, by frame and tensor_id."""
     return FieldSequence(header, tuple(
         FieldFrame(tuple(values[i] for i in range(len(header.tensors))), occupancy, first)
@@ -123,6 +124,7 @@ class Floats(FieldBaseline):
 
     def __init__(self, compressor: str, bits: int):
         self.compressor, self.values = compressor, (bits,)
+        self._dtype = {16: "<f2", 32: "<f4"}[bits]
         self.name = f"float{bits}" + (f"-{compressor}" if compressor != "raw" else "")
         self.title = f"{bits}-bit floats, " + {"raw": "as they are", "zstd": "Zstandard", "lzma": "LZMA"}[compressor]
 
@@ -136,10 +138,6 @@ class Floats(FieldBaseline):
 
     def check(self, value: float) -> str | None:
         return None if value == self.values[0] else f"its only value is {self.values[0]}"
-
-    @property
-    def _dtype(self) -> str:
-        return {16: "<f2", 32: "<f4"}[self.values[0]]
 
     def encode(self, sequence: FieldSequence, value: float) -> bytes:
         packer = Packer()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -74,7 +75,9 @@ class Views(Baseline):
         packer = Packer()
         packer.add(Part.HEADER, lzma_compress(json.dumps(layout, separators=(",", ":")).encode()))
         for part, content in ((Part.PICTURES, views.pictures), (Part.MASKS, views.masks)):
-            for order in self._streams(layout) if content is not None else ():
+            if content is None:
+                continue
+            for order in self._streams(layout):
                 packer.add(part, encode_video(
                     [content[t][c] for t, c in order], _intra(order, group_size), value,
                     colour=part == Part.PICTURES, lossless=self.lossless, b_frames=0 if self.between_views else 3,
@@ -90,18 +93,20 @@ class Views(Baseline):
             orders = list(self._streams(layout))
         except (ValueError, KeyError, TypeError):
             raise DamagedFile("the header of the baseline's file is damaged") from None
-        out = []
+        out: list[Pictures] = []
         for part in (Part.PICTURES, Part.MASKS)[: 1 + masks]:
-            found = [[None] * len(sizes) for _ in range(frames)]
+            found: dict[tuple[int, int], np.ndarray] = {}
             for order in orders:
                 size = sizes[order[0][1]]
-                for (t, c), picture in zip(order, decode_video(unpacker.take(part), len(order), *size,
-                                                               colour=part == Part.PICTURES)):
-                    found[t][c] = picture
-            out.append(tuple(map(tuple, found)))
+                found.update(zip(order, decode_video(unpacker.take(part), len(order), *size,
+                                                     colour=part == Part.PICTURES)))
+            try:
+                out.append(tuple(tuple(found[t, c] for c in range(len(sizes))) for t in range(frames)))
+            except KeyError:
+                raise DamagedFile("the baseline's file leaves out a camera") from None
         return out[0], out[1] if masks else None
 
-    def _streams(self, layout: dict) -> Iterator[list[tuple[int, int]]]:
+    def _streams(self, layout: dict[str, Any]) -> Iterator[list[tuple[int, int]]]:
         """(frame, camera) of each stream's pictures, in their order; pictures of a stream have one size."""
         if not self.between_views:
             for camera in range(len(layout["sizes"])):
