@@ -14,9 +14,11 @@ import math
 import platform
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,16 +26,20 @@ from .. import __version__
 from ..datasets import Dataset, load_dataset
 from ..decoder import Frame, open_stream
 from ..errors import RefcodecError, UsageError
-from ..fields import NumpyOps
+from ..fields import NumpyOps, Ops
 from ..files import replacing
 from ..inspection import inspect
 from ..rendering.pictures import composite
-from .baselines import BASELINES, FieldSequence, SourceViews, Views
-from .baselines.views import nearest_view
+from .baselines import BASELINES, Baseline, FieldBaseline, FieldSequence, SourceViews, Views
+from .baselines.views import Pictures, nearest_view
 from .held_out import device_ops, render_views, view_mask
 from .points import PointStore, file_digest, key_of
-from .quality import Metrics, means
+from .quality import Metrics, bounded_psnr, means
 from .rates import difference, require_bjontegaard
+
+if TYPE_CHECKING:
+    from ..encoder import EncodeOptions, Progress
+    from ..encoder.systems import CodingPlan
 
 SCHEMA_VERSION = 1
 _FINE_STEP = 2.0**-14  # of trained fields: finer than 16-bit floats where it matters
@@ -80,7 +86,7 @@ class Request:
         return list(dict.fromkeys(found))
 
 
-def _names(system) -> list[str]:
+def _names(system: CodingPlan) -> list[str]:
     return [r.name.lower() for r in system.representations]
 
 
@@ -128,42 +134,44 @@ class _Scene:
 
     dataset: Dataset
     folder: Path
-    options: object
+    options: EncodeOptions
     request: Request
     metrics: Metrics
-    ops: object
+    ops: Ops | None
     tell: Callable[[str], None]
-    on_progress: Callable | None
+    on_progress: Callable[[Progress], None] | None
     points: list[Point] = field(default_factory=list)
-    training: dict[str, dict] = field(default_factory=dict)
+    training: dict[str, dict[str, Any]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     not_run: dict[str, str] = field(default_factory=dict)
-    _sequence: tuple[str, str, FieldSequence] | None = None
+    _sequence: tuple[str, str | None, FieldSequence] | None = None
 
     def tasks(self) -> list[Callable[[], None]]:
         """The points that are to be made, each a call."""
         values = tuple(self.request.lagrangians) or (None,)
-        tasks = [lambda s=s, r=r, v=v: self._codec(s, r, v) for s, r in self.request.codec_curves() for v in values]
+        tasks: list[Callable[[], None]] = [
+            partial(self._codec, s, r, v) for s, r in self.request.codec_curves() for v in values]
+        chosen = [(BASELINES[name], parameters) for name, parameters in self.request.baselines.items()
+                  if self._runs(BASELINES[name])]
         for representation in self.request.representations:
-            for name, parameters in self.request.baselines.items():
-                if not self._runs(name):
-                    continue
-                if not isinstance(BASELINES[name], Views):
-                    tasks += [lambda r=representation, n=name, p=p: self._field(r, n, p) for p in parameters]
-        for name, parameters in self.request.baselines.items():
-            if isinstance(BASELINES[name], Views) and self._runs(name):
-                tasks += [lambda n=name, p=p: self._views(n, p) for p in parameters]
+            for baseline, parameters in chosen:
+                if isinstance(baseline, FieldBaseline):
+                    tasks += [partial(self._field, representation, baseline, p) for p in parameters]
+        for baseline, parameters in chosen:
+            if isinstance(baseline, Views):
+                tasks += [partial(self._views, baseline, p) for p in parameters]
         return tasks
 
-    def _runs(self, name: str) -> bool:
-        reason = BASELINES[name].unavailable()
+    def _runs(self, baseline: Baseline) -> bool:
+        reason = baseline.unavailable()
         if reason is not None:
-            self.not_run[name] = reason
+            self.not_run[baseline.name] = reason
         return reason is None
 
     # Points.
 
-    def _take(self, stem: str, suffix: str, key: str, make, measure) -> dict | None:
+    def _take(self, stem: str, suffix: str, key: str, make: Callable[[Path], float],
+              measure: Callable[[Path, float], dict[str, Any]]) -> dict[str, Any] | None:
         try:
             return PointStore(self.folder, self.tell).point(stem, suffix, key, make, measure)
         except RefcodecError as e:
@@ -171,16 +179,16 @@ class _Scene:
             self.tell(f"{stem}: failed: {e}")
             return None
 
-    def _add(self, values: dict | None) -> None:
+    def _add(self, values: dict[str, Any] | None) -> None:
         if values is not None:
             point = Point(**values)
             self.points.append(point)
             self.tell(f"{point.label}: {point.size / 1000:.1f} KB a frame, {point.psnr:.2f} dB")
 
-    def _key(self, *content) -> str:
+    def _key(self, *content: object) -> str:
         return key_of(self.dataset, SCHEMA_VERSION, self.metrics.identity, *content)
 
-    def _encode(self, path: Path, chosen) -> float:
+    def _encode(self, path: Path, chosen: EncodeOptions) -> float:
         from ..encoder import encode
 
         report = encode(self.dataset, path, chosen, self.on_progress)
@@ -195,7 +203,7 @@ class _Scene:
             self.tell(f"encoding {stem}")
             return self._encode(path, chosen)
 
-        def measure(path: Path, seconds: float) -> dict:
+        def measure(path: Path, seconds: float) -> dict[str, Any]:
             started = time.perf_counter()
             frames = _decoded(path)
             decoding = time.perf_counter() - started
@@ -207,7 +215,7 @@ class _Scene:
 
         self._add(self._take(stem, ".rfv", self._key(_said(chosen)), make, measure))
 
-    def _trained(self, representation: str) -> tuple[str, FieldSequence] | None:
+    def _trained(self, representation: str) -> tuple[str | None, FieldSequence] | None:
         """The field that baselines of a representation share, and its file's digest; trained where it is not
         there yet, decoded once."""
         if self._sequence is not None and self._sequence[0] == representation:
@@ -234,14 +242,14 @@ class _Scene:
         self._sequence = representation, file_digest(path), FieldSequence.of(_decoded(path))
         return self._sequence[1:]
 
-    def _field(self, representation: str, name: str, value: float) -> None:
+    def _field(self, representation: str, baseline: FieldBaseline, value: float) -> None:
         trained = self._trained(representation)
         if trained is None:
             return
-        baseline, curve = BASELINES[name], f"{name}-{representation}"
+        curve = f"{baseline.name}-{representation}"
         stem = f"{curve}-{value:g}"
         digest, sequence = trained
-        key = self._key(name, baseline.revision, value, digest, _versions())
+        key = self._key(baseline.name, baseline.revision, value, digest, _versions())
 
         def make(path: Path) -> float:
             started = time.monotonic()
@@ -249,7 +257,7 @@ class _Scene:
                 temporary.write_bytes(baseline.encode(sequence, value))
             return time.monotonic() - started
 
-        def measure(path: Path, seconds: float) -> dict:
+        def measure(path: Path, seconds: float) -> dict[str, Any]:
             data = path.read_bytes()
             started = time.perf_counter()
             found = baseline.decode(data)
@@ -264,9 +272,10 @@ class _Scene:
         self._add(self._take(stem, baseline.suffix, key, make, measure))
 
     def _measured(self, sequence: FieldSequence, *, size: int, components: dict[str, int], encoding: float,
-                  decoding: float, **values) -> dict:
+                  decoding: float, **values: Any) -> dict[str, Any]:
         """A point of fields: quality on the held-out views, through the codec's own renderer."""
-        measured, seconds = [], []
+        measured: list[list[dict[str, float | None]]] = []
+        seconds: list[float] = []
         for frame, shot in zip(sequence.frames, self.dataset.frames, strict=True):
             views = ((v.camera.scaled(1 / self.options.downscale), v.load(self.options.downscale))
                      for v in shot.split("test"))
@@ -277,8 +286,8 @@ class _Scene:
         return self._point(measured, size, components, encoding, decoding, measured_on=HELD_OUT, nearest_psnr=None,
                            render_seconds=float(np.mean(seconds)), **values)
 
-    def _views(self, name: str, value: float) -> None:
-        baseline = BASELINES[name]
+    def _views(self, baseline: Views, value: float) -> None:
+        name = baseline.name
         stem, key = f"{name}-{value:g}", self._key(name, baseline.revision, value, self.options.group_size,
                                                    self.options.downscale, _versions())
 
@@ -289,7 +298,7 @@ class _Scene:
                 temporary.write_bytes(baseline.encode(views, value, self.options.group_size))
             return time.monotonic() - started
 
-        def measure(path: Path, seconds: float) -> dict:
+        def measure(path: Path, seconds: float) -> dict[str, Any]:
             views, data = SourceViews.of(self.dataset, self.options.downscale), path.read_bytes()
             started = time.perf_counter()
             pictures, _ = baseline.decode(data)
@@ -305,7 +314,7 @@ class _Scene:
 
         self._add(self._take(stem, baseline.suffix, key, make, measure))
 
-    def _nearest_psnr(self, views: SourceViews, pictures) -> float | None:
+    def _nearest_psnr(self, views: SourceViews, pictures: Pictures) -> float | None:
         """PSNR of the decoded source view nearest to each held-out one; None where sizes differ."""
         found = []
         for shot, decoded in zip(self.dataset.frames, pictures):
@@ -314,11 +323,11 @@ class _Scene:
                 shown = decoded[nearest_view(view.camera, views.cameras)] / 255
                 if shown.shape != truth.shape:
                     return None
-                found.append(self.metrics.of(shown, truth)["psnr"])
+                found.append(bounded_psnr(shown, truth))
         return float(np.mean(found)) if found else None
 
-    def _point(self, measured, size: int, components: dict[str, int], encoding: float, decoding: float,
-               **values) -> dict:
+    def _point(self, measured: Sequence[Sequence[dict[str, float | None]]], size: int, components: dict[str, int],
+               encoding: float, decoding: float, **values: Any) -> dict[str, Any]:
         """A point's values as plain JSON. Raises UsageError where the components do not add up."""
         if sum(components.values()) != size:
             raise UsageError(f"{values['file']}: components of {sum(components.values())} bytes in a file of {size}")
@@ -330,7 +339,7 @@ class _Scene:
 
     # What the points say.
 
-    def report(self, name: str, complete: bool) -> dict:
+    def report(self, name: str, complete: bool) -> dict[str, Any]:
         curves = list(dict.fromkeys(p.curve for p in self.points))
         anchor = self._anchor(curves)
         shot = self.dataset.frames[0]
@@ -352,7 +361,7 @@ class _Scene:
     def _of(self, curve: str) -> list[Point]:
         return [p for p in self.points if p.curve == curve]
 
-    def _compared(self, anchor: str, curve: str) -> dict:
+    def _compared(self, anchor: str, curve: str) -> dict[str, Any]:
         points, against = self._of(curve), self._of(anchor)
         if points[0].measured_on != against[0].measured_on:
             return dict(curve=curve, bd_rate=None, bd_psnr=None,
@@ -366,7 +375,7 @@ def _decoded(path: Path) -> list[Frame]:
         return list(stream)
 
 
-def _alpha(views: SourceViews):
+def _alpha(views: SourceViews) -> Iterator[list[np.ndarray | None]]:
     """Masks of all pictures as `Metrics.of` wants them."""
     for t, pictures in enumerate(views.pictures):
         yield [None if views.masks is None else view_mask(np.repeat(views.masks[t][c][..., None] / 255, 4, 2))
@@ -382,7 +391,7 @@ def _rfv_components(components: dict[str, int]) -> dict[str, int]:
     return {name: size for name, size in out.items() if size}
 
 
-def _said(options) -> dict:
+def _said(options: EncodeOptions) -> dict[str, Any]:
     """Options that a file depends on."""
     return {k: v for k, v in dataclasses.asdict(options).items() if k not in ("resume", "frames", "evaluate")}
 
@@ -401,9 +410,9 @@ def _versions() -> dict[str, str | None]:
 # All of it.
 
 
-def run(dataset_paths: Sequence[str], folder: Path, options, request: Request,
-        tell: Callable[[str], None] = print, on_progress=None,
-        frames_of: Callable[[str], Dataset] | None = None) -> dict:
+def run(dataset_paths: Sequence[str], folder: Path, options: EncodeOptions, request: Request,
+        tell: Callable[[str], None] = print, on_progress: Callable[[Progress], None] | None = None,
+        frames_of: Callable[[str], Dataset] | None = None) -> dict[str, Any]:
     """Makes and measures all points; writes the report's files after every one, plots at the end.
 
     options: EncodeOptions shared by all. frames_of: loads a dataset; None: by `options`.
@@ -440,7 +449,8 @@ def run(dataset_paths: Sequence[str], folder: Path, options, request: Request,
             camera = view.camera.scaled(1 / options.downscale)
             metrics.expect(camera.height, camera.width)
         scenes.append((name, scene, scene.tasks()))
-    total, done, report = sum(len(tasks) for _, _, tasks in scenes), 0, {}
+    total, done = sum(len(tasks) for _, _, tasks in scenes), 0
+    report: dict[str, Any] = {}
     if total == 0:
         reasons = [f"{n}: {why}" for n, why in scenes[0][1].not_run.items()]
         raise UsageError(f"there is nothing to compare: {'; '.join(reasons) or 'no system and no baseline'}")
@@ -467,7 +477,8 @@ def _folder_names(paths: Sequence[str]) -> list[str]:
     return names
 
 
-def _report(scenes, done: int, options, request: Request, metrics: Metrics) -> dict:
+def _report(scenes: Sequence[tuple[str, _Scene, list[Callable[[], None]]]], done: int, options: EncodeOptions,
+            request: Request, metrics: Metrics) -> dict[str, Any]:
     out, left = [], done
     for name, scene, tasks in scenes:
         out.append(scene.report(name, left >= len(tasks)))
@@ -485,7 +496,7 @@ def _report(scenes, done: int, options, request: Request, metrics: Metrics) -> d
         metrics_missing=dict(metrics.missing), datasets=out)
 
 
-def _plain(value):
+def _plain(value: object) -> object:
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, float) and not math.isfinite(value):

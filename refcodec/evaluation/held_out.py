@@ -46,7 +46,7 @@ class RenderedView:
 
 
 def render_views(header: SequenceHeader, values: Sequence[np.ndarray], occupancy: np.ndarray | None,
-                 views: Iterable[tuple[Camera, np.ndarray]], ops) -> Iterator[RenderedView]:
+                 views: Iterable[tuple[Camera, np.ndarray]], ops: Ops | None) -> Iterator[RenderedView]:
     """Renders a field from the cameras of views. values: float32 (C, z, y, x); the rest as in `view_psnr`."""
     field, background = build(header, values, ops), [c / 255 for c in header.background]
     for camera, rgba in views:
@@ -61,11 +61,11 @@ def view_mask(rgba: np.ndarray) -> np.ndarray | None:
     return alpha if alpha.min() < 1 and (alpha > 0).any() else None
 
 
-def device_ops(device: str):
+def device_ops(device: str) -> Ops | None:
     """The array library that renders on a device: `TorchOps` for a GPU, None (numpy) for the CPU. Raises UsageError."""
     if device == "cpu":
         return None
-    from ..encoder.gop import pick_device
+    from ..encoder.group import pick_device
     from ..fields import TorchOps
 
     found = pick_device(device)

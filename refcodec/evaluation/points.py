@@ -10,13 +10,14 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .. import __version__
 from ..datasets import Dataset
 from ..files import replacing
 
 
-def key_of(dataset: Dataset, *content) -> str:
+def key_of(dataset: Dataset, *content: object) -> str:
     """A digest of the program's version, a dataset's pictures and box, and whatever else a point depends on."""
     pictures = [(f.number, [(str(v.image), v.image_position, v.image.stat().st_size, v.split) for v in f.views])
                 for f in dataset.frames]
@@ -32,7 +33,7 @@ def file_digest(path: Path) -> str | None:
         return None
 
 
-def write_json(path: Path, value) -> None:
+def write_json(path: Path, value: object) -> None:
     """Writes a JSON file that is there as a whole or not at all. Raises UsageError."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8", newline="\n")
@@ -46,7 +47,7 @@ class PointStore:
     tell: Callable[[str], None] = lambda text: None
 
     def point(self, stem: str, suffix: str, key: str, make: Callable[[Path], float],
-              measure: Callable[[Path, float], dict]) -> dict:
+              measure: Callable[[Path, float], dict[str, Any]]) -> dict[str, Any]:
         """The measurements of a point, from its record where that is up to date.
 
         make(path): writes the file, returns the seconds that it took. measure(path,
@@ -59,10 +60,11 @@ class PointStore:
             self.tell(f"measuring {stem}")
             known = dict(key=key, file=file_digest(path), point=measure(path, seconds))
             write_json(record, known)
-        return known["point"]
+        point: dict[str, Any] = known["point"]
+        return point
 
 
-def _recorded(path: Path) -> dict:
+def _recorded(path: Path) -> dict[str, Any]:
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -6,23 +6,33 @@ are taken from torch's cache and never fetched.
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .metrics import SSIM_WINDOW, mask_box, psnr, ssim
 
+if TYPE_CHECKING:
+    import torch
+
 NAMES = ("psnr", "psnr_box", "ssim", "ms_ssim", "lpips")
 BEST_PSNR = 100.0  # dB, of pictures that are equal: a number that JSON knows
 _MS_SSIM_SIDE = 160  # pictures must be larger: five scales of an 11 x 11 window
 _ALEXNET = "alexnet-owt-*.pth"
+_Metric = Callable[[np.ndarray, np.ndarray], float]
+
+
+def bounded_psnr(picture: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """`metrics.psnr`, at most `BEST_PSNR`."""
+    return min(psnr(picture, truth, mask), BEST_PSNR)
 
 
 class Metrics:
     """The metrics that this machine has. missing: why others are not measured, by name."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.missing: dict[str, str] = {}
         self._ms_ssim, self._lpips = self._load_ms_ssim(), self._load_lpips()
         # What measurements depend on besides pictures.
@@ -41,13 +51,13 @@ class Metrics:
         side = min(picture.shape[:2])
         boxed = mask is not None and mask_box(mask) is not None
         return dict(
-            psnr=min(psnr(picture, truth), BEST_PSNR),
-            psnr_box=min(psnr(picture, truth, mask=mask), BEST_PSNR) if boxed else None,
+            psnr=bounded_psnr(picture, truth),
+            psnr_box=bounded_psnr(picture, truth, mask) if boxed else None,
             ssim=ssim(picture, truth) if side >= SSIM_WINDOW else None,
             ms_ssim=self._ms_ssim(picture, truth) if self._ms_ssim and side > _MS_SSIM_SIDE else None,
             lpips=self._lpips(picture, truth) if self._lpips else None)
 
-    def _load_ms_ssim(self):
+    def _load_ms_ssim(self) -> _Metric | None:
         try:
             from pytorch_msssim import ms_ssim
         except ImportError:
@@ -55,7 +65,7 @@ class Metrics:
             return None
         return lambda a, b: float(ms_ssim(_batch(a), _batch(b), data_range=1.0))
 
-    def _load_lpips(self):
+    def _load_lpips(self) -> _Metric | None:
         try:
             import lpips
             import torch
@@ -74,26 +84,27 @@ class Metrics:
         return distance
 
 
-def means(measured: Sequence[Sequence[dict[str, float | None]]]) -> dict:
+def means(measured: Sequence[Sequence[dict[str, float | None]]]) -> dict[str, Any]:
     """Means over the pictures of each frame, then over frames; `psnr_frames` before the second.
 
     measured: by frame and picture. A metric is None where some picture lacks it, but
     `psnr_box`, which is of the pictures that have a mask.
     """
-    out: dict = {}
+    out: dict[str, Any] = {}
     for name in NAMES:
-        frames = [[p[name] for p in pictures] for pictures in measured]
+        known = [[v for p in pictures if (v := p[name]) is not None] for pictures in measured]
         if name == "psnr_box":
-            frames = [known for frame in frames if (known := [v for v in frame if v is not None])]
-        lacking = not frames or any(v is None for frame in frames for v in frame)
-        values = None if lacking else [float(np.mean(frame)) for frame in frames]
+            known = [frame for frame in known if frame]
+        elif sum(map(len, known)) < sum(map(len, measured)):
+            known = []
+        values = [float(np.mean(frame)) for frame in known] or None
         out[name] = None if values is None else float(np.mean(values))
         if name == "psnr":
             out["psnr_frames"] = values
     return out
 
 
-def _batch(picture: np.ndarray):
+def _batch(picture: np.ndarray) -> torch.Tensor:
     """(h, w, 3) -> (1, 3, h, w) tensor."""
     import torch
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 import base64
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..files import replacing
 from .points import write_json
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 JSON, CSV, MARKDOWN, HTML = "evaluate.json", "evaluate.csv", "evaluate.md", "evaluate.html"
 _COLUMNS = ("curve", "kind", "representation", "parameter", "value", "frames", "size", "measured_on", "psnr",
@@ -29,7 +34,7 @@ def require_packages() -> None:
         raise UsageError(f'reports need {e.name}: pip install "refcodec[evaluate]"') from None
 
 
-def write_tables(report: dict, folder: Path) -> None:
+def write_tables(report: dict[str, Any], folder: Path) -> None:
     """JSON, CSV and Markdown."""
     write_json(folder / JSON, report)
     with replacing(folder / CSV) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
@@ -43,10 +48,10 @@ def write_tables(report: dict, folder: Path) -> None:
         temporary.write_text(markdown(report), encoding="utf-8", newline="\n")
 
 
-def write_report(report: dict, folder: Path) -> None:
+def write_report(report: dict[str, Any], folder: Path) -> None:
     """All files: also the plots of each dataset, and the page that holds everything."""
     write_tables(report, folder)
-    pictures: dict[str, list[dict]] = {}
+    pictures: dict[str, list[dict[str, Any]]] = {}
     for dataset in report["datasets"]:
         pictures[dataset["name"]] = []
         for name, title, draw in plots(dataset):
@@ -66,11 +71,11 @@ def _number(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def _setting(point: dict) -> str:
+def _setting(point: dict[str, Any]) -> str:
     return "preset's" if point["value"] is None else f"{point['parameter']} {point['value']:g}"
 
 
-def tables(dataset: dict) -> list[dict]:
+def tables(dataset: dict[str, Any]) -> list[dict[str, Any]]:
     """A dataset's tables: title, head, rows of texts, note."""
     points = dataset["points"]
     found = []
@@ -102,7 +107,7 @@ def tables(dataset: dict) -> list[dict]:
     return found
 
 
-def remarks(dataset: dict) -> list[str]:
+def remarks(dataset: dict[str, Any]) -> list[str]:
     """What a reader must know about a dataset's points."""
     lines = [f"{name} was not run: {reason}" for name, reason in dataset["not_run"].items()]
     lines += [f"{name} failed: {reason}" for name, reason in dataset["failures"].items()]
@@ -115,7 +120,7 @@ def remarks(dataset: dict) -> list[str]:
     return lines
 
 
-def summary(dataset: dict, report: dict) -> str:
+def summary(dataset: dict[str, Any], report: dict[str, Any]) -> str:
     views = dataset["views"]
     return (f"{dataset['frames']} frame{'s' * (dataset['frames'] != 1)} of {dataset['source']}, {views['train']} "
             f"training and {views['test']} held-out views of {dataset['width']}×{dataset['height']}, "
@@ -130,11 +135,11 @@ def _signed(value: float | None) -> str:
     return "–" if value is None else f"{value:+.2f} dB".replace("-", "−")
 
 
-def _components(points: Sequence[dict]) -> list[str]:
+def _components(points: Sequence[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(c for p in points for c in p["components"]))
 
 
-def markdown(report: dict) -> str:
+def markdown(report: dict[str, Any]) -> str:
     """The report as Markdown."""
     lines = ["# Evaluation", "", f"refcodec {report['tool']['version']}; every file is decoded before it is measured, "
              "and every byte of it counts."]
@@ -152,7 +157,7 @@ def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(str(c).replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
 
 
-def html(report: dict, pictures: dict[str, list[dict]]) -> str:
+def html(report: dict[str, Any], pictures: dict[str, list[dict[str, Any]]]) -> str:
     """The report as one page. pictures: title and PNG in base64, by dataset."""
     import jinja2
 
@@ -167,21 +172,22 @@ def html(report: dict, pictures: dict[str, list[dict]]) -> str:
 # Plots.
 
 
-def plots(dataset: dict) -> list[tuple[str, str, object]]:
+def plots(dataset: dict[str, Any]) -> list[tuple[str, str, Callable[[], bytes]]]:
     """(name, title, call that gives the PNG) of the plots that a dataset's points allow."""
     points = dataset["points"]
     fields = [p for p in points if p["kind"] != "views"]
-    found = [(key.replace("_", "-"), f"{title} against bytes", lambda k=key, t=title, u=unit: _curves(
-        dataset, fields, k, t, u)) for key, title, unit in _METRICS if any(p[key] is not None for p in fields)]
+    found: list[tuple[str, str, Callable[[], bytes]]] = [
+        (key.replace("_", "-"), f"{title} against bytes", partial(_curves, dataset, fields, key, title, unit))
+        for key, title, unit in _METRICS if any(p[key] is not None for p in fields)]
     if len(fields) < len(points):
         found.append(("views-psnr", "PSNR against bytes, source views as video included",
-                      lambda: _curves(dataset, points, *_METRICS[0])))
+                      partial(_curves, dataset, points, *_METRICS[0])))
     if points:
-        found.append(("components", "Bytes by what they hold", lambda: _bars(dataset)))
+        found.append(("components", "Bytes by what they hold", partial(_bars, dataset)))
     return found
 
 
-def _curves(dataset: dict, points: Sequence[dict], key: str, title: str, unit: str) -> bytes:
+def _curves(dataset: dict[str, Any], points: Sequence[dict[str, Any]], key: str, title: str, unit: str) -> bytes:
     """A metric over KB a frame (logarithmic), one line a curve; broken lines are of source views."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
@@ -210,7 +216,7 @@ def _curves(dataset: dict, points: Sequence[dict], key: str, title: str, unit: s
     return _png(figure)
 
 
-def _bars(dataset: dict) -> bytes:
+def _bars(dataset: dict[str, Any]) -> bytes:
     """Bytes a frame by component, a bar a point; what has thirty times the smallest size would dwarf the rest."""
     from matplotlib.figure import Figure
 
@@ -232,7 +238,7 @@ def _bars(dataset: dict) -> bytes:
     return _png(figure)
 
 
-def _png(figure) -> bytes:
+def _png(figure: Figure) -> bytes:
     out = io.BytesIO()
     figure.savefig(out, format="png", metadata={"Software": None})
     return out.getvalue()
