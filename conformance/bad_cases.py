@@ -9,8 +9,27 @@ import numpy as np
 
 from cases import Collection
 from crafting import (
-    CAMERAS, END, FIXED, FRAME, GROUP_HEADER, INDEX, METADATA, SEQUENCE_HEADER, SHARED, Dice, Draft, Piece, WordWriter,
-    context_model, grid, header, network, static_model, unit_offset, with_header, words_of,
+    CAMERAS,
+    END,
+    FIXED,
+    FRAME,
+    GROUP_HEADER,
+    INDEX,
+    METADATA,
+    SEQUENCE_HEADER,
+    SHARED,
+    Dice,
+    Draft,
+    Piece,
+    WordWriter,
+    context_model,
+    grid,
+    header,
+    network,
+    static_model,
+    unit_offset,
+    with_header,
+    words_of,
 )
 from refcodec.entropy.occupancy import compress
 from refcodec.rendering.cameras import Camera

@@ -22,10 +22,17 @@ import numpy as np
 from refcodec.decoder import INTER, INTRA
 from refcodec.entropy.models import BERNOULLI, BY_CHANNEL, ONE_TABLE, ContextModel, EntropyModel, StaticModel
 from refcodec.syntax import structures as syn
-from refcodec.syntax.declare import Field
 from refcodec.syntax.coding import Tools, band_count
+from refcodec.syntax.declare import Field
 from refcodec.syntax.headers import (
-    Alignment, FieldParameters, Mapping, Representation, Role, Scene, SequenceHeader, TensorInfo,
+    Alignment,
+    FieldParameters,
+    Mapping,
+    Representation,
+    Role,
+    Scene,
+    SequenceHeader,
+    TensorInfo,
 )
 from refcodec.syntax.registry import LEVELS, TEMPLATES, UnitType
 from refcodec.syntax.units import UNIT_OVERHEAD, build_file_header, build_unit

@@ -10,7 +10,8 @@ from refcodec.syntax.headers import SequenceHeader
 from refcodec.syntax.registry import LEVELS, UnitType
 from refcodec.syntax.units import UnitReader
 
-_BLOCK = re.compile(r"<!-- example: (bytes|symbols|results|transform) ([\w-]+)( \d+ \d+)? -->\n.*?<!-- end example -->", re.S)
+_BLOCK = re.compile(r"<!-- example: (bytes|symbols|results|transform) ([\w-]+)( \d+ \d+)? -->\n.*?<!-- end example -->",
+                    re.S)
 
 # Transforms of one axis: transform, levels, cells, coefficients.
 TRANSFORMS = {
@@ -37,7 +38,7 @@ def _row(offset: int, raw: bytes, element: str, value) -> list[tuple[str, str, s
     """Lines of a dump: sixteen bytes on each, the element on the first."""
     lines = []
     for i in range(0, max(len(raw), 1), 16):
-        lines.append((f"{offset + i:04x}", raw[i : i + 16].hex(" "), element if i == 0 else "", value if i == 0 else ""))
+        lines.append((f"{offset + i:04x}", raw[i : i + 16].hex(" "), *((element, value) if i == 0 else ("", ""))))
     return lines
 
 
@@ -131,7 +132,7 @@ def _symbols(data: bytes, frame: int, tensor: int) -> str:
 
 def _results(data: bytes) -> str:
     lines = []
-    for number, frame in enumerate(_traced(data)):
+    for frame in _traced(data):
         lines.append(f"frame {frame['frame']['number']}")
         if frame["occupancy"]:
             lines.append("  occupancy " + "".join(map(str, frame["occupancy"])))

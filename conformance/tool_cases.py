@@ -718,7 +718,7 @@ def _shared(cases: Collection) -> None:
     draft.group(0, 1)
     draft.frame(dice, occupancy=np.ones((3, 3, 3), bool))
     cases.add("shared-unused", "shared", "A shared tensor that no frame predicts from.", draft.finish().bytes())
-    for name, places in (("before", (1, 2)), ("between", (2, 1)), ("after", (2, 2))):
+    for name in ("before", "between", "after"):
         draft = Draft(bases((2, 2, 2)))
         draft.shared(dice, (1, 2))
         for number in (0, 1):

@@ -9,8 +9,22 @@ import numpy as np
 
 from cases import Collection
 from crafting import (
-    END, FIXED, FRAME, GROUP_HEADER, INDEX, METADATA, SEQUENCE_HEADER, Dice, Draft, WordWriter,
-    context_model, grid, header, network, static_model, words_of,
+    END,
+    FIXED,
+    FRAME,
+    GROUP_HEADER,
+    INDEX,
+    METADATA,
+    SEQUENCE_HEADER,
+    Dice,
+    Draft,
+    WordWriter,
+    context_model,
+    grid,
+    header,
+    network,
+    static_model,
+    words_of,
 )
 from refcodec.entropy.models import BERNOULLI, ContextModel
 from refcodec.entropy.tables import laplace_tables

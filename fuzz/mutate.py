@@ -24,13 +24,19 @@ from refcodec.decoder import INTRA, SequenceDecoder
 from refcodec.entropy.models import BERNOULLI, ContextModel, codes, fits, model_from_syntax
 from refcodec.errors import BitstreamError
 from refcodec.inspection import partial_trace
-from refcodec.syntax.declare import Nested, Span
 from refcodec.syntax.coding import Tools, band_count
+from refcodec.syntax.declare import Nested, Span
 from refcodec.syntax.headers import Mapping, SequenceHeader
 from refcodec.syntax.registry import ANCILLARY_UNITS, LEVELS, UnitType
 from refcodec.syntax.structures import FILE_SIGNATURE, GROUP_SYNC, PAYLOADS, PROFILE_MAIN, VERSION
 from refcodec.syntax.units import (
-    FILE_HEADER_SIZE, UNIT_HEADER_SIZE, UNIT_OVERHEAD, FileHeader, Unit, UnitReader, build_unit,
+    FILE_HEADER_SIZE,
+    UNIT_HEADER_SIZE,
+    UNIT_OVERHEAD,
+    FileHeader,
+    Unit,
+    UnitReader,
+    build_unit,
 )
 from refcodec.tensors.state import FrameState
 from refcodec.writer import FrameCoding, StreamWriter, TensorCoding
@@ -203,7 +209,8 @@ def _nested(structure, found: dict[str, set[str]]) -> dict[str, set[str]]:
 COUNTS: dict[str, set[str]] = {}
 for _structure in PAYLOADS.values():
     _nested(_structure, COUNTS)
-SIZES = {"occupancy_data": "occupancy_size", "words": "word_count", "mask_words": "mask_word_count", "camera_name": "name_size",
+SIZES = {"occupancy_data": "occupancy_size", "words": "word_count", "mask_words": "mask_word_count",
+         "camera_name": "name_size",
          "key": "key_size", "value": "value_size"}
 
 
@@ -563,7 +570,8 @@ def _tensor(rng: random.Random, numbers: np.random.Generator, t, models: dict, s
     limit = 1 << 31
     tools = Tools(
         tuple((rng.choice((old[0], 1, 65535, rng.randrange(1, 65536))),
-               rng.choice((old[1], -16, 15, rng.randrange(-16, 16)))) for old in (tools.steps * 7)[: band_count(transform, levels)]),
+               rng.choice((old[1], -16, 15, rng.randrange(-16, 16))))
+              for old in (tools.steps * 7)[: band_count(transform, levels)]),
         prediction, significance, transform, levels,
         (rng.randrange(-(1 << 15), 1 << 15), rng.randrange(-16, 16)) if prediction == 2 else (0, 0),
         rng.choice((0, 1, -1, limit - 1, -limit, rng.randrange(-limit, limit))) if prediction >= 2 else 0)

@@ -44,7 +44,8 @@ def arguments() -> argparse.Namespace:
     p.add_argument("--runs", type=int, default=0, help="stop after this many executions, of all workers together")
     p.add_argument("--workers", type=int, default=1, help="processes (1)")
     p.add_argument("--engine", choices=("atheris", "random", "replay"), default="atheris",
-                   help="random: mutations of the seeds without coverage guidance; replay: the files of --corpus as they are")
+                   help="random: mutations of the seeds without coverage guidance; "
+                                                                          "replay: the files of --corpus as they are")
     p.add_argument("--corpus", type=Path, help="folder of inputs to start from and add to (default: a temporary one)")
     p.add_argument("--crashes", type=Path, default=HERE / "crashes", help="folder for inputs that show a defect")
     p.add_argument("--memory-mb", type=int, default=1536, help="address space of a worker (1536)")
@@ -213,7 +214,8 @@ class Worker:
         life.mkdir(parents=True)
         a = self.args
         seed = a.seed + 1000 * self.number + len(self.past) if a.seed else 0
-        command = [sys.executable, __file__, a.target, "--runs", str(runs), "--seconds", str(seconds), "--engine", a.engine,
+        command = [sys.executable, __file__, a.target, "--runs", str(runs), "--seconds", str(seconds),
+                   "--engine", a.engine,
                    "--crashes", str(a.crashes), "--corpus", str(a.corpus), "--memory-mb", str(a.memory_mb),
                    "--execution-seconds", str(a.execution_seconds), "--seed", str(seed), "--worker", str(life)]
         # One thread: the workers are the parallelism, and threads take address space.

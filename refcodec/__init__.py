@@ -16,20 +16,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # what type checkers take to be true; importing typing would triple the time of this import
 if TYPE_CHECKING:
-    from .decoder import Frame
-    from .decoder import Limits
-    from .decoder import Salvage
-    from .decoder import Stream
-    from .decoder import open_stream as open
-    from .decoder import salvage
-    from .encoder import EncodeOptions
-    from .encoder import EncodeReport
-    from .encoder import Progress
-    from .encoder import encode
-    from .errors import BitstreamError
-    from .errors import DatasetError
-    from .errors import RefcodecError
-    from .errors import UsageError
+    from .decoder import Frame, Limits, Salvage, Stream, open_stream as open, salvage
+    from .encoder import EncodeOptions, EncodeReport, Progress, encode
+    from .errors import BitstreamError, DatasetError, RefcodecError, UsageError
     from .inspection import inspect
     from .rendering.cameras import Camera
     from .rendering.march import Picture

@@ -16,9 +16,9 @@ import numpy as np
 from .decoder import INTRA, Frame, Salvage
 from .entropy.occupancy import pack
 from .errors import BitstreamError, UsageError
+from .files import replacing
 from .inspection import camera_dict, error_dict, header_dict
 from .rendering.cameras import Camera
-from .files import replacing
 from .syntax.headers import SequenceHeader
 from .tensors.reconstruction import tensor_digest
 
@@ -119,7 +119,8 @@ def camera_entry(c: Camera) -> dict[str, Any]:
 
 
 def frame_entry(frame: Frame, file: str | None) -> dict[str, Any]:
-    return dict(number=frame.number, scene=frame.scene, type="I" if frame.type == INTRA else "P", time_stamp=frame.time_stamp,
+    return dict(number=frame.number, scene=frame.scene, type="I" if frame.type == INTRA else "P",
+                time_stamp=frame.time_stamp,
                 seconds=frame.seconds, file=file)
 
 

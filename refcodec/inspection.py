@@ -61,7 +61,8 @@ class CodedTensor:
 
     def to_dict(self) -> dict[str, Any]:
         return dict(id=self.id, label=self.label, prediction=self.prediction, transform=self.transform,
-                    levels=self.levels, significance=self.significance, model=self.model, steps=self.steps, bytes=self.bytes,
+                    levels=self.levels, significance=self.significance, model=self.model, steps=self.steps,
+                    bytes=self.bytes,
                     mask_bytes=self.mask_bytes, elements=self.elements,
                     symbols=self.symbols, bits_per_element=self.bits_per_element,
                     bits_per_symbol=self.bits_per_symbol)
@@ -394,7 +395,8 @@ class _Inspector:
         self.report.frames.append(FrameEntry(
             value.frame_number, frame_type(value.frame_type), value.time_stamp,
             value.time_stamp / header.ticks_per_second, number, unit.offset, unit.size, value.occupancy_mode,
-            len(value.occupancy_data) + len(value.occupancy_words or b""), models, steps, tensors, value.frame_digest and value.frame_digest.hex()))
+            len(value.occupancy_data) + len(value.occupancy_words or b""), models, steps, tensors,
+            value.frame_digest and value.frame_digest.hex()))
 
     def _tensors(self, value: Any, trace: Trace, unit: str, occupied: bool) -> list[CodedTensor]:
         """The coded tensors of a frame or of the shared unit."""
@@ -489,7 +491,8 @@ def _params(unit: Unit, file_header: FileHeader, header: SequenceHeader | None) 
 
 def parse_unit(unit: Unit, file_header: FileHeader, header: SequenceHeader | None) -> tuple[Any, Trace]:
     """(parsed structure, Trace) of a unit of known type. Raises BitstreamError."""
-    return syn.PAYLOADS[UnitType(unit.type)].parse(unit.payload, unit.payload_offset, **_params(unit, file_header, header))
+    structure = syn.PAYLOADS[UnitType(unit.type)]
+    return structure.parse(unit.payload, unit.payload_offset, **_params(unit, file_header, header))
 
 
 def partial_trace(unit: Unit, file_header: FileHeader, header: SequenceHeader | None) -> Trace:

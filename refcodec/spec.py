@@ -35,7 +35,8 @@ def _structure(name: str) -> str:
         when = f"if {item.when_text}" if item.when_text else ""
         if isinstance(item, Nested):
             times = f"{item.count_text} times" if item.count_text else when
-            rows.append([f"`{item.element}`", "structure", times, f"`{item.structure.name}`, {item.structure.section}.", ""])
+            rows.append([f"`{item.element}`", "structure", times,
+                         f"`{item.structure.name}`, {item.structure.section}.", ""])
         else:
             rules = ", ".join(dict.fromkeys(r for r, _ in item.rules))
             rows.append([f"`{item.element}`", f"`{item.descriptor}`", when, item.text, rules])
@@ -55,7 +56,8 @@ def _requirements(_: str) -> str:
 def _levels(_: str) -> str:
     return "Table 10-1\n\n" + _table(
         ["level", "`unit_size`", "`tensor_elements`", "`occupancy_voxels`", "`group_frames`", "`model_work`"],
-        [[str(n), str(v.unit_size), str(v.tensor_elements), str(v.occupancy_voxels), str(v.group_frames), str(v.model_work)]
+        [[str(n), str(v.unit_size), str(v.tensor_elements), str(v.occupancy_voxels), str(v.group_frames),
+          str(v.model_work)]
          for n, v in LEVELS.items()])
 
 

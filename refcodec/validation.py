@@ -23,9 +23,7 @@ from .syntax import structures as syn
 from .syntax.declare import Trace
 from .syntax.headers import SequenceHeader
 from .syntax.registry import LEVELS, UnitType
-from .syntax.units import (
-    FILE_HEADER_SIZE, UNIT_HEADER_SIZE, FileHeader, Unit, UnitReader, following_unit,
-)
+from .syntax.units import FILE_HEADER_SIZE, UNIT_HEADER_SIZE, FileHeader, Unit, UnitReader, following_unit
 
 SCHEMA = "validate.schema.json"
 
@@ -402,7 +400,8 @@ class _Validator:
             self._models(value, trace, unused, "shared", None)
             self._report_unused(unused, "shared")
 
-    def _models(self, value: Any, trace: Trace, unused: dict[int, tuple[int, int | None]], unit: str, frame: int | None) -> None:
+    def _models(self, value: Any, trace: Trace, unused: dict[int, tuple[int, int | None]], unit: str,
+                frame: int | None) -> None:
         """Keeps account of the models that no tensor has used; notes those that are replaced before."""
         element = f"{unit}.model.model_id"
         for i, model in enumerate(value.model):

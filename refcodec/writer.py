@@ -6,8 +6,7 @@ returns as reference for the next frame is what a decoder will have.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping as MappingType
-from collections.abc import Sequence
+from collections.abc import Mapping as MappingType, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -263,7 +262,8 @@ class StreamWriter(UnitWriter):
         words, _ = encode_occupancy(self.state.models[model_id], frame.occupancy, self.state.occupancy_context(intra))
         return CodedOccupancy(OccupancyMode.CODED, words.astype("<u4").tobytes(), model_id)
 
-    def _code_tensors(self, tensors: Sequence[TensorCoding], state: FrameState, models: MappingType[int, EntropyModel]) -> _Coded:
+    def _code_tensors(self, tensors: Sequence[TensorCoding], state: FrameState,
+                      models: MappingType[int, EntropyModel]) -> _Coded:
         """Entropy codes the tensors of a unit and moves `state` on."""
         coded = _Coded()
         for t in sorted(tensors, key=lambda t: t.tensor_id):

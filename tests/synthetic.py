@@ -12,7 +12,13 @@ from refcodec.entropy.models import ContextModel, StaticModel
 from refcodec.rendering.cameras import Camera
 from refcodec.rendering.paths import look_at
 from refcodec.syntax.headers import (
-    Alignment, FieldParameters, Mapping, Representation, Role, SequenceHeader, TensorInfo,
+    Alignment,
+    FieldParameters,
+    Mapping,
+    Representation,
+    Role,
+    SequenceHeader,
+    TensorInfo,
 )
 from refcodec.syntax.registry import TEMPLATES
 from refcodec.syntax.structures import input_count
@@ -108,7 +114,8 @@ def random_frame(rng, state, number, intra, occupancy, models=None) -> FrameCodi
         cells = int(mask.sum()) if mask is not None else info.size // info.shape[0]
         choice = [5, 3, 2][i] if grid and i < 3 and not models else (min(defined) if models else [0, 4, 1][i % 3])
         tensors.append(TensorCoding(
-            i, sparse_values(rng, cells, info.shape[0]), choice, ((int(rng.integers(1, 65536)), int(rng.integers(-16, 4))),),
+            i, sparse_values(rng, cells, info.shape[0]), choice,
+            ((int(rng.integers(1, 65536)), int(rng.integers(-16, 4))),),
             int(grid and not intra and i != 0), significance))
     return FrameCoding(number, 1 if intra else 2, number * 3, occupancy, defined, tensors)
 

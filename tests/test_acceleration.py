@@ -13,10 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from synthetic import context_model, small_header, small_stream, sparse_values
-from test_entropy import tensors
+from hypothesis import given, settings, strategies as st
 
 from refcodec import acceleration
 from refcodec.decoder import Limits, open_stream
@@ -27,6 +24,8 @@ from refcodec.syntax.coding import Prediction, Tools
 from refcodec.syntax.registry import UnitType
 from refcodec.syntax.units import UnitReader, build_unit
 from refcodec.tensors.state import FrameState
+from synthetic import context_model, small_header, small_stream, sparse_values
+from test_entropy import tensors
 
 pytest.importorskip("numba", reason="numba is not installed")
 SUITE = Path(__file__).parent.parent / "conformance"

@@ -11,9 +11,17 @@ from hypothesis import given, settings, strategies as st
 from refcodec.decoder import open_stream
 from refcodec.errors import UsageError
 from refcodec.evaluation.baselines import (
-    BASELINES, DamagedFile, FieldFrame, FieldSequence, SourceViews, Views, choose,
+    BASELINES,
+    DamagedFile,
+    FieldFrame,
+    FieldSequence,
+    SourceViews,
+    Views,
+    choose,
+    dct,
+    hevc,
+    scalar,
 )
-from refcodec.evaluation.baselines import dct, hevc, scalar
 from refcodec.evaluation.baselines.container import Packer, Part, Unpacker, read_fields, write_fields
 from refcodec.evaluation.baselines.sequence import axes, occupied_cells
 from refcodec.evaluation.baselines.views import nearest_view

@@ -311,7 +311,8 @@ def test_missing_file_is_one_line_and_code_1(command, tmp_path):
 def test_not_conforming_is_code_2(command, data, code, tmp_path):
     path = tmp_path / "x.rfv"
     path.write_bytes(data)
-    arguments = {"decode": ["-", "--digests-only"], "render": [tmp_path / "out", "--scale", "0.1", "--backend", "numpy"]}
+    arguments = {"decode": ["-", "--digests-only"],
+                 "render": [tmp_path / "out", "--scale", "0.1", "--backend", "numpy"]}
     result = run(command, path, *arguments.get(command, []))
     assert result.exit_code == 2
     assert code in result.output and "Traceback" not in result.output
@@ -418,7 +419,7 @@ def test_public_names_resolve_lazily(file):
     with refcodec.open(file) as stream:
         assert [f.number for f in stream.frames(range(3, 9))] == [3, 4]
     with pytest.raises(AttributeError):
-        refcodec.nonsense
+        assert refcodec.nonsense
 
 
 def test_future_version_is_named(tmp_path):

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from synthetic import small_header, small_stream
 
 import refcodec
 from refcodec.cli import cli
@@ -17,6 +16,7 @@ from refcodec.evaluation.metrics import mask_box, psnr, ssim
 from refcodec.fields import build
 from refcodec.rendering.march import render_camera
 from refcodec.rendering.pictures import composite, to_8bit
+from synthetic import small_header, small_stream
 
 FOX = Path(__file__).parent.parent / "demo" / "fox"
 STREAM = small_stream()
@@ -167,7 +167,8 @@ def test_damage_is_told_after_the_pictures_before_it(tmp_path):
     data[at] ^= 1
     file = tmp_path / "damaged.rfv"
     file.write_bytes(data)
-    for frames, pictures, code in (((), 3, 2), (("--frames", "0:2"), 2, 0), (("--frames", "3:"), 0, 2), (("--frames", "2:4"), 1, 2)):
+    for frames, pictures, code in (((), 3, 2), (("--frames", "0:2"), 2, 0), (("--frames", "3:"), 0, 2),
+                                   (("--frames", "2:4"), 1, 2)):
         done = run(file, tmp_path / "out", "--size", "8x6", *frames)
         assert done.exit_code == code, frames
         assert ("E0203" in done.stderr) == (code == 2)

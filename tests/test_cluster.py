@@ -10,22 +10,22 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
+
 from synthetic import write_dataset
 
 pytest.importorskip("torch")
 
-from refcodec import __version__  # noqa: E402
-from refcodec.cli import cli  # noqa: E402
-from refcodec.datasets import load_dataset  # noqa: E402
-from refcodec.decoder import open_stream  # noqa: E402
-from refcodec.encoder import EncodeOptions, encode, executors, gop, group  # noqa: E402
-from refcodec.encoder.executors import Failure, Workers  # noqa: E402
-from refcodec.encoder.group import CodedFrame, encode_group  # noqa: E402
-from refcodec.encoder.parts import Parts  # noqa: E402
-from refcodec.errors import UsageError  # noqa: E402
-from refcodec.validation import validate  # noqa: E402
+from refcodec import __version__
+from refcodec.cli import cli
+from refcodec.datasets import load_dataset
+from refcodec.decoder import open_stream
+from refcodec.encoder import EncodeOptions, encode, executors, gop, group
+from refcodec.encoder.executors import Failure, Workers
+from refcodec.encoder.group import CodedFrame, encode_group
+from refcodec.encoder.parts import Parts
+from refcodec.errors import UsageError
+from refcodec.validation import validate
 
 OPTIONS = EncodeOptions(system="ecrf", representation="vm", transform="none", preset="micro", group_size=2,
                         intra_iterations=6, inter_iterations=3, evaluate=False, threads=1, device="cpu")

@@ -4,29 +4,28 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 torch = pytest.importorskip("torch")
 
-from refcodec.datasets import Dataset, Frame, View  # noqa: E402
-from refcodec.decoder import SequenceDecoder, open_stream  # noqa: E402
-from refcodec.encoder import cnerf, scenes  # noqa: E402
-from refcodec.encoder.verification import EncodeDefect  # noqa: E402
-from refcodec.encoder.presets import TrainingSettings  # noqa: E402
-from refcodec.encoder.rays import Picture  # noqa: E402
-from refcodec.entropy.coder import decode_symbols, encode_symbols  # noqa: E402
-from refcodec.entropy.models import model_to_syntax  # noqa: E402
-from refcodec.entropy.tables import TOTAL  # noqa: E402
-from refcodec.errors import BitstreamError, UsageError  # noqa: E402
-from refcodec.fields.mlp import MlpSizes, mlp_header  # noqa: E402
-from refcodec.rendering.cameras import Camera  # noqa: E402
-from refcodec.syntax.coding import Prediction  # noqa: E402
-from refcodec.syntax.registry import UnitType  # noqa: E402
-from refcodec.syntax.structures import ENTROPY_MODEL  # noqa: E402
-from refcodec.syntax.units import UnitReader, build_unit  # noqa: E402
-from refcodec.writer import StreamWriter  # noqa: E402
+from refcodec.datasets import Dataset, Frame, View
+from refcodec.decoder import SequenceDecoder, open_stream
+from refcodec.encoder import cnerf, scenes
+from refcodec.encoder.presets import TrainingSettings
+from refcodec.encoder.rays import Picture
+from refcodec.encoder.verification import EncodeDefect
+from refcodec.entropy.coder import decode_symbols, encode_symbols
+from refcodec.entropy.models import model_to_syntax
+from refcodec.entropy.tables import TOTAL
+from refcodec.errors import BitstreamError, UsageError
+from refcodec.fields.mlp import MlpSizes, mlp_header
+from refcodec.rendering.cameras import Camera
+from refcodec.syntax.coding import Prediction
+from refcodec.syntax.registry import UnitType
+from refcodec.syntax.structures import ENTROPY_MODEL
+from refcodec.syntax.units import UnitReader, build_unit
+from refcodec.writer import StreamWriter
 
 BOX = [[-1, -1, -1], [1, 1, 1]]
 SIZES = MlpSizes(position_frequencies=3, hidden_layers=2, hidden=24, skip_layer=1, features=8, render_hidden=16,

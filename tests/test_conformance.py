@@ -11,14 +11,13 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
-import spec_decoder
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
+import spec_decoder
 from refcodec.entropy import occupancy
 from refcodec.requirements import ERROR_CODES, REQUIREMENTS
-from refcodec.syntax.declare import Nested, Structure
 from refcodec.syntax import structures
+from refcodec.syntax.declare import Nested, Structure
 
 SUITE = Path(__file__).parent.parent / "conformance"
 MANIFEST = json.loads((SUITE / "manifest.json").read_text("utf-8"))
@@ -27,7 +26,7 @@ VECTORS = MANIFEST["vectors"]
 NOT_ON_BITSTREAMS = {"R-LIM-01"}
 
 sys.path.insert(0, str(SUITE))
-import lzma2  # noqa: E402
+import lzma2
 
 
 def stream(vector) -> bytes:
@@ -162,9 +161,9 @@ def test_every_requirement_and_every_code_has_a_vector():
 
 
 def test_every_syntax_element_occurs_in_a_valid_vector():
-    from refcodec.syntax.structures import PAYLOADS
     from refcodec.syntax.headers import SequenceHeader
     from refcodec.syntax.registry import UnitType
+    from refcodec.syntax.structures import PAYLOADS
     from refcodec.syntax.units import UnitReader
 
     seen = set()
@@ -231,6 +230,7 @@ def test_suite_is_small_and_has_no_links():
 
 def test_conforming_vectors_decode_without_torch():
     source = ("import sys, glob; sys.modules['torch'] = None; import refcodec\n"
-              f"print(sum(len(list(refcodec.open(p))) for p in sorted(glob.glob(r'{SUITE}/vectors/valid/t*/stream.rfv'))))")
+              "print(sum(len(list(refcodec.open(p))) for p in "
+              f"sorted(glob.glob(r'{SUITE}/vectors/valid/t*/stream.rfv'))))")
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, cwd=SUITE.parent, check=True)
     assert int(done.stdout) == sum(v["frames"] for v in VECTORS if v["kind"] == "valid" and v["name"].startswith("t"))

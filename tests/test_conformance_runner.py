@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from refcodec.conformance import reports, runner
 from refcodec.conformance.cli import conformance_group
@@ -68,7 +67,8 @@ def test_refcodec_passes():
 
 
 MUTANTS = {
-    # change to the right answer -> verdicts on a valid stream, one that goes wrong in its last frame, one without frames
+    # change to the right answer -> verdicts on a valid stream, one that goes wrong in its last frame,
+    # one without frames
     "accepts everything": ("lines[-1] = 'end %d' % sum(x.startswith('frame') for x in lines)",
                            (Verdict.PASS, Verdict.WRONGLY_ACCEPTED, Verdict.WRONGLY_ACCEPTED)),
     "accepts without decoding": ("lines = ['rfv-digests 1', 'end 0']",
@@ -254,7 +254,8 @@ def test_damaged_suites_are_refused(tmp_path):
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(UsageError, match="not a manifest"):
         runner.load_suite(tmp_path)
-    vector = dict(path="vectors/valid/a", name="a", kind="valid", description="", features=[], requirement=None, code=None)
+    vector = dict(path="vectors/valid/a", name="a", kind="valid", description="", features=[],
+                  requirement=None, code=None)
     (tmp_path / "manifest.json").write_text(json.dumps(dict(suite="s", version="1", features={}, vectors=[vector])))
     with pytest.raises(UsageError, match="incomplete"):
         runner.load_suite(tmp_path)

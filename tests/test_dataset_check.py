@@ -19,7 +19,16 @@ from refcodec.datasets.survey import report, survey
 from refcodec.errors import DatasetError
 from refcodec.rendering.cameras import Camera
 from test_dataset_formats import (
-    POINTS, SCENES, looking_at, needs_scenes, picture_of, rig, save, write_colmap, write_transforms, write_videos,
+    POINTS,
+    SCENES,
+    looking_at,
+    needs_scenes,
+    picture_of,
+    rig,
+    save,
+    write_colmap,
+    write_transforms,
+    write_videos,
 )
 
 ROOT = Path(__file__).resolve().parent.parent

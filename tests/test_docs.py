@@ -5,19 +5,18 @@ import ast
 import importlib
 import importlib.util
 import re
-import shlex
 import sys
 from pathlib import Path
 
 import click
 import pytest
-from test_help import parses
 
 from refcodec.conformance.runner import load_suite
+from test_help import parses
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "docs/site"))
-import console  # noqa: E402
+import console
 
 PAGES = {path.name: path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 EXAMPLES = [n for n, p in PAGES.items() if re.search("^```(python|console)$", p.read_text("utf-8"), re.M)]
@@ -67,7 +66,6 @@ def command_lines(text: str) -> list[str]:
 @pytest.mark.parametrize("page", PAGES)
 def test_command_lines_have_no_mistake(page):
     for line in command_lines(PAGES[page].read_text("utf-8")):
-        words = shlex.split(line)
         if re.search(r"\b(COMMAND|FILE|DATASET)\b", line):  # a synopsis
             continue
         try:

@@ -17,10 +17,7 @@ import jsonschema
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
-from synthetic import random_frame, small_header, small_stream
-from test_stream import tiny_stream, units_of
+from hypothesis import assume, given, settings, strategies as st
 
 import refcodec
 from refcodec.cli import cli
@@ -36,6 +33,8 @@ from refcodec.syntax.units import FILE_HEADER_SIZE, build_unit
 from refcodec.tensors.reconstruction import tensor_digest
 from refcodec.validation import validate
 from refcodec.writer import FrameCoding, StreamWriter, UnitWriter
+from synthetic import random_frame, small_header, small_stream
+from test_stream import tiny_stream, units_of
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = json.loads((Path(refcodec.__file__).parent / "schemas" / "edit.schema.json").read_text())

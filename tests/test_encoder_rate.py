@@ -1,16 +1,15 @@
 """The rate estimate is what the integer model of the stream costs (spec 6.4, 6.7)."""
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 torch = pytest.importorskip("torch")
 
-from refcodec.encoder import rate  # noqa: E402
-from refcodec.encoder.latents import integer_step, step_value  # noqa: E402
-from refcodec.entropy.coder import encode_symbols  # noqa: E402
-from refcodec.entropy.models import ContextModel  # noqa: E402
-from refcodec.entropy.tables import laplace_tables  # noqa: E402
+from refcodec.encoder import rate
+from refcodec.encoder.latents import integer_step, step_value
+from refcodec.entropy.coder import encode_symbols
+from refcodec.entropy.models import ContextModel
+from refcodec.entropy.tables import laplace_tables
 
 
 @given(st.floats(0.06, 100))

@@ -5,21 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 torch = pytest.importorskip("torch")
 
-from refcodec.datasets import load_dataset  # noqa: E402
-from refcodec.decoder import open_stream  # noqa: E402
-from refcodec.encoder import EncodeOptions, contexts, encode, latents, presets, rays, systems, train  # noqa: E402
-from refcodec.encoder.systems import Kind, ToolChoice, kind_of  # noqa: E402
-from refcodec.entropy.models import BERNOULLI, ContextModel, StaticModel  # noqa: E402
-from refcodec.errors import UsageError  # noqa: E402
-from refcodec.fields import DifSizes, GridSizes, TriplaneSizes, VmSizes, field_header  # noqa: E402
-from refcodec.syntax.coding import Prediction, Transform  # noqa: E402
-from refcodec.syntax.headers import Mapping, Representation, Role, TensorInfo  # noqa: E402
-from refcodec.writer import StreamWriter  # noqa: E402
+from refcodec.datasets import load_dataset
+from refcodec.decoder import open_stream
+from refcodec.encoder import EncodeOptions, contexts, encode, latents, presets, rays, systems, train
+from refcodec.encoder.systems import Kind, ToolChoice, kind_of
+from refcodec.entropy.models import BERNOULLI, ContextModel, StaticModel
+from refcodec.errors import UsageError
+from refcodec.fields import DifSizes, GridSizes, TriplaneSizes, VmSizes, field_header
+from refcodec.syntax.coding import Prediction, Transform
+from refcodec.syntax.headers import Mapping, Representation, Role, TensorInfo
+from refcodec.writer import StreamWriter
 
 DEMO = Path(__file__).parent.parent / "demo" / "fox"
 MICRO = presets.preset("micro")

@@ -8,14 +8,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from refcodec.datasets import load_dataset  # noqa: E402
-from refcodec.decoder import open_stream  # noqa: E402
-from refcodec.encoder import presets, rays, train  # noqa: E402
-from refcodec.fields import build, dif_header  # noqa: E402
-from refcodec.rendering.march import render_camera  # noqa: E402
-from refcodec.syntax.headers import Representation  # noqa: E402
-from refcodec.tensors.significance import coded_mask  # noqa: E402
-from refcodec.writer import StreamWriter  # noqa: E402
+from refcodec.datasets import load_dataset
+from refcodec.decoder import open_stream
+from refcodec.encoder import presets, rays, train
+from refcodec.fields import build, dif_header
+from refcodec.rendering.march import render_camera
+from refcodec.syntax.headers import Representation
+from refcodec.tensors.significance import coded_mask
+from refcodec.writer import StreamWriter
 
 DEMO = Path(__file__).parent.parent / "demo" / "fox"
 SETTINGS = dataclasses.replace(presets.preset("micro").training, lagrangian=3e-4, network_rate=5e-3,

@@ -5,18 +5,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import spec_decoder
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from synthetic import context_model, sparse_values
+from hypothesis import given, settings, strategies as st
 
+import spec_decoder
 from refcodec.entropy.coder import (
-    MAX_SYMBOL, EntropyError, SymbolDecoder, decode_mask, decode_occupancy, decode_symbols, encode_occupancy,
+    MAX_SYMBOL,
+    EntropyError,
+    SymbolDecoder,
+    decode_mask,
+    decode_occupancy,
+    decode_symbols,
+    encode_occupancy,
     encode_symbols,
 )
 from refcodec.entropy.models import BERNOULLI, LAPLACE, ContextModel, StaticModel
 from refcodec.entropy.occupancy import compress, decompress, pack, unpack
 from refcodec.entropy.tables import LAPLACE_REACH, TOTAL, Table, bernoulli_tables, laplace_tables, static_table
+from synthetic import context_model, sparse_values
 
 
 @st.composite
@@ -42,7 +47,8 @@ def tensors(draw):
             dc = st.integers(-2, 2) if kind == "per-channel" else st.just(0)
             template = draw(st.lists(st.integers(0, 3).flatmap(lambda s: st.tuples(
                 st.just(s), dc if s < 2 else st.just(0), *[st.integers(-2, 2)] * 3)), min_size=1, max_size=6))
-        model = context_model(rng, template_id, kind == "joint", shape[0], tuple(scan), draw(st.integers(1, 9)), template)
+        model = context_model(rng, template_id, kind == "joint", shape[0], tuple(scan),
+                              draw(st.integers(1, 9)), template)
         model = replace(model, family=family)
     mask = rng.random(shape[1:]) < draw(st.sampled_from([0, 0.3, 1])) if draw(st.booleans()) else None
     cells = int(mask.sum()) if mask is not None else shape[1] * shape[2] * shape[3]
@@ -163,7 +169,7 @@ def test_bernoulli_tables_are_those_of_the_specification():
 def test_laplace_tables_are_near_the_distribution():
     for k, table in enumerate(laplace_tables()):
         b, v = 0.06 * 2 ** (k / 4), np.arange(table.low, -table.low + 1)
-        edge = lambda x: np.where(x < 0, 0.5 * np.exp(np.minimum(x, 0) / b), 1 - 0.5 * np.exp(-np.maximum(x, 0) / b))  # noqa: E731
+        edge = lambda x: np.where(x < 0, 0.5 * np.exp(np.minimum(x, 0) / b), 1 - 0.5 * np.exp(-np.maximum(x, 0) / b))
         mass = edge(v + 0.5) - edge(v - 0.5)
         kept = mass > 1e-12
         loss = (mass[kept] * np.log2(mass[kept] * TOTAL / table.frequencies[:-1][kept])).sum()
@@ -176,13 +182,13 @@ def test_float32_evaluates_the_integer_network_exactly_at_its_extremes(inputs, h
     rng = np.random.default_rng(inputs)
     for weight, bias, out_bias, shift in ((127, 32767, (1 << 22) - 1, 0), (-128, -32768, 1 - (1 << 22), 15),
                                           (127, 32767, (1 << 22) - 1, 15), (None, None, None, 3)):
-        draw = lambda lo, hi, fixed, size: rng.integers(lo, hi + 1, size) if fixed is None else np.full(size, fixed)  # noqa: E731
+        draw = lambda lo, hi, fixed, size: rng.integers(lo, hi + 1, size) if fixed is None else np.full(size, fixed)
         w1, w2 = draw(-128, 127, weight, (hidden, inputs)), draw(-128, 127, weight, (2, hidden))
         b1, b2 = draw(-32768, 32767, bias, hidden), draw(1 - (1 << 22), (1 << 22) - 1, out_bias, 2)
         model = ContextModel(False, 1, (0, 1, 1, 1), 1, ((0, 0, 0, 0, -1),) * inputs, shift, w1.astype(np.int8),
                              b1.astype(np.int16), 23, 17, w2.astype(np.int8), b2.astype(np.int32))
         x = np.concatenate([np.full((inputs, 1), sign * 127), rng.integers(-127, 128, (inputs, 20))], 1)
-        rounding = lambda t, s: (t + ((1 << s) >> 1)) >> s  # noqa: E731
+        rounding = lambda t, s: (t + ((1 << s) >> 1)) >> s
         h = np.clip(rounding(w1.astype(np.int64) @ x + b1[:, None], shift), 0, 1023)
         out = w2.astype(np.int64) @ h + b2[:, None]
         location, table = model.predict(x.astype(np.float32))
@@ -214,7 +220,7 @@ def test_nothing_to_decode_needs_no_words():
 
 
 @given(st.tuples(*[st.integers(1, 9)] * 3), st.integers(0, 2**32 - 1))
-def test_occupancy_round_trip(shape, seed):
+def test_compressed_occupancy_round_trip(shape, seed):
     occupancy = np.random.default_rng(seed).random(shape) < 0.3
     data = pack(occupancy)
     assert np.array_equal(unpack(decompress(compress(data), len(data)), shape), occupancy)

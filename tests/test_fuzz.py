@@ -17,9 +17,9 @@ import pytest
 FUZZ = Path(__file__).parent.parent / "fuzz"
 sys.path.insert(0, str(FUZZ))
 
-import mutate  # noqa: E402
-import targets  # noqa: E402
-from refcodec.errors import BitstreamError  # noqa: E402
+import mutate
+import targets
+from refcodec.errors import BitstreamError
 
 
 def run(*arguments, folder: Path) -> tuple[int, dict]:

@@ -8,9 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from synthetic import small_header, small_stream
+from hypothesis import given, settings, strategies as st
 
 import refcodec
 from refcodec.cli import cli
@@ -18,6 +16,7 @@ from refcodec.decoder import open_stream
 from refcodec.inspection import elements, hex_lines, inspect
 from refcodec.syntax.registry import LEVELS, UnitType
 from refcodec.syntax.units import build_unit
+from synthetic import small_header, small_stream
 
 STREAM = small_stream()
 SCHEMA = json.loads((Path(refcodec.__file__).parent / "schemas" / "inspect.schema.json").read_text())

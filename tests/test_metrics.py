@@ -3,17 +3,10 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from refcodec.errors import UsageError
-from refcodec.evaluation.metrics import (
-    RENDER_MAX_ERROR,
-    mask_box,
-    psnr,
-    render_difference,
-    ssim,
-)
+from refcodec.evaluation.metrics import RENDER_MAX_ERROR, mask_box, psnr, render_difference, ssim
 
 
 def pair(seed, shape=(16, 21, 3)):

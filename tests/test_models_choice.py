@@ -6,27 +6,37 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
+
 from synthetic import small_header, small_stream
 
 torch = pytest.importorskip("torch")
 
-from refcodec.decoder import open_stream  # noqa: E402
-from refcodec.encoder.models import (  # noqa: E402
-    MaskSymbols, best_mask_model, fit_mask_model, fit_occupancy_model, occupancy_symbols,
+from refcodec.decoder import open_stream
+from refcodec.encoder.models import MaskSymbols, best_mask_model, fit_mask_model, fit_occupancy_model, occupancy_symbols
+from refcodec.entropy.coder import MAX_SYMBOL, decode_mask, decode_symbols, encode_symbols
+from refcodec.entropy.fitting import best_static, fit_static, model_bytes
+from refcodec.entropy.models import (
+    BERNOULLI,
+    BY_BAND,
+    BY_BAND_AND_CHANNEL,
+    BY_CHANNEL,
+    ONE_TABLE,
+    fits,
+    occupancy_fault,
 )
-from refcodec.entropy.coder import MAX_SYMBOL, decode_mask, decode_symbols, encode_symbols  # noqa: E402
-from refcodec.entropy.fitting import best_static, fit_static, model_bytes  # noqa: E402
-from refcodec.entropy.models import (  # noqa: E402
-    BERNOULLI, BY_BAND, BY_BAND_AND_CHANNEL, BY_CHANNEL, ONE_TABLE, fits, occupancy_fault,
+from refcodec.evaluation.published import (
+    coded_frames,
+    huffman_decode,
+    huffman_encode,
+    independent_frames,
+    masked_wavelet_inverse,
+    masked_wavelet_pipeline,
+    rle_huffman,
+    rle_huffman_inverse,
 )
-from refcodec.evaluation.published import (  # noqa: E402
-    coded_frames, huffman_decode, huffman_encode, independent_frames, masked_wavelet_inverse, masked_wavelet_pipeline,
-    rle_huffman, rle_huffman_inverse,
-)
-from refcodec.syntax.headers import Mapping  # noqa: E402
-from refcodec.writer import compressed_occupancy  # noqa: E402
+from refcodec.syntax.headers import Mapping
+from refcodec.writer import compressed_occupancy
 
 ASSIGNMENTS = (ONE_TABLE, BY_CHANNEL, BY_BAND, BY_BAND_AND_CHANNEL)
 

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from test_fields import SIZES, random_tensors
+from hypothesis import given, settings, strategies as st
 
 from refcodec.errors import UsageError
 from refcodec.evaluation import metrics
@@ -21,6 +19,7 @@ from refcodec.rendering.arrays import arrays_of
 from refcodec.rendering.cameras import Camera
 from refcodec.rendering.march import render_camera, render_rays
 from refcodec.rendering.paths import look_at
+from test_fields import SIZES, random_tensors
 
 LOW, HIGH = np.array([-1.0, -0.5, 0.0]), np.array([1.0, 1.5, 1.0])
 DIAGONAL = float(np.linalg.norm(HIGH - LOW))

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import spec_decoder
 
+import spec_decoder
 from refcodec import spec
 from refcodec.entropy import tables
 from refcodec.requirements import ERROR_CODES, REQUIREMENTS
@@ -52,7 +52,8 @@ def test_stale_tables_are_noticed(tmp_path):
 def test_requirement_is_stated_in_its_section(rule):
     """In bold in the prose, or in the requirements column of the section's table."""
     text = SECTIONS[rule.section]
-    column = any(re.search(rf"\b{rule.id}\b", row.rsplit("|", 2)[-2]) for row in text.splitlines() if row.startswith("|"))
+    column = any(re.search(rf"\b{rule.id}\b", row.rsplit("|", 2)[-2])
+                 for row in text.splitlines() if row.startswith("|"))
     assert f"**{rule.id}**" in text or column
 
 

@@ -10,11 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import spec_decoder
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from synthetic import small_header, small_stream
+from hypothesis import given, settings, strategies as st
 
+import spec_decoder
 from refcodec.decoder import Limits, Salvage, open_stream, salvage
 from refcodec.entropy.models import ContextModel
 from refcodec.entropy.occupancy import pack
@@ -23,6 +21,7 @@ from refcodec.requirements import REQUIREMENTS
 from refcodec.syntax.registry import UnitType
 from refcodec.syntax.units import UnitReader, build_unit
 from refcodec.tensors.reconstruction import tensor_digest
+from synthetic import small_header, small_stream
 
 ROOT = Path(__file__).parent.parent
 
@@ -243,8 +242,9 @@ try:
 except BitstreamError as e:
     print(e.code)
 """
-    from refcodec.syntax.units import build_file_header
     import struct
+
+    from refcodec.syntax.units import build_file_header
 
     claim = build_file_header(3) + struct.pack("<BBI", 1, 0, 1 << 28) + bytes(100)
     assert _run(code, claim, OPENBLAS_NUM_THREADS="1").strip() == "E0106"

@@ -6,10 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import spec_decoder
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
+import spec_decoder
 from refcodec.syntax.coding import Transform, band_count, coefficient_shape
 from refcodec.tensors import transforms
 

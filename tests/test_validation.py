@@ -9,9 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from synthetic import small_header, small_stream
+from hypothesis import given, settings, strategies as st
 
 import refcodec
 from refcodec.cli import cli
@@ -23,6 +21,7 @@ from refcodec.requirements import ERROR_CODES, REQUIREMENTS
 from refcodec.syntax.registry import UnitType
 from refcodec.syntax.units import build_file_header, build_unit
 from refcodec.validation import NOTES, explain, specification_folder, validate
+from synthetic import small_header, small_stream
 
 MODELS = {0: ContextModel.fixed([0], [22])}
 STREAM = small_stream(groups=(3, 2, 2), models=MODELS)

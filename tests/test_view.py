@@ -18,8 +18,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from refcodec.cli import cli
 from refcodec.errors import UsageError
@@ -29,9 +28,8 @@ from refcodec.view.server import make_viewer
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "conformance")]
-from generate import refcodec_lines
-
 from fuzz.mutate import mutate, pick_seed
+from generate import refcodec_lines
 
 WEB = ROOT / "refcodec" / "view" / "web"
 FOX = ROOT / "conformance" / "sources" / "fox-micro.rfv"

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import CHROMIUM, Browser
-from synthetic import small_stream
 
+from browser import CHROMIUM, Browser
 from refcodec.decoder import open_stream
 from refcodec.fields import DifSizes, GridSizes, MlpSizes, NumpyOps, TriplaneSizes, VmSizes, build, field_header
 from refcodec.rendering.cameras import Camera
@@ -22,6 +21,7 @@ from refcodec.rendering.march import render_camera
 from refcodec.rendering.paths import look_at
 from refcodec.view.bundle import exported
 from refcodec.view.server import address, make_viewer
+from synthetic import small_stream
 
 ROOT = Path(__file__).parent.parent
 FOX = (ROOT / "conformance" / "sources" / "fox-micro.rfv").read_bytes()

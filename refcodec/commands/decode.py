@@ -12,7 +12,16 @@ import click
 
 from ..errors import EXIT_NOT_CONFORMING, BitstreamError, UsageError
 from .common import (
-    FrameRange, calm_threads, examples, make_folder, no_frames, open_input, progress_bar, ranges, seekable_input, to_json,
+    FrameRange,
+    calm_threads,
+    examples,
+    make_folder,
+    no_frames,
+    open_input,
+    progress_bar,
+    ranges,
+    seekable_input,
+    to_json,
 )
 
 
@@ -26,7 +35,8 @@ from .common import (
 @click.option("--scene", type=click.IntRange(0, 254), help="Only the frames of this scene, counted from 0.")
 @click.option("--format", "kind", type=click.Choice(["npz", "safetensors"]), default="npz", show_default=True,
               help="How tensors are stored.")
-@click.option("--digests-only", is_flag=True, help="Write the digest list only; OUT is its name, - for standard output.")
+@click.option("--digests-only", is_flag=True,
+              help="Write the digest list only; OUT is its name, - for standard output.")
 @click.option("--salvage", "salvaging", is_flag=True,
               help="Decode every intact group of a damaged file and say what was lost.")
 @click.option("--limit-elements", type=click.IntRange(1), help="Refuse sequences of more tensor elements.")
@@ -44,7 +54,14 @@ def command(file: str, out: str, frames: range | None, scene: int | None, kind: 
     calm_threads()
     from .. import decoder as d
     from ..export import (
-        DigestList, camera_entry, digest_lines, frame_entry, frame_file, frame_writer, salvage_dict, write_sequence,
+        DigestList,
+        camera_entry,
+        digest_lines,
+        frame_entry,
+        frame_file,
+        frame_writer,
+        salvage_dict,
+        write_sequence,
         write_text,
     )
     from ..inspection import inspect, scene_frames

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 @click.option("--share/--no-share", default=True, show_default=True, help="Weights that the scenes share, coded once.")
 @click.option("--lambda", "lagrangian", type=float, default=5e-3, show_default=True,
               help="Weight of the rate against distortion.")
-@click.option("--iterations", type=click.IntRange(1), default=1500, show_default=True, help="Of training, for each scene.")
+@click.option("--iterations", type=click.IntRange(1), default=1500, show_default=True,
+              help="Of training, for each scene.")
 @click.option("--rays", type=click.IntRange(1), default=512, show_default=True, help="Of an iteration.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same machine: same file.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, …")
@@ -52,7 +53,8 @@ def command(datasets: Sequence[str], out: str, frames: range | None, share: bool
 
     if not lagrangian > 0:
         raise UsageError("the lambda must be a positive number")
-    training = TrainingSettings(lagrangian=lagrangian, intra_iterations=iterations, rays=rays, network_rate=1e-2, seed=seed)
+    training = TrainingSettings(lagrangian=lagrangian, intra_iterations=iterations, rays=rays, network_rate=1e-2,
+                                seed=seed)
     options = SceneOptions(training=training, share=share, frames=frames, downscale=downscale, cameras=cameras,
                            evaluate=not no_evaluate, device=pick_device(device), metadata=dict(metadata))
     with contextlib.ExitStack() as stack:
@@ -70,6 +72,7 @@ def _summary(report: ScenesReport) -> None:
     for i, s in enumerate(report.scenes):
         quality = f"  PSNR {s.psnr:.2f} dB" if s.psnr is not None else ""
         click.echo(f"scene {i:<5} {s.report.size:>8,} bytes{quality}  {s.source}, frame {s.frame}", err=True)
-    click.echo(f"{report.path}: {report.size:,} bytes, {len(report.scenes)} scenes ({report.float_bytes:,} bytes as 32-bit "
+    click.echo(f"{report.path}: {report.size:,} bytes, {len(report.scenes)} scenes "
+               f"({report.float_bytes:,} bytes as 32-bit "
                f"floats), {report.seconds:.1f} s; decoded and verified", err=True)
     sys.stderr.flush()

@@ -188,7 +188,8 @@ def _frames(r: Report) -> list[str]:
         rows.append((f.number, f.type, f"{f.seconds:.3f}", f.bytes, *(p.get(n, "") for n in names), f"{bits:.3f}"))
     for kind, t in r.by_type().items():
         mean = t["mean_components"]
-        rows.append(("mean", kind, "", round(t["mean_bytes"]), *(round(mean[n]) if n in mean else "" for n in names), ""))
+        rows.append(("mean", kind, "", round(t["mean_bytes"]),
+                     *(round(mean[n]) if n in mean else "" for n in names), ""))
     title = f"Frames ({len(r.frames)} in {len(r.groups)} groups, {_seconds(r):.3f} s)"
     hint = "" if exact else "; bits per element of the tensors, --symbols for coded symbols"
     return ["", title + ": bytes by component" + hint] + _table(rows)

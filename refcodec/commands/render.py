@@ -11,7 +11,15 @@ import click
 
 from ..errors import UsageError
 from .common import (
-    FrameRange, examples, load_frames, make_folder, no_frames, printable, progress_bar, seekable_input, to_json,
+    FrameRange,
+    examples,
+    load_frames,
+    make_folder,
+    no_frames,
+    printable,
+    progress_bar,
+    seekable_input,
+    to_json,
 )
 
 _STILL_SECONDS = 4.0  # of a video of a single frame
@@ -38,7 +46,8 @@ class PictureSize(click.ParamType):
 @click.argument("file", type=click.Path(allow_dash=True))
 @click.argument("out", default="render", required=False, type=click.Path())
 @click.option("--frames", type=FrameRange(), help="Frame numbers: 7, 20:40 (40 excluded), :10, 20:.")
-@click.option("--scene", type=click.IntRange(0, 255), default=0, show_default=True, help="Which scene of a file with several.")
+@click.option("--scene", type=click.IntRange(0, 255), default=0, show_default=True,
+              help="Which scene of a file with several.")
 @click.option("--camera", "cameras", multiple=True, metavar="N|NAME|all",
               help="A camera of the scene, by number or name. Repeatable. Default: 0.")
 @click.option("--dataset", type=click.Path(), help="Render this dataset's held-out views; PSNR and SSIM against them.")
@@ -47,9 +56,12 @@ class PictureSize(click.ParamType):
 @click.option("--compare", is_flag=True, help="With --dataset: ground truth, render and error side by side.")
 @click.option("--path", type=click.Choice(["orbit", "cameras"]),
               help="An MP4 along a circle around the box, or through the stream's cameras.")
-@click.option("--seconds", type=click.FloatRange(0, 3600, min_open=True), help="Length of the video. Default: the stream's, or 4.")
-@click.option("--fps", type=click.FloatRange(0, 240, min_open=True), default=30.0, show_default=True, help="Of the video.")
-@click.option("--elevation", type=click.FloatRange(-89, 89), default=15.0, show_default=True, help="Of the orbit, in degrees.")
+@click.option("--seconds", type=click.FloatRange(0, 3600, min_open=True),
+              help="Length of the video. Default: the stream's, or 4.")
+@click.option("--fps", type=click.FloatRange(0, 240, min_open=True), default=30.0, show_default=True,
+              help="Of the video.")
+@click.option("--elevation", type=click.FloatRange(-89, 89), default=15.0, show_default=True,
+              help="Of the orbit, in degrees.")
 @click.option("--depth", is_flag=True, help="Depth too: 16-bit PNG; in a video, beside the colour.")
 @click.option("--size", type=PictureSize(), help="Picture size of an orbit, or of the stream's cameras.")
 @click.option("--scale", type=click.FloatRange(0, 8, min_open=True), default=1.0, show_default=True,
@@ -58,8 +70,8 @@ class PictureSize(click.ParamType):
               help="What evaluates the field; auto takes torch when it is installed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the list of pictures and metrics as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress.")
-def command(file, out, frames, scene, cameras, dataset, dataset_frames, compare, path, seconds, fps, elevation, depth, size, scale,
-            backend, as_json, quiet):
+def command(file, out, frames, scene, cameras, dataset, dataset_frames, compare, path, seconds, fps, elevation, depth,
+            size, scale, backend, as_json, quiet):
     """Render FILE (- for a pipe) into the folder OUT.
 
     Without --camera, --dataset or --path: the stream's first camera, or an orbit's

@@ -11,7 +11,8 @@ from .common import examples, to_json
     "refcodec serve films/",
     "refcodec serve fox.rfv --port 8001"))
 @click.argument("path", type=click.Path())
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0: all of the machine's.")
+@click.option("--host", default="127.0.0.1", show_default=True,
+              help="Address to listen on; 0.0.0.0: all of the machine's.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: a free one.")
 @click.option("--allow-origin", metavar="ORIGIN", help="Let pages of another origin read the files (*: all).")
 @click.option("--json", "as_json", is_flag=True, help="Say where, on standard output, as one line of JSON.")

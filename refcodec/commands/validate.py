@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     "refcodec validate --explain R-UNIT-03"))
 @click.argument("files", nargs=-1, type=click.Path(allow_dash=True))
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable (schemas/validate.schema.json).")
-@click.option("--explain", metavar="CODE", help="Explain an error code, requirement or remark (E0203, R-UNIT-03, W001).")
+@click.option("--explain", metavar="CODE",
+              help="Explain an error code, requirement or remark (E0203, R-UNIT-03, W001).")
 @click.option("--quiet", is_flag=True, help="Only the verdict of each file.")
 def command(files: Sequence[str], as_json: bool, explain: str | None, quiet: bool) -> int:
     """Check FILES (- for a pipe) against the specification and report every violation.

@@ -29,7 +29,8 @@ def conformance_group() -> None:
 
 @conformance_group.command("run", epilog=examples(
     "refcodec conformance run --decoder 'mydecoder {input} {output}' --only 'scan-*'",
-    "refcodec conformance run --decoder 'refcodec decode --digests-only {input} {output}' --kind valid --json report.json"))
+    "refcodec conformance run --decoder 'refcodec decode --digests-only {input} {output}' --kind valid "
+    "--json report.json"))
 @click.option("--decoder", required=True, metavar="COMMAND",
               help="Command line with {input} and {output}, for instance 'mydecoder {input} {output}'.")
 @click.option("--suite", type=click.Path(), help="Folder of the suite; by default that of the repository.")

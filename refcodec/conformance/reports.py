@@ -76,7 +76,8 @@ def to_markdown(suite: Suite, decoder: Decoder, results: Sequence[Result]) -> st
     problems = [r for r in results if r.verdict != Verdict.PASS]
     if problems:
         lines += ["", "| vector | verdict | detail | exercises |", "|---|---|---|---|"]
-        lines += [f"| {r.vector.kind}/{r.vector.name} | {r.verdict} | {_cell(r.detail)} | {_cell(r.vector.description)} |"
+        lines += [f"| {r.vector.kind}/{r.vector.name} | {r.verdict} | {_cell(r.detail)} "
+                  f"| {_cell(r.vector.description)} |"
                   for r in problems[:_PROBLEMS_SHOWN]]
         if len(problems) > _PROBLEMS_SHOWN:
             lines += ["", f"… and {len(problems) - _PROBLEMS_SHOWN} more; the JSON report has all."]

@@ -11,7 +11,13 @@ import numpy as np
 
 from refcodec.datasets import checks
 from refcodec.datasets.layout import (
-    Draft, FrameDraft, FrameSelection, last_number, numbered, pictures_in, select_frames,
+    Draft,
+    FrameDraft,
+    FrameSelection,
+    last_number,
+    numbered,
+    pictures_in,
+    select_frames,
 )
 from refcodec.datasets.model import ImageHeader, View
 from refcodec.datasets.shots import Shot, read_shots

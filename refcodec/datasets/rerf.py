@@ -16,13 +16,18 @@ import numpy as np
 
 from refcodec.datasets import checks
 from refcodec.datasets.layout import (
-    Draft, FrameDraft, FrameSelection, last_number, numbered, pictures_in, select_frames,
+    Draft,
+    FrameDraft,
+    FrameSelection,
+    last_number,
+    numbered,
+    pictures_in,
+    select_frames,
 )
 from refcodec.datasets.model import ImageHeader, View
 from refcodec.datasets.shots import Shot, read_shots
 from refcodec.datasets.videos import is_video, video_header
 from refcodec.errors import DatasetError
-
 
 _POSES, _INTRINSICS = "CamPose.inf", "Intrinsic.inf"
 _NUMBER_LINE = 5  # characters: as ReRF's own reader tells a camera's number from its matrix

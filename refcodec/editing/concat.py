@@ -83,7 +83,8 @@ def _named(name: str, several: bool) -> Iterator[None]:
     try:
         yield
     except BitstreamError as e:
-        raise BitstreamError(e.requirement, e.offset, e.element, f"{name}: {e.detail}" if several else e.detail) from None
+        raise BitstreamError(e.requirement, e.offset, e.element,
+                             f"{name}: {e.detail}" if several else e.detail) from None
 
 
 def _survey(name: str, source: Source) -> list[_Run]:

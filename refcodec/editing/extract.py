@@ -39,7 +39,9 @@ def extract(file: BinaryIO, out: BinaryIO, number: int) -> EditReport:
                                    header=source.header)
         _note_steps(steps, frame)
         if frame.frame_number == number:
-            return _copied(source, out, unit, frame) if frame.frame_type == INTRA else _recoded(source, out, frame, steps)
+            if frame.frame_type == INTRA:
+                return _copied(source, out, unit, frame)
+            return _recoded(source, out, frame, steps)
     raise UsageError(f"the stream holds no frame {number}")
 
 
@@ -77,7 +79,8 @@ def _recoded(source: Source, out: BinaryIO, frame, steps: list[set[Step]]) -> Ed
         payloads.append(writer.write_shared(coding.shared_models, coding.shared).size - UNIT_OVERHEAD)
     writer.begin_group(frame.frame_number, 1, scene)
     payloads.append(writer.write_frame(FrameCoding(
-        frame.frame_number, INTRA, frame.time_stamp, state.occupancy, coding.models, coding.tensors)).size - UNIT_OVERHEAD)
+        frame.frame_number, INTRA, frame.time_stamp, state.occupancy, coding.models,
+        coding.tensors)).size - UNIT_OVERHEAD)
     if not all(map(np.array_equal, writer.state.tensors, state.tensors)):
         raise AssertionError(f"frame {frame.frame_number} was not coded exactly")
     level = lowest_level(source.header, max(payloads))
@@ -86,7 +89,8 @@ def _recoded(source: Source, out: BinaryIO, frame, steps: list[set[Step]]) -> Ed
     report = _report(writer, frame, recoded=True)
     out.write(build_file_header(max(level, source.file_header.level)))
     out.write(buffer.getbuffer()[FILE_HEADER_SIZE:])
-    report.notes.append(f"frame {frame.frame_number} is a P-frame; it was coded anew as an I-frame with the same tensors")
+    report.notes.append(f"frame {frame.frame_number} is a P-frame; "
+                        "it was coded anew as an I-frame with the same tensors")
     return report
 
 

@@ -17,7 +17,13 @@ from ..errors import BitstreamError
 from ..syntax import structures as syn
 from ..syntax.registry import LEVELS, UnitType
 from ..syntax.units import (
-    FILE_HEADER_SIZE, UNIT_HEADER_SIZE, UNIT_OVERHEAD, FileHeader, Unit, build_file_header, unit_at,
+    FILE_HEADER_SIZE,
+    UNIT_HEADER_SIZE,
+    UNIT_OVERHEAD,
+    FileHeader,
+    Unit,
+    build_file_header,
+    unit_at,
 )
 
 _LARGEST = 1 << 14  # bytes of a payload: more than any sequence header has

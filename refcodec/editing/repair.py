@@ -12,9 +12,7 @@ from ..errors import BitstreamError
 from ..inspection import error_dict
 from ..syntax import structures as syn
 from ..syntax.registry import UnitType
-from ..syntax.units import (
-    END_UNIT_SIZE, FILE_HEADER_SIZE, FileHeader, Unit, UnitReader, following_unit, unit_at,
-)
+from ..syntax.units import END_UNIT_SIZE, FILE_HEADER_SIZE, FileHeader, Unit, UnitReader, following_unit, unit_at
 from ..writer import UnitWriter
 from .mend import mended_file_header, mended_unit
 from .source import NOTHING, EditReport, frame_head

@@ -6,8 +6,7 @@ now and then; the others follow a Laplace distribution for each band and channel
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping as MappingType
-from collections.abc import Sequence
+from collections.abc import Mapping as MappingType, Sequence
 from dataclasses import dataclass
 
 import torch

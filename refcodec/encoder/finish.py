@@ -107,7 +107,7 @@ class Finish:
         for model_id, slots in enumerate(self.masked.values(), self.first_mask):
             masks.update(self._of_masks(model_id, [self.symbols[s.id] for s in slots]))
         codings = []
-        for position, slot in enumerate(self.rate.slots):
+        for slot in self.rate.slots:
             s, choice = self.symbols[slot.id], chosen.get(slot.id) or self._unconditional(slot)
             mask = masks.get(slot.id)
             self.estimated[slot.id] = choice.bits + (mask.bits if mask else 0)

@@ -229,7 +229,8 @@ class _Encode:
         o = dataclasses.asdict(self.options)
         for name in ("resume", "evaluate", "frames", "executor", "jobs", "scheduler"):
             del o[name]
-        pictures = [(str(v.image), v.image_position, v.image.stat().st_size, v.split) for f in self.dataset.frames for v in f.views]
+        pictures = [(str(v.image), v.image_position, v.image.stat().st_size, v.split)
+                    for f in self.dataset.frames for v in f.views]
         text = json.dumps([o, self.device, pictures, dataclasses.astuple(self.settings),
                            self.header.to_syntax()], default=str, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()

@@ -292,7 +292,8 @@ class _MaskNetwork(torch.nn.Module):
         outputs, hidden = w2.shape
         output_weight, output_bias = np.zeros((2 * outputs, hidden), np.int8), np.zeros(2 * outputs, np.int32)
         output_weight[1::2], output_bias[1::2] = w2, b2
-        return ContextModel(joint, outputs, tuple(scan), template_id(template), tuple(template), 0, w1.astype(np.int8), b1.astype(np.int16),
+        return ContextModel(joint, outputs, tuple(scan), template_id(template), tuple(template), 0,
+                            w1.astype(np.int8), b1.astype(np.int16),
                             0, _OUTPUT_SHIFT, output_weight, output_bias, BERNOULLI)
 
 

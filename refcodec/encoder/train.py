@@ -113,7 +113,8 @@ class _Training:
         self.total = self.trained[-1].part.stop
         # What the trained values are added to, and the networks of a P-frame.
         cells = self.slots[-1].cells_part.stop
-        self.base = flatten(header, previous.tensors, self.device) if self.inter else torch.zeros(cells, device=self.device)
+        self.base = (flatten(header, previous.tensors, self.device) if self.inter
+                     else torch.zeros(cells, device=self.device))
         self.predicted = {s.id for s in self.trained if self._prediction(s) == Prediction.PREVIOUS}
         # Slots that still take part. What is zero before a P-frame, or half-way (`_retire`), stays so.
         self.active = [s for s in self.trained if s.id not in self.predicted or bool(s.reconstructed(self.base).any())]
@@ -399,7 +400,8 @@ class _Training:
         return parts
 
     def _retire(self, symbols: dict[int, torch.Tensor]) -> None:
-        """Leaves out the grids all of whose symbols are zero: hardly any comes back, and each costs as much as any other."""
+        """Leaves out the grids all of whose symbols are zero: hardly any comes back, and each costs as
+        much as any other."""
         for slot in self.grids:
             if slot in self.active and not symbols[slot.id].any() and len(self.active) > 1:
                 self.active.remove(slot)

@@ -15,7 +15,15 @@ import torch
 
 from refcodec.syntax.coding import BLOCK, Transform
 from refcodec.tensors.transforms import (
-    DCT_MATRIX, DCT_SHIFT, LIFTING, LIFTING_SHIFT, SPATIAL_AXES, block_count, box, box_sizes, neighbour_sums,
+    DCT_MATRIX,
+    DCT_SHIFT,
+    LIFTING,
+    LIFTING_SHIFT,
+    SPATIAL_AXES,
+    block_count,
+    box,
+    box_sizes,
+    neighbour_sums,
 )
 
 

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..syntax.structures import ENTROPY_MODEL
-from .models import (
-    BY_BAND, BY_BAND_AND_CHANNEL, BY_CHANNEL, ONE_TABLE, EntropyModel, StaticModel, model_to_syntax,
-)
+from .models import BY_BAND, BY_BAND_AND_CHANNEL, BY_CHANNEL, ONE_TABLE, EntropyModel, StaticModel, model_to_syntax
 from .tables import TOTAL, static_table
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-
 from ..syntax.structures import input_count, template_of
 from .tables import Table, bernoulli_tables, laplace_tables, static_table
 
@@ -91,7 +90,8 @@ class ContextModel:
         f = np.float32
         return (self.hidden_weight.astype(f), (self.hidden_bias.astype(f) + f(hidden_round))[:, None],
                 f(2.0**-self.hidden_shift), self.output_weight.astype(f),
-                (self.output_bias.astype(f) + ((1 << shifts) >> 1)).astype(f)[:, None], (2.0**-shifts).astype(f)[:, None])
+                (self.output_bias.astype(f) + ((1 << shifts) >> 1)).astype(f)[:, None],
+                (2.0**-shifts).astype(f)[:, None])
 
     def predict(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """inputs: (N, n) float32 holding integers. Returns location (C, n) int32, table (C, n) uint8."""

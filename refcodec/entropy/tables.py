@@ -5,7 +5,7 @@ Every table sums to 2**24 with no entry below 1. Its last entry is the escape.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 
 import constriction
 import numpy as np
@@ -62,7 +62,7 @@ class Table:
         return lengths
 
 
-@lru_cache(maxsize=None)
+@cache
 def laplace_tables() -> tuple[Table, ...]:
     """The 44 tables of the Laplace family (spec 6.7)."""
     return tuple(_laplace_table(t, reach) for t, reach in zip(LAPLACE_DECAY, LAPLACE_REACH))
@@ -100,7 +100,7 @@ BERNOULLI_ONE = (
 )
 
 
-@lru_cache(maxsize=None)
+@cache
 def bernoulli_tables() -> tuple[Table, ...]:
     """The 64 tables of the Bernoulli family, for mask bits (spec 6.8)."""
     return tuple(Table(0, np.array([TOTAL - one - 1, one, 1], np.int64)) for one in BERNOULLI_ONE)

@@ -441,7 +441,7 @@ def run(dataset_paths: Sequence[str], folder: Path, options: EncodeOptions, requ
     names = _folder_names(list(loaded))
     metrics, ops = Metrics(), device_ops(options.device)
     scenes: list[tuple[str, _Scene, list[Callable[[], None]]]] = []
-    for (path, dataset), name in zip(loaded.items(), names):
+    for dataset, name in zip(loaded.values(), names):
         own = folder / name
         own.mkdir(exist_ok=True)
         scene = _Scene(dataset, own, options, request, metrics, ops, tell, on_progress)
@@ -454,7 +454,7 @@ def run(dataset_paths: Sequence[str], folder: Path, options: EncodeOptions, requ
     if total == 0:
         reasons = [f"{n}: {why}" for n, why in scenes[0][1].not_run.items()]
         raise UsageError(f"there is nothing to compare: {'; '.join(reasons) or 'no system and no baseline'}")
-    for _, scene, tasks in scenes:
+    for _, _, tasks in scenes:
         for task in tasks:
             done += 1
             tell(f"point {done} of {total}")

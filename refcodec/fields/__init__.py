@@ -16,7 +16,7 @@ from refcodec.fields.vm import VectorMatrixField, VmSizes, vm_header
 from refcodec.syntax.headers import Representation, SequenceHeader
 
 __all__ = [
-    "DictionaryField", "DifSizes", "Field", "FieldSizes", "GridSizes", "MlpSizes", "NetworkField", "NumpyOps", "Ops", "Ops",
+    "DictionaryField", "DifSizes", "Field", "FieldSizes", "GridSizes", "MlpSizes", "NetworkField", "NumpyOps", "Ops",
     "TorchOps", "TriplaneField", "TriplaneSizes", "VectorMatrixField", "VmSizes", "VoxelField", "build",
     "choose_ops", "dif_header", "field_header", "grid_header", "mlp_header", "triplane_header", "vm_header",
 ]
@@ -29,7 +29,8 @@ _FIELDS: dict[Representation, type[Field]] = {
     Representation.MLP: NetworkField,
 }
 _HEADERS: dict[type[FieldSizes], Callable[..., SequenceHeader]] = {
-    DifSizes: dif_header, VmSizes: vm_header, TriplaneSizes: triplane_header, GridSizes: grid_header, MlpSizes: mlp_header,
+    DifSizes: dif_header, VmSizes: vm_header, TriplaneSizes: triplane_header, GridSizes: grid_header,
+    MlpSizes: mlp_header,
 }
 
 

@@ -13,8 +13,8 @@ from typing import Any
 from refcodec.arrays import Array
 from refcodec.fields.field import Field
 from refcodec.fields.networks import network
-from refcodec.fields.sizes import Aabb, Box, FieldSizes, layers, linear_grid
 from refcodec.fields.ops import Ops
+from refcodec.fields.sizes import Aabb, Box, FieldSizes, layers, linear_grid
 from refcodec.syntax.headers import Alignment, Mapping, Representation, Role, SequenceHeader, TensorInfo
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from refcodec.arrays import Array
 from refcodec.fields.field import GridField
-from refcodec.fields.sizes import Aabb, Box, FieldSizes, linear_grid
 from refcodec.fields.ops import Ops
+from refcodec.fields.sizes import Aabb, Box, FieldSizes, linear_grid
 from refcodec.syntax.headers import Representation, Role, SequenceHeader
 
 

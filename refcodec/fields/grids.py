@@ -18,7 +18,8 @@ class Grids:
     box: corners of the bounding box, scene units. entries: infos with tensors (C, z, y, x).
     """
 
-    def __init__(self, box: tuple[Sequence[float], Sequence[float]], entries: Sequence[tuple[TensorInfo, Array]], ops: Ops):
+    def __init__(self, box: tuple[Sequence[float], Sequence[float]], entries: Sequence[tuple[TensorInfo, Array]],
+                 ops: Ops):
         self._ops = ops
         low, high = box
         self._low = ops.asarray(low)

@@ -8,8 +8,8 @@ from typing import Any
 from refcodec.arrays import Array
 from refcodec.fields.field import Field
 from refcodec.fields.networks import encode, network
-from refcodec.fields.sizes import Aabb, Box, FieldSizes, layers
 from refcodec.fields.ops import Ops
+from refcodec.fields.sizes import Aabb, Box, FieldSizes, layers
 from refcodec.syntax.headers import Representation, Role, SequenceHeader, TensorInfo
 
 

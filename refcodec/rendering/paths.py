@@ -10,7 +10,6 @@ import numpy as np
 from refcodec.errors import UsageError
 from refcodec.rendering.cameras import Camera
 
-
 Vector = Sequence[float] | np.ndarray  # (x, y, z), scene coordinates
 
 

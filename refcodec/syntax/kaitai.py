@@ -166,7 +166,8 @@ _VARINTS = (
     "      - id: groups", "        type: u1", "        repeat: until", "        repeat-until: _ < 128",
     "    instances:", "      value:",
     "        value: " + _quoted(" + ".join(
-        ["(groups[0] & 127)", *(f"(groups.size > {i} ? (groups[{i}] & 127).as<u8> << {7 * i} : 0)" for i in range(1, 5))])),
+        ["(groups[0] & 127)",
+         *(f"(groups.size > {i} ? (groups[{i}] & 127).as<u8> << {7 * i} : 0)" for i in range(1, 5))])),
     "  sv:", "    doc: A signed number of variable length, section 2.3.", "    seq:",
     "      - id: magnitude", "        type: uv",
     "    instances:", "      value:",

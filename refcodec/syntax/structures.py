@@ -11,8 +11,8 @@ from typing import Any
 
 from .coding import OccupancyMode, Prediction, Transform, band_count
 from .declare import Field, Nested, Structure
-from .registry import TEMPLATES, Level, UnitType
 from .headers import Representation, Role
+from .registry import TEMPLATES, Level, UnitType
 
 FILE_SIGNATURE = b"\x89RFV\r\n\x1a\n"
 GROUP_SYNC = b"\x89RFG\r\n\x1a\n"

@@ -84,7 +84,8 @@ def _check(header: SequenceHeader) -> None:
         if _network(remaining, "coarse", Role.COARSE_WEIGHT, Role.COARSE_BIAS, width, p.skip_layer) != 1:
             raise _Fault("the coarse network does not have one output")
     skip = p.skip_layer if header.representation == Representation.MLP else 0
-    width = _network(remaining, "fusion", Role.FUSION_WEIGHT, Role.FUSION_BIAS, width, skip, optional=not density_inside)
+    width = _network(remaining, "fusion", Role.FUSION_WEIGHT, Role.FUSION_BIAS, width, skip,
+                     optional=not density_inside)
     features = width - density_inside
     if features < 1:
         raise _Fault("the fusion network has no output besides the density")

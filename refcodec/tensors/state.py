@@ -19,6 +19,7 @@ from . import transforms
 from .reconstruction import dequantise, digest, saturate
 from .significance import coded_mask
 
+
 @dataclass(frozen=True, slots=True)
 class _Contexts:
     """Clamped quantised values int8 (z, y, x, C), and the coefficients that they are."""
@@ -77,7 +78,8 @@ class FrameState:
         return bits ^ self.occupancy if v.occupancy_mode == OccupancyMode.DIFFERENCE else bits
 
     def occupancy_context(self, intra: bool) -> np.ndarray | None:
-        """What a model of the next frame's occupancy sees of this one's (spec 6.1.2): int8 (z, y, x, 1), None = all zero."""
+        """What a model of the next frame's occupancy sees of this one's (spec 6.1.2): int8 (z, y, x, 1),
+        None = all zero."""
         return None if intra or self.occupancy is None else self.occupancy.astype(np.int8)[..., None]
 
     def mask(self, tensor_id: int, tools: Tools) -> np.ndarray | None:

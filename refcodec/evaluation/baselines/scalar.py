@@ -17,7 +17,15 @@ from ...syntax.headers import SequenceHeader
 from ..published import independent_frames
 from .base import FieldBaseline, within
 from .container import (
-    DamagedFile, Packer, Part, Unpacker, lzma_compress, lzma_decompress, read_array, read_fields, write_fields,
+    DamagedFile,
+    Packer,
+    Part,
+    Unpacker,
+    lzma_compress,
+    lzma_decompress,
+    read_array,
+    read_fields,
+    write_fields,
 )
 from .sequence import FieldFrame, FieldSequence, occupied_cells
 
