@@ -7,7 +7,7 @@ import numpy as np
 
 from ..syntax.registry import ENERGY, PREVIOUS, PREVIOUS_ENERGY
 from . import kernels
-from .models import BERNOULLI, LOCATION_LIMIT, ContextModel, EntropyModel
+from .models import BERNOULLI, LOCATION_LIMIT, ContextModel, EntropyModel, StaticModel
 from .tables import PRECISION, TOTAL, Table
 
 PAD = 2
@@ -22,28 +22,32 @@ class Failure(Exception):
         self.requirement, self.detail = requirement, detail
 
 
-def decode_symbols(model: EntropyModel, shape, mask, previous, words, selected=None, band=None) -> np.ndarray:
+def decode_symbols(model: EntropyModel, shape: tuple[int, ...], mask: np.ndarray | None, previous: np.ndarray | None,
+                   words: np.ndarray, selected: np.ndarray | None = None, band: np.ndarray | None = None) -> np.ndarray:
     """As `coder.decode_symbols`, after its check of empty tensors. Raises Failure."""
     size = shape[1] * shape[2] * shape[3]
     cells = size if mask is None else int(np.count_nonzero(mask))
     values = np.zeros((cells, shape[0]), np.int32)
     words, state, flat = np.array(words, np.uint32), np.empty(3, np.uint64), values.reshape(-1)
     kernels.begin(words, state)
-    chosen = _NONE[np.uint8] if selected is None else np.require(selected, bool, "CW").reshape(-1).view(np.uint8)
+    chosen = _NONE[np.uint8] if selected is None else np.require(selected, bool, ["C", "W"]).reshape(-1).view(np.uint8)
     if cells:
-        decode = _decode_contexts if isinstance(model, ContextModel) else _decode_static
-        decode(model, shape, mask, previous, band, words, state, chosen, flat)
+        if isinstance(model, ContextModel):
+            _decode_contexts(model, shape, mask, previous, words, state, chosen, flat)
+        else:
+            _decode_static(model, shape, band, words, state, chosen, flat)
     if not kernels.finished(words, state):
         raise Failure("R-ENT-02")
     return values
 
 
-def _check(outcome: int, value: int) -> None:
+def _check(outcome: kernels.Int, value: kernels.Int) -> None:
     if outcome != kernels.DONE:
         raise Failure(f"R-ENT-0{outcome}", f"It is {value}." if outcome == kernels.LARGE else "")
 
 
-def _decode_static(model, shape, mask, previous, band, words, state, chosen, values) -> None:
+def _decode_static(model: StaticModel, shape: tuple[int, ...], band: np.ndarray | None, words: np.ndarray,
+                   state: np.ndarray, chosen: np.ndarray, values: np.ndarray) -> None:
     table = model.table_of(len(values) // shape[0], shape[0], band).reshape(-1)
     if len(chosen):
         table[chosen == 0] = kernels.ABSENT
@@ -52,7 +56,8 @@ def _decode_static(model, shape, mask, previous, band, words, state, chosen, val
                                   np.empty(len(model.tables) + 1, np.int64), values))
 
 
-def _decode_contexts(model, shape, mask, previous, band, words, state, chosen, values) -> None:
+def _decode_contexts(model: ContextModel, shape: tuple[int, ...], mask: np.ndarray | None, previous: np.ndarray | None,
+                     words: np.ndarray, state: np.ndarray, chosen: np.ndarray, values: np.ndarray) -> None:
     channels, padded = shape[0], tuple(n + 2 * PAD for n in shape[1:])
     temporal = any(n[0] in (PREVIOUS, PREVIOUS_ENERGY) for n in model.template)
     network = _network(model, channels, padded)
@@ -90,7 +95,7 @@ def _packed(tables: tuple[Table, ...]) -> kernels.Tables:
 
 
 @lru_cache(maxsize=64)
-def _network(model: ContextModel, channels: int, padded) -> kernels.Network:
+def _network(model: ContextModel, channels: int, padded: tuple[int, ...]) -> kernels.Network:
     """For a store of `padded` rows whose second half is the previous frame, as arrays of their kernels' types."""
     plane = padded[0] * padded[1] * padded[2]
     stride = np.array([padded[1] * padded[2], padded[2], 1])
@@ -127,9 +132,10 @@ def _widened(weights: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.pad(weights, ((0, 0), (0, -weights.shape[1] % kernels.UNROLL))))
 
 
-def _walk(model: ContextModel, shape, mask, padded, count: int, chosen: np.ndarray) -> kernels.Walk:
+def _walk(model: ContextModel, shape: tuple[int, ...], mask: np.ndarray | None, padded: tuple[int, ...], count: int,
+          chosen: np.ndarray) -> kernels.Walk:
     channels, scan = shape[0], np.array(model.scan, np.int64)
-    marked = _NONE[np.uint8] if mask is None else np.require(mask, bool, "CW").reshape(-1).view(np.uint8)
+    marked = _NONE[np.uint8] if mask is None else np.require(mask, bool, ["C", "W"]).reshape(-1).view(np.uint8)
     rows = np.empty(count // channels, np.int32)
     counts = np.zeros(int(scan @ (np.array(shape) - 1)) + 1, np.int64)
     kernels.count_keys(marked, shape, scan, padded, counts, rows)
@@ -141,7 +147,8 @@ def _walk(model: ContextModel, shape, mask, padded, count: int, chosen: np.ndarr
                         np.array([channels, symbols, channels if model.joint else 1]))
 
 
-def _store(model: ContextModel, shape, padded, previous, temporal: bool) -> kernels.Store:
+def _store(model: ContextModel, shape: tuple[int, ...], padded: tuple[int, ...], previous: np.ndarray | None,
+           temporal: bool) -> kernels.Store:
     if not model.template:
         return kernels.Store(_NONE[np.int8], _NONE[np.int8], _NONE[np.uint8])
     plane = padded[0] * padded[1] * padded[2]
@@ -152,7 +159,7 @@ def _store(model: ContextModel, shape, padded, previous, temporal: bool) -> kern
     if previous is not None:
         stride = np.array([padded[1] * padded[2], padded[2], 1])
         seen_later = {int(np.dot(n[2:], stride)) for n in model.template if n[0] in (PREVIOUS, PREVIOUS_ENERGY)}
-        lines = np.require(previous, np.int8, "CW").reshape(*shape[1:3], -1)
+        lines = np.require(previous, np.int8, ["C", "W"]).reshape(*shape[1:3], -1)
         kernels.take_previous(lines, shape, padded, store.values, store.energies, store.active,
                               np.array(sorted(seen_later), np.int64))
     return store

@@ -5,14 +5,22 @@ Imported only through `refcodec.acceleration`. The results are those of the arra
 """
 from __future__ import annotations
 
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numba import njit
 
-# All arithmetic of the models is exact in binary32 (spec 6.4), so contraction changes nothing.
-jit = partial(njit, cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+Int = int | np.integer[Any]  # compiled, all numbers are numpy's
+Float = float | np.floating[Any]
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def jit(function: _Function) -> _Function:
+    # All arithmetic of the models is exact in binary32 (spec 6.4), so contraction changes nothing.
+    compiled: _Function = njit(function, cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+    return compiled
+
 
 BATCH = 64  # units whose network is evaluated side by side
 UNROLL = 8  # inputs that are added up at a time: their number is padded to a multiple of it
@@ -111,7 +119,8 @@ class Scratch(NamedTuple):
 
 
 @jit
-def count_keys(mask, shape, scan, padded, counts, rows):
+def count_keys(mask: np.ndarray, shape: tuple[int, ...], scan: np.ndarray, padded: tuple[int, ...], counts: np.ndarray,
+               rows: np.ndarray) -> None:
     """Sizes of the steps by key, and the rows of the coded cells. mask uint8 (cells), or empty: all."""
     channels, depth, height, width = shape
     n = cell = 0
@@ -132,7 +141,7 @@ def count_keys(mask, shape, scan, padded, counts, rows):
 
 
 @jit
-def sort_keys(mask, shape, scan, ends, order):
+def sort_keys(mask: np.ndarray, shape: tuple[int, ...], scan: np.ndarray, ends: np.ndarray, order: np.ndarray) -> None:
     """Fills `order`, step by step. ends: before, where the steps begin; after, where they end."""
     channels, depth, height, width = shape
     n = cell = 0
@@ -158,7 +167,8 @@ def sort_keys(mask, shape, scan, ends, order):
 
 
 @jit
-def take_previous(previous, shape, padded, values, energies, active, seen_later):
+def take_previous(previous: np.ndarray, shape: tuple[int, ...], padded: tuple[int, ...], values: np.ndarray,
+                  energies: np.ndarray, active: np.ndarray, seen_later: np.ndarray) -> None:
     """Puts the values of the previous frame, int8 (z, y, x * C), into the second half of the store."""
     channels, depth, height, width = shape
     plane = padded[0] * padded[1] * padded[2]
@@ -181,7 +191,7 @@ def take_previous(previous, shape, padded, values, energies, active, seen_later)
 
 
 @jit
-def _layer(weights, bias, k, inputs, sums):
+def _layer(weights: np.ndarray, bias: np.ndarray, k: Int, inputs: np.ndarray, sums: np.ndarray) -> None:
     """sums (BATCH): unit k of a layer for all columns of `inputs`."""
     for b in range(BATCH):
         sums[b] = bias[k]
@@ -194,7 +204,7 @@ def _layer(weights, bias, k, inputs, sums):
 
 
 @jit
-def _scaled(sums, scale, low, high):
+def _scaled(sums: np.ndarray, scale: Float, low: Float, high: Float) -> None:
     """Shifts right by as many bits as the scale, 2**-bits, says, and clamps."""
     for b in range(BATCH):
         v = np.floor(sums[b] * scale)
@@ -203,7 +213,7 @@ def _scaled(sums, scale, low, high):
 
 
 @jit
-def _evaluate(network, count, outputs, scratch):
+def _evaluate(network: Network, count: Int, outputs: Int, scratch: Scratch) -> None:
     """The network for `count` columns of inputs; fills table and location at their places."""
     zero, hidden_limit = np.float32(0), np.float32(_MAX_HIDDEN)
     last_location, last_table = np.float32(network.limits[2]), np.float32(network.limits[3])
@@ -229,7 +239,7 @@ def _evaluate(network, count, outputs, scratch):
 
 
 @jit
-def _quiet(network, first, symbols, count, scratch):
+def _quiet(network: Network, first: Int, symbols: Int, count: Int, scratch: Scratch) -> None:
     """Table and location of all symbols of a step as if all inputs were zero."""
     if symbols > 1 and network.limits[5]:
         for i in range(0, count, symbols):
@@ -242,7 +252,7 @@ def _quiet(network, first, symbols, count, scratch):
 
 
 @jit
-def _predict(walk, network, store, begin, end, scratch):
+def _predict(walk: Walk, network: Network, store: Store, begin: Int, end: Int, scratch: Scratch) -> Int:
     """Table and location of the symbols of a step that have an input other than zero. Returns their number."""
     channels, symbols, outputs = walk.sizes
     values, energies, shifts = network.limits[0], network.limits[1], network.limits[4]
@@ -284,14 +294,17 @@ def _predict(walk, network, store, begin, end, scratch):
                 count = 0
     if count:
         _evaluate(network, count, outputs, scratch)
-    return busy_units * outputs
+    busy_symbols: Int = busy_units * outputs
+    return busy_symbols
 
 
 @jit
-def _keep(walk, network, store, begin, count, step, values):
+def _keep(walk: Walk, network: Network, store: Store, begin: Int, count: Int, step: np.ndarray,
+          values: np.ndarray) -> None:
     """Takes in the values of a step's symbols: the tensor's, and what later steps see of them."""
     channels, symbols, _ = walk.sizes
-    marked, i, following = -1, begin, symbols  # item i has the symbols before `following`
+    marked: Int = -1
+    i, following = begin, symbols  # item i has the symbols before `following`
     for at in range(count):
         v = step[at]
         if v == 0:
@@ -319,7 +332,7 @@ def _keep(walk, network, store, begin, count, step, values):
 
 
 @jit
-def _sort(table, count, common, starts, order):
+def _sort(table: np.ndarray, count: Int, common: Int, starts: np.ndarray, order: np.ndarray) -> None:
     """Sorts the positions of a step's symbols by table, stable, but for those of the `common` one, if any (spec 6.3).
 
     starts (K + 1) receives where those of each table begin in `order`.
@@ -344,7 +357,8 @@ def _sort(table, count, common, starts, order):
 
 
 @jit
-def _entries(words, state, tables, k, table, order, common, begin, end, location, values):
+def _entries(words: np.ndarray, state: np.ndarray, tables: Tables, k: Int, table: np.ndarray, order: np.ndarray,
+             common: Int, begin: Int, end: Int, location: np.ndarray, values: np.ndarray) -> Int:
     """Decodes the symbols of table k, which lie at order[begin : end], or, of the common table, all
     over the step (begin .. end then are its symbols). location: of each symbol, or empty.
     Returns DONE, ESCAPED where there is an escape entry, or QUANTILE.
@@ -357,7 +371,7 @@ def _entries(words, state, tables, k, table, order, common, begin, end, location
         likely_below = tables.below[start + likely]
         likely_count = tables.below[start + likely + 1] - likely_below
     for j in range(np.uint64(begin), np.uint64(end)):  # unsigned: numba counts negative positions from the end
-        i = j
+        i: Int = j
         if not common:
             i = np.uint64(order[j])
         elif table[i] != k:
@@ -395,7 +409,7 @@ def _entries(words, state, tables, k, table, order, common, begin, end, location
 
 
 @jit
-def _bit(words, state):
+def _bit(words: np.ndarray, state: np.ndarray) -> Int:
     """One equiprobable bit; -1 where there is none."""
     scale = state[1] >> _TOTAL_SHIFT
     quantile = state[0] // scale
@@ -415,7 +429,7 @@ def _bit(words, state):
 
 
 @jit
-def _escape(words, state, low, size):
+def _escape(words: np.ndarray, state: np.ndarray, low: Int, size: Int) -> tuple[Int, Int]:
     """(outcome, value) of an escape (spec 6.5)."""
     sign = _bit(words, state)
     prefix = 0
@@ -439,7 +453,9 @@ def _escape(words, state, low, size):
 
 
 @jit
-def _decode_step(words, state, tables, table, common, location, order, starts, count, values):
+def _decode_step(words: np.ndarray, state: np.ndarray, tables: Tables, table: np.ndarray, common: Int,
+                 location: np.ndarray, order: np.ndarray, starts: np.ndarray, count: Int,
+                 values: np.ndarray) -> tuple[Int, Int]:
     """Values of a step's symbols. Returns (outcome, value at which it ended)."""
     _sort(table, count, common, starts, order)
     escaped = False
@@ -456,7 +472,7 @@ def _decode_step(words, state, tables, table, common, location, order, starts, c
         begin, end = (np.int64(0), count) if k == common else (starts[k], starts[k + 1])
         escape = tables.low[k] + tables.size[k]
         for j in range(begin, end):
-            i = j
+            i: Int = j
             if k != common:
                 i = np.int64(order[j])
             elif table[i] != k:
@@ -471,7 +487,9 @@ def _decode_step(words, state, tables, table, common, location, order, starts, c
 
 
 @jit
-def decode_steps(words, state, tables, walk, network, store, scratch, starts, step, budget, values):
+def decode_steps(words: np.ndarray, state: np.ndarray, tables: Tables, walk: Walk, network: Network, store: Store,
+                 scratch: Scratch, starts: np.ndarray, step: int, budget: Int,
+                 values: np.ndarray) -> tuple[Int, Int, int]:
     """Decodes steps from number `step` on, until about `budget` symbols are done.
 
     state uint64: point - low, range, words read. values int32 (cells * C), all 0 before.
@@ -507,14 +525,15 @@ def decode_steps(words, state, tables, walk, network, store, scratch, starts, st
 
 
 @jit
-def decode_static(words, state, tables, table, order, starts, values):
+def decode_static(words: np.ndarray, state: np.ndarray, tables: Tables, table: np.ndarray, order: np.ndarray,
+                  starts: np.ndarray, values: np.ndarray) -> tuple[Int, Int]:
     """Decodes a tensor in one step, from the table of each symbol. Returns (outcome, value at which it ended)."""
     return _decode_step(words, state, tables, table, np.uint8(0), np.empty(0, np.int8), order, starts, len(values),
                         values)
 
 
 @jit
-def begin(words, state):
+def begin(words: np.ndarray, state: np.ndarray) -> None:
     """The first two words (spec 6.2)."""
     state[0] = np.uint64(0)
     for n in range(2):
@@ -523,6 +542,6 @@ def begin(words, state):
 
 
 @jit
-def finished(words, state):
+def finished(words: np.ndarray, state: np.ndarray) -> bool:
     """R-ENT-02."""
-    return state[2] >= len(words) and state[0] < _EXHAUSTED
+    return bool(state[2] >= len(words) and state[0] < _EXHAUSTED)
