@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from . import __version__
 from .errors import UsageError
@@ -215,7 +215,7 @@ class RangeHandler(BaseHTTPRequestHandler):
             self.wfile.write(data)
             left -= len(data)
 
-    def log_message(self, format: str, *values) -> None:
+    def log_message(self, format: str, *values: Any) -> None:
         if not self.quiet:
             super().log_message(format, *values)
 
@@ -242,14 +242,14 @@ class _Server(ThreadingHTTPServer):
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, handler)
 
-    def handle_error(self, request, client_address) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no error; anything else is one line."""
         error = sys.exception()
         if not isinstance(error, (ConnectionError, TimeoutError)):
             print(f"refcodec: {client_address[0]}: {type(error).__name__}: {error}", file=sys.stderr)
 
 
-def make_server(root: str | os.PathLike, host: str = "127.0.0.1", port: int = 0, *,
+def make_server(root: str | os.PathLike[str], host: str = "127.0.0.1", port: int = 0, *,
                 handler: type[RangeHandler] = RangeHandler, quiet: bool = False, allow_origin: str | None = None,
                 extra: Callable[[str], Resource | str | None] | None = None) -> ThreadingHTTPServer:
     """A server of a file or folder, bound but not yet running (`serve_forever`).
@@ -260,7 +260,7 @@ def make_server(root: str | os.PathLike, host: str = "127.0.0.1", port: int = 0,
     path = Path(root)
     if not path.is_dir() and not path.is_file():
         raise UsageError(f"can't serve {root}: there is no such file or folder")
-    members: dict = dict(root=path, quiet=quiet, allow_origin=allow_origin)
+    members: dict[str, Any] = dict(root=path, quiet=quiet, allow_origin=allow_origin)
     if extra is not None:
         members["find"] = lambda self, asked: extra(asked) or handler.find(self, asked)
     try:

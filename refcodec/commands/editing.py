@@ -7,13 +7,16 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from ..errors import UsageError
 from ..files import replacing
 from .common import open_input, printable, to_json
+
+if TYPE_CHECKING:
+    from ..editing.source import EditReport
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Report as JSON (schemas/edit.schema.json).")
 quiet_option = click.option("--quiet", is_flag=True, help="No progress, no summary.")
@@ -54,7 +57,7 @@ def output(path: str, as_json: bool) -> Iterator[BinaryIO]:
     sys.stdout.buffer.flush()
 
 
-def tell(report, command: str, out: str, as_json: bool, quiet: bool) -> None:
+def tell(report: EditReport, command: str, out: str, as_json: bool, quiet: bool) -> None:
     """The report, as JSON on standard output or as lines on standard error."""
     if as_json:
         click.echo(to_json(report.to_dict(command)))

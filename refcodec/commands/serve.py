@@ -17,7 +17,7 @@ from .common import examples, to_json
 @click.option("--allow-origin", metavar="ORIGIN", help="Let pages of another origin read the files (*: all).")
 @click.option("--json", "as_json", is_flag=True, help="Say where, on standard output, as one line of JSON.")
 @click.option("--quiet", is_flag=True, help="No log of requests.")
-def command(path, host, port, allow_origin, as_json, quiet):
+def command(path: str, host: str, port: int, allow_origin: str | None, as_json: bool, quiet: bool) -> int:
     """Serve a file or folder over HTTP, with byte ranges, until interrupted."""
     if allow_origin is not None and not (allow_origin.isascii() and allow_origin.isprintable()):
         raise UsageError("an origin is * or like https://example.org")

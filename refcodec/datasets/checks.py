@@ -194,7 +194,8 @@ def hits(origin: np.ndarray, directions: np.ndarray, box: np.ndarray) -> np.ndar
     with np.errstate(divide="ignore", invalid="ignore"):
         ends = (box[:, None, :] - origin) / directions  # (2, n, 3)
     near, far = np.nanmax(ends.min(0), -1), np.nanmin(ends.max(0), -1)
-    return (far >= near) & (far > 0)
+    met: np.ndarray = (far >= near) & (far > 0)
+    return met
 
 
 def check_box(cameras: Iterable[Camera], box: np.ndarray, path: Path) -> None:

@@ -81,7 +81,10 @@ class Lens:
         """How far one can go along an axis of the undistorted plane before leaving the picture."""
         side = {(-1, 0): self.cx / self.fx, (1, 0): (self.width - self.cx) / self.fx,
                 (0, -1): self.cy / self.fy, (0, 1): (self.height - self.cy) / self.fy}[dx, dy]
-        inside = lambda t: bool(self._inside(*self.project(np.array([dx * t]), np.array([dy * t])))[0])
+
+        def inside(t: float) -> bool:
+            return bool(self._inside(*self.project(np.array([dx * t]), np.array([dy * t])))[0])
+
         steps = np.linspace(0, _MAX_GROWTH * side, 1025)
         within = self._inside(*self.project(dx * steps, dy * steps))
         if within.all():
@@ -162,7 +165,8 @@ def _bilinear(picture: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     upper_left, lower_left = pixels.take(corner, 0), pixels.take(corner + down, 0)
     upper = upper_left + (pixels.take(corner + right, 0) - upper_left) * a
     lower = lower_left + (pixels.take(corner + down + right, 0) - lower_left) * a
-    return upper + (lower - upper) * b
+    mixed: np.ndarray = upper + (lower - upper) * b
+    return mixed
 
 
 def distort(model: str, parameters: tuple[float, ...], x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -200,7 +204,8 @@ def distort(model: str, parameters: tuple[float, ...], x: np.ndarray, y: np.ndar
     return _distort_fisheye(model, parameters, x, y)
 
 
-def _distort_fisheye(model: str, parameters: tuple[float, ...], x, y) -> tuple[np.ndarray, np.ndarray]:
+def _distort_fisheye(model: str, parameters: tuple[float, ...], x: np.ndarray,
+                     y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The models of COLMAP's that act on angles: (x, y) scaled to have the angle as its length."""
     r = np.hypot(x, y)
     scale = np.divide(np.arctan(r), r, out=np.ones_like(r), where=r > 1e-9)

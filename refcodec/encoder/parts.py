@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,7 +52,7 @@ class Parts:
     def __getitem__(self, number: int) -> Part:
         return self.parts[number]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Part]:
         return iter(self.parts)
 
     @property

@@ -68,11 +68,12 @@ def band_number(band: np.ndarray | None, bands: int | None) -> int:
     return bands or occurring
 
 
-def _fit_static(values, band, selected, assignment: int, bands: int | None) -> tuple[StaticModel, float]:
+def _fit_static(values: np.ndarray, band: np.ndarray | None, selected: np.ndarray | None, assignment: int,
+                bands: int | None) -> tuple[StaticModel, float]:
     """The model, and the ideal code length of the symbols in bits."""
     cells, channels = values.shape
     bands = band_number(band, bands)
-    table = np.zeros((cells, channels), np.int64)
+    table: np.ndarray = np.zeros((cells, channels), np.int64)
     if assignment in (BY_BAND, BY_BAND_AND_CHANNEL) and band is not None:
         table += band[:, None].astype(np.int64) * (1 if assignment == BY_BAND else channels)
     if assignment in (BY_CHANNEL, BY_BAND_AND_CHANNEL):
@@ -98,12 +99,13 @@ def _fit_table(h: _Histogram) -> tuple[tuple[int, tuple[int, ...]], float]:
         return (min(int(np.searchsorted(below, part, "right")), last) if part else 0,
                 min(int(np.searchsorted(below, 1 - part)), last) if part else last)
 
-    seen: dict[tuple[int, int, int], tuple | None] = {}
+    seen: dict[tuple[int, int, int], tuple[int, tuple[int, ...], float, float] | None] = {}
 
     def cost(state: tuple[int, int, int]) -> float:
         if state not in seen:
             seen[state] = _table(h, *state)
-        return seen[state][2] if seen[state] is not None else math.inf
+        found = seen[state]
+        return found[2] if found is not None else math.inf
 
     common = int(h.counts.argmax())
     ends = {end(part) for part in _TAILS} | {(common, common)}
@@ -122,7 +124,9 @@ def _fit_table(h: _Histogram) -> tuple[tuple[int, tuple[int, ...]], float]:
             best = better
         else:
             reach //= 2
-    first, counts, _, bits = seen[best]
+    found = seen[best]
+    assert found is not None, "it has a cost"
+    first, counts, _, bits = found
     return (first, counts), bits
 
 

@@ -19,7 +19,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from ..syntax.coding import Tools
 from ..syntax.headers import Mapping, SequenceHeader, TensorInfo
 from ..syntax.units import UnitReader
 from ..tensors.significance import coded_mask
+from ..tensors.state import FrameState
 from ..tensors.transforms import box, box_sizes
 from ..writer import FrameCoding, StreamWriter, TensorCoding
 
@@ -79,11 +80,12 @@ def coded_frames(path: str | Path) -> Iterator[CodedFrame]:
         for unit in reader.units():
             before = decoder.state.copy() if decoder.state is not None else None
             if (frame := decoder.feed(unit)) is not None:
+                assert before is not None and decoder.state is not None  # since the sequence header
                 tensors = tuple(_coded_tensor(t, before, decoder.state) for t in frame.syntax.tensor)
                 yield CodedFrame(frame, tensors, _model_bytes(frame))
 
 
-def _coded_tensor(t, before, after) -> CodedTensor:
+def _coded_tensor(t: Any, before: FrameState, after: FrameState) -> CodedTensor:
     """t: the parsed structure; before, after: the decoder's states around the frame."""
     tools, info = Tools.from_syntax(t), after.header.tensors[t.tensor_id]
     shape = tools.coefficient_shape(info.shape)
@@ -149,7 +151,7 @@ def huffman_decode(data: bytes) -> tuple[np.ndarray, int]:
 
 def _code_lengths(counts: np.ndarray) -> np.ndarray:
     """Length of each symbol's code, 0 where it does not occur; a lone symbol has one bit."""
-    heap = [(int(n), s, (s,)) for s, n in enumerate(counts.tolist()) if n]
+    heap: list[tuple[int, int, tuple[int, ...]]] = [(int(n), s, (s,)) for s, n in enumerate(counts.tolist()) if n]
     lengths = np.zeros(len(counts), np.int64)
     if len(heap) == 1:
         lengths[heap[0][1]] = 1
@@ -333,10 +335,10 @@ def recoded(frames: Sequence[Recodable], quantise: Callable[[TensorInfo, np.ndar
         writer.begin_group(position, 1)
         tensors, models = [], {}
         for i, (info, tensor) in enumerate(zip(header.tensors, frame.tensors)):
-            inside = occupied_only and info.mapping != Mapping.NONE and header.has_occupancy
-            cells = coded_mask(header, info, frame.occupancy) if inside else np.ones(info.shape[1:], bool)
+            occupancy = frame.occupancy if occupied_only and info.mapping != Mapping.NONE else None
+            cells = np.ones(info.shape[1:], bool) if occupancy is None else coded_mask(header, info, occupancy)
             q, step, models[i] = quantise(info, tensor[:, cells].T)
-            tensors.append(TensorCoding(i, q, i, (step,), 0, int(inside)))
+            tensors.append(TensorCoding(i, q, i, (step,), 0, int(occupancy is not None)))
         writer.write_frame(FrameCoding(position, 1, frame.time_stamp, frame.occupancy, models, tensors))
     writer.finish()
     return out.getvalue()
