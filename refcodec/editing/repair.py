@@ -248,7 +248,8 @@ class _Repair:
                            "R-GRP-04" if group.first_frame <= self.last_number else "R-FRM-04")
             self.damage.append(BitstreamError(requirement, group.offset, "group_header",
                                               "The group does not follow those that were kept."))
-            self._drop(group.offset, self.reader.offset - group.offset, "a group out of order")
+            last = unit_at(self.data, part.units[-1].offset, self.reader.header)
+            self._drop(group.offset, last.offset + last.size, "a group out of order")
             return
         if self.writer is None:
             self.writer = UnitWriter(self.out, self.decoder.header, self.reader.header.level)
