@@ -15,6 +15,7 @@ from refcodec.fields import build, dif_header
 from refcodec.rendering.march import render_camera
 from refcodec.syntax.headers import Representation
 from refcodec.tensors.significance import coded_mask
+from refcodec.tensors.state import FrameState
 from refcodec.writer import StreamWriter
 
 DEMO = Path(__file__).parent.parent / "demo" / "fox"
@@ -142,3 +143,12 @@ def test_tools_can_be_switched_off(scene):
         coding = train.train_intra(header, pictures[0][:6], settings).coding
         mantissa, exponent = coding.tensors[0].steps[0]
         assert mantissa * 2.0**exponent == 0.125 * 2**16
+
+
+def test_a_p_frame_after_a_blank_frame_is_trained(scene):
+    header, pictures, _ = scene
+    blank = FrameState(header)
+    blank.set_occupancy(rays.visual_hull(pictures[0], header))
+    short = dataclasses.replace(SETTINGS, inter_iterations=4)
+    frame = train.train_inter(header, pictures[1], short, blank, number=1, time_stamp=1)
+    assert len(frame.coding.tensors) == sum(t.mapping != 0 for t in header.tensors)

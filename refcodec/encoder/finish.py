@@ -17,7 +17,6 @@ from refcodec.entropy.fitting import best_static, model_bytes
 from refcodec.entropy.models import ContextModel, EntropyModel, fits
 from refcodec.syntax.coding import Tools
 from refcodec.syntax.registry import PREVIOUS
-from refcodec.tensors.state import FrameState
 from refcodec.writer import TensorCoding, compressed_occupancy
 
 _OCCUPANCY_MODEL = 63  # the last identifier that there is
@@ -86,10 +85,9 @@ class Finish:
     stream has may serve again.
     """
 
-    def __init__(self, rate: RateModel, previous: FrameState | None, symbols: MappingType[int, Symbols],
-                 iterations: int, reuse: bool = True):
+    def __init__(self, rate: RateModel, symbols: MappingType[int, Symbols], iterations: int, reuse: bool = True):
         self.rate, self.symbols, self.iterations = rate, symbols, iterations
-        self.known = dict(previous.models) if previous is not None and reuse else {}
+        self.known = dict(rate.previous.models) if rate.previous is not None and reuse else {}
         self.models: dict[int, EntropyModel] = {}
         self.estimated: dict[int, float] = {}
         # Identifiers, the same in every frame: context groups, masks by kind, values by tensor.
@@ -119,9 +117,10 @@ class Finish:
                 s.tools.transform, s.tools.levels, s.mask, mask.model_id if mask else 0))
         return codings
 
-    def occupancy(self, occupancy: np.ndarray, previous: FrameState | None) -> int | None:
+    def occupancy(self, occupancy: np.ndarray) -> int | None:
         """The model that codes the occupancy, bool (z, y, x), in the fewest bytes, itself counted: that of the frame
         before, or a new one in the first I- and the first P-frame; None where compression is as good."""
+        previous = self.rate.previous
         intra, before = previous is None, previous.occupancy if previous is not None else None
         symbols = occupancy_symbols(occupancy, None if intra else previous.occupancy_context(False))
         compressed = compressed_occupancy(occupancy, before, intra)

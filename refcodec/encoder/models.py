@@ -295,6 +295,3 @@ class _MaskNetwork(torch.nn.Module):
         return ContextModel(joint, outputs, tuple(scan), template_id(template), tuple(template), 0,
                             w1.astype(np.int8), b1.astype(np.int16),
                             0, _OUTPUT_SHIFT, output_weight, output_bias, BERNOULLI)
-
-
-# The choice.

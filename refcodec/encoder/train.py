@@ -117,7 +117,9 @@ class _Training:
                      else torch.zeros(cells, device=self.device))
         self.predicted = {s.id for s in self.trained if self._prediction(s) == Prediction.PREVIOUS}
         # Slots that still take part. What is zero before a P-frame, or half-way (`_retire`), stays so.
-        self.active = [s for s in self.trained if s.id not in self.predicted or bool(s.reconstructed(self.base).any())]
+        # Where all of it is zero there is no better guess than that anything may change.
+        self.active = [s for s in self.trained
+                       if s.id not in self.predicted or bool(s.reconstructed(self.base).any())] or list(self.trained)
         self.values = self._initial_values()
         self.log_step = self._initial_steps()
         self.noise = torch.rand(self.total + (1 << 16), generator=self.generator, device=self.device) - 0.5
@@ -427,10 +429,10 @@ class _Training:
                 [math.log(step_value(*step, slot.info.frac_bits)) for step in steps[slot.id]], device=self.device)
         flat, selected = self._symbols()
         symbols = {s.id: self._of_tensor(s, steps[s.id], flat[s.id], selected.get(s.id)) for s in self.trained}
-        finish = Finish(self.rate, self.previous, symbols, self.settings.model_iterations, self.settings.reuse_models)
+        finish = Finish(self.rate, symbols, self.settings.model_iterations, self.settings.reuse_models)
         codings = finish.run(flat, selected)
         occupancy = self.rays.occupancy.copy()
-        model = finish.occupancy(occupancy, self.previous) if self.settings.code_occupancy else None
+        model = finish.occupancy(occupancy) if self.settings.code_occupancy else None
         coding = FrameCoding(number, INTER if self.inter else INTRA, time_stamp, occupancy, finish.models, codings,
                              model)
         return TrainedFrame(coding, finish.estimated)
