@@ -7,7 +7,8 @@ decoder share everything here but the last two.
 """
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,6 +26,8 @@ MAX_ESCAPE_PREFIX = 20
 # Cells of one batch inside a step: bounds the memory of a step without an effect on the result.
 BATCH = 1 << 16
 _BLOCK = 1 << 14
+
+Shape = tuple[int, int, int, int]  # (C, z, y, x)
 
 
 # Channel counts whose int8 values of one cell can be loaded as one number.
@@ -150,24 +153,55 @@ def coded_blocks(mask: np.ndarray | None, size: int) -> Iterator[tuple[np.ndarra
         done += count
 
 
-def _walk(mask: np.ndarray | None, shape, scan, padded) -> tuple[list[np.ndarray], np.ndarray]:
-    """The steps in coding order (spec 6.3), and the row of each coded cell in a padded store.
+def _walk(mask: np.ndarray | None, shape: Shape, scan: Shape, padded: tuple[int, ...]
+          ) -> tuple[Iterable[np.ndarray], Callable[[np.ndarray], np.ndarray]]:
+    """The steps in coding order (spec 6.3), and what gives the rows of coded cells in a padded store.
 
     A step is an array of cells, or of symbols (cell * channels + channel) where the scan
-    separates the channels of a cell. padded: (z, y, x) of the store that contexts come from.
+    separates the channels of a cell; cells are counted among the coded ones.
+    padded: (z, y, x) of the store that contexts come from.
     """
     _, depth, height, width = shape
     size = depth * height * width
+    if mask is None and not scan[0] and (steps := _wavefronts(shape, scan)) is not None:
+        return steps, lambda cells: _padded_rows(cells, shape, padded)
     count = size if mask is None else int(np.count_nonzero(mask))
     key, rows = np.empty(count, np.uint16), np.empty(count, np.int32)
     for cells, part in coded_blocks(mask, size):
-        cells = np.arange(cells.start, cells.stop) if mask is None else cells
+        cells = np.arange(cells.start, cells.stop) if isinstance(cells, slice) else cells
         z, y, x = cells // (height * width), cells // width % height, cells % width
         key[part] = scan[1] * z + scan[2] * y + scan[3] * x
-        rows[part] = ((z + PAD) * padded[1] + y + PAD) * padded[2] + x + PAD
+        rows[part] = _padded_rows(cells, shape, padded)
     if scan[0]:
         key = (key[:, None] + scan[0] * np.arange(shape[0], dtype=np.uint16)).reshape(-1)
-    return _by_key(key), rows
+    return _by_key(key), rows.take
+
+
+def _padded_rows(cells: np.ndarray, shape: Shape, padded: tuple[int, ...]) -> np.ndarray:
+    """Rows, in a store with PAD cells around, of cells at flat positions."""
+    _, _, height, width = shape
+    lines, x = np.divmod(cells, width)
+    z, y = np.divmod(lines, height)
+    return ((z + PAD) * padded[1] + y + PAD) * padded[2] + x + PAD
+
+
+def _wavefronts(shape: Shape, scan: Shape) -> Iterator[np.ndarray] | None:
+    """The steps of an array all of whose cells are coded, found one by one: a large occupancy's order need not
+    be stored. None where sorting is less work."""
+    _, depth, height, width = shape
+    keys = scan[1] * (depth - 1) + scan[2] * (height - 1) + scan[3] * (width - 1) + 1
+    if not scan[3] or keys > 8 * width:
+        return None
+    lines = (scan[1] * np.arange(depth, dtype=np.int32)[:, None] + scan[2] * np.arange(height, dtype=np.int32)).ravel()
+
+    def steps() -> Iterator[np.ndarray]:
+        for key in range(keys):
+            x, rest = np.divmod(key - lines, scan[3])
+            found = np.flatnonzero((x >= 0) & (x < width) & (rest == 0))
+            if len(found):
+                yield found * width + x[found]
+
+    return steps()
 
 
 def _by_key(key: np.ndarray) -> list[np.ndarray]:
@@ -315,8 +349,8 @@ def _code(model: EntropyModel, shape, mask: np.ndarray | None, previous: np.ndar
     scan = model.scan if context else (0, 0, 0, 0)
     around = _Neighbourhood(model, shape, previous) if context and model.template else None
     steps, rows = _walk(mask, shape, scan, shape[1:] if around is None else around.padded)
-    values = np.zeros((len(rows), channels), np.int32)
-    if not len(rows):
+    values = np.zeros((math.prod(shape[1:]) if mask is None else int(np.count_nonzero(mask)), channels), np.int32)
+    if not len(values):
         return values
     tables = model.tables
     low = np.array([t.low for t in tables], np.int32)
@@ -327,7 +361,7 @@ def _code(model: EntropyModel, shape, mask: np.ndarray | None, previous: np.ndar
         if around is None:
             location, table = _unconditional(model, part, step_channels, channels, band)
         else:
-            step_rows = rows[part] if step_channels is None else rows[part // channels]
+            step_rows = rows(part if step_channels is None else part // channels)
             location, table = _predict(model, around, step_rows, step_channels)
         pick = partial(_of_cells if step_channels is None else _of_symbols, part)
         if selected is None:

@@ -136,7 +136,8 @@ def _walk(model: ContextModel, shape: tuple[int, ...], mask: np.ndarray | None, 
           chosen: np.ndarray) -> kernels.Walk:
     channels, scan = shape[0], np.array(model.scan, np.int64)
     marked = _NONE[np.uint8] if mask is None else np.require(mask, bool, ["C", "W"]).reshape(-1).view(np.uint8)
-    rows = np.empty(count // channels, np.int32)
+    run = shape[3] if mask is None else 1
+    rows = np.empty(count // channels // run, np.int32)
     counts = np.zeros(int(scan @ (np.array(shape) - 1)) + 1, np.int64)
     kernels.count_keys(marked, shape, scan, padded, counts, rows)
     order, ends = np.empty(int(counts.sum()), np.int32), np.cumsum(counts)
@@ -144,7 +145,7 @@ def _walk(model: ContextModel, shape: tuple[int, ...], mask: np.ndarray | None, 
     kernels.sort_keys(marked, shape, scan, begins, order)
     symbols = 1 if scan[0] else channels
     return kernels.Walk(order, ends[counts > 0], rows, chosen,
-                        np.array([channels, symbols, channels if model.joint else 1]))
+                        np.array([channels, symbols, channels if model.joint else 1, run]))
 
 
 def _store(model: ContextModel, shape: tuple[int, ...], padded: tuple[int, ...], previous: np.ndarray | None,

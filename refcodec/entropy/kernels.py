@@ -81,9 +81,9 @@ class Walk(NamedTuple):
     """The symbols in coding order, by steps (spec 6.3).
 
     order int32: items in their order; an item is a cell, or one symbol (cell * C + channel) where the
-    scan separates the channels of a cell. ends int64: of the steps. rows int32: of each cell in the stores.
-    selected uint8 (cells * C), or empty: all symbols. sizes int64: channels, symbols of an item, outputs
-    of a unit of the network (C of a joint model, else 1).
+    scan separates the channels of a cell. ends int64: of the steps. rows int32: in the stores, of each cell, or
+    of the first of each `run` of cells. selected uint8 (cells * C), or empty: all symbols. sizes int64: channels,
+    symbols of an item, outputs of a unit of the network (C of a joint model, else 1), run.
     """
 
     order: np.ndarray
@@ -121,17 +121,21 @@ class Scratch(NamedTuple):
 @jit
 def count_keys(mask: np.ndarray, shape: tuple[int, ...], scan: np.ndarray, padded: tuple[int, ...], counts: np.ndarray,
                rows: np.ndarray) -> None:
-    """Sizes of the steps by key, and the rows of the coded cells. mask uint8 (cells), or empty: all."""
+    """Sizes of the steps by key, and the rows of the coded cells. mask uint8 (cells), or empty: all cells, whose
+    rows are then given for the first of each line alone, to save memory."""
     channels, depth, height, width = shape
     n = cell = 0
     for z in range(depth):
         for y in range(height):
             row = ((z + 2) * padded[1] + y + 2) * padded[2] + 2
             key = scan[1] * z + scan[2] * y
+            if mask.size == 0:
+                rows[z * height + y] = row
             for x in range(width):
                 if mask.size == 0 or mask[n]:
-                    rows[cell] = row + x
-                    cell += 1
+                    if mask.size:
+                        rows[cell] = row + x
+                        cell += 1
                     if scan[0]:
                         for c in range(channels):
                             counts[key + scan[3] * x + scan[0] * c] += 1
@@ -164,6 +168,13 @@ def sort_keys(mask: np.ndarray, shape: tuple[int, ...], scan: np.ndarray, ends: 
 
 
 # Contexts.
+
+@jit
+def _row(rows: np.ndarray, cell: Int, run: Int) -> Int:
+    """Row of a cell in the stores (`Walk`)."""
+    if run == 1:
+        return np.int64(rows[cell])
+    return np.int64(rows[cell // run] + cell % run)
 
 
 @jit
@@ -254,7 +265,7 @@ def _quiet(network: Network, first: Int, symbols: Int, count: Int, scratch: Scra
 @jit
 def _predict(walk: Walk, network: Network, store: Store, begin: Int, end: Int, scratch: Scratch) -> Int:
     """Table and location of the symbols of a step that have an input other than zero. Returns their number."""
-    channels, symbols, outputs = walk.sizes
+    channels, symbols, outputs, run = walk.sizes
     values, energies, shifts = network.limits[0], network.limits[1], network.limits[4]
     # As local names: an array that is taken out of a tuple in a loop is counted each time.
     order, rows, active, stored, energy = walk.order, walk.rows, store.active, store.values, store.energies
@@ -263,7 +274,7 @@ def _predict(walk: Walk, network: Network, store: Store, begin: Int, end: Int, s
     count = busy_units = 0
     for i in range(begin, end):
         item = np.int64(order[i])
-        row = np.int64(rows[item if symbols == channels else item // channels])
+        row = _row(rows, item if symbols == channels else item // channels, run)
         if not active[row]:
             continue
         first = 0 if symbols == channels else item % channels
@@ -302,7 +313,7 @@ def _predict(walk: Walk, network: Network, store: Store, begin: Int, end: Int, s
 def _keep(walk: Walk, network: Network, store: Store, begin: Int, count: Int, step: np.ndarray,
           values: np.ndarray) -> None:
     """Takes in the values of a step's symbols: the tensor's, and what later steps see of them."""
-    channels, symbols, _ = walk.sizes
+    channels, symbols, _, run = walk.sizes
     marked: Int = -1
     i, following = begin, symbols  # item i has the symbols before `following`
     for at in range(count):
@@ -317,7 +328,7 @@ def _keep(walk: Walk, network: Network, store: Store, begin: Int, count: Int, st
         values[item * symbols + c] = v
         if store.active.size == 0:
             continue
-        row = np.int64(walk.rows[item if symbols == channels else item // channels])
+        row = _row(walk.rows, item if symbols == channels else item // channels, run)
         seen = min(max(v, -_MAX_INPUT), _MAX_INPUT)
         store.values[row * channels + (c if symbols == channels else item % channels)] = seen
         if store.energies.size:
@@ -495,7 +506,7 @@ def decode_steps(words: np.ndarray, state: np.ndarray, tables: Tables, walk: Wal
     state uint64: point - low, range, words read. values int32 (cells * C), all 0 before.
     Returns (outcome, value at which it ended, next step).
     """
-    channels, symbols, _ = walk.sizes
+    channels, symbols, _, _ = walk.sizes
     while step < len(walk.ends) and budget > 0:
         begin, end = walk.ends[step - 1] if step else np.int64(0), walk.ends[step]
         step += 1

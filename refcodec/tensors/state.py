@@ -80,7 +80,7 @@ class FrameState:
     def occupancy_context(self, intra: bool) -> np.ndarray | None:
         """What a model of the next frame's occupancy sees of this one's (spec 6.1.2): int8 (z, y, x, 1),
         None = all zero."""
-        return None if intra or self.occupancy is None else self.occupancy.astype(np.int8)[..., None]
+        return None if intra or self.occupancy is None else self.occupancy.view(np.int8)[..., None]
 
     def mask(self, tensor_id: int, tools: Tools) -> np.ndarray | None:
         """Cells of a tensor's coefficients whose elements may be coded (spec 7.1), None when all are."""
