@@ -16,7 +16,8 @@ from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..datasets import Dataset
-    from .gop import EncodeOptions, EncodeReport, FrameResult, Progress, pick_device
+    from .gop import EncodeOptions, EncodeReport, Progress
+    from .group import FrameResult, pick_device
 
 # Training makes many small parallel calls; threads that spin between them take the
 # processors from each other. Read when torch is loaded, which this package leaves to use.

@@ -111,18 +111,19 @@ class LayerPrior:
         return self.prior.bits(values, torch.zeros(len(values), dtype=torch.int64))
 
     def _fit(self) -> None:
-        optimiser = torch.optim.LBFGS(self.prior.parameters(), max_iter=_FIT_STEPS, tolerance_change=_FIT_TOLERANCE,
-                                      line_search_fn="strong_wolfe")
+        optimiser: torch.optim.Optimizer = torch.optim.LBFGS(
+            self.prior.parameters(), max_iter=_FIT_STEPS, tolerance_change=_FIT_TOLERANCE,
+            line_search_fn="strong_wolfe")
         share = self.counts / self.counts.sum()
 
-        def loss():
+        def loss() -> float:
             optimiser.zero_grad()
             bits = self._bits() @ share.double()
-            bits.backward()
-            return bits
+            torch.autograd.backward(bits)
+            return float(bits.detach())
 
         before = [p.detach().clone() for p in self.prior.parameters()]
-        bits = optimiser.step(loss).detach().item()
+        bits = optimiser.step(loss)
         with torch.no_grad():
             if not self._bits() @ share.double() <= bits:  # a step too far, among outliers
                 for parameter, value in zip(self.prior.parameters(), before):
@@ -143,7 +144,7 @@ class LayerPrior:
     def table(self) -> StaticModel:
         """The static table of the density that codes the symbols in the fewest bytes, its own included."""
         values, counts = self.values.numpy().astype(np.int64), self.counts.numpy()
-        best, best_bits = None, math.inf
+        tried: list[tuple[float, StaticModel]] = []
         for left_out in _ESCAPED:
             if 2 * left_out >= len(self.symbols):
                 break
@@ -157,9 +158,8 @@ class LayerPrior:
                 escape = max(1, round((outside << bits) / len(self.symbols))) if outside else 0
                 model = StaticModel(((low, (*table.tolist(), escape)),))
                 cost = 8 * _leb128_bytes(model.entries[0][1]) + _coded_bits(model, values, counts)
-                if cost < best_bits:
-                    best, best_bits = model, cost
-        return best
+                tried.append((cost, model))
+        return min(tried, key=lambda t: t[0])[1]
 
 
 def _leb128_bytes(counts: Sequence[int]) -> int:
@@ -193,7 +193,7 @@ class Network(torch.nn.Module):
     A layer is what has α, β and a prior in common: a weight matrix, or all biases. Vectors
     are flat: the tensors of all layers, one after the other, weights before biases.
     ids: tensor_ids in that order. layer: of each value. values: αŴ. gain: γ of the weights,
-    where there is a shared S.
+    empty where there is no shared S.
     """
 
     def __init__(self, header: SequenceHeader, initial: dict[int, torch.Tensor], settings: TrainingSettings,
@@ -212,13 +212,12 @@ class Network(torch.nn.Module):
         self.values = torch.nn.Parameter(flat)
         self.log_step = torch.nn.Parameter(torch.zeros(count, device=device), requires_grad=settings.learn_steps)
         self.offset = torch.nn.Parameter(torch.zeros(count, device=device))
-        self.gain = torch.nn.Parameter(torch.ones(len(weights), device=device)) if shared else None
+        self.gain = torch.nn.Parameter(torch.ones(len(weights) if shared else 0, device=device))
         self.prior = Prior(count).to(device)
         self.steps: list[tuple[int, int]] = []
         rate = settings.network_rate
-        scalars = [p for p in (self.offset, self.gain) if p is not None]
         self.optimiser = torch.optim.Adam(
-            [dict(params=[self.values], base=rate), dict(params=scalars, base=_SCALAR_RATE * rate),
+            [dict(params=[self.values], base=rate), dict(params=[self.offset, self.gain], base=_SCALAR_RATE * rate),
              dict(params=[self.log_step], base=_STEP_RATE), dict(params=self.prior.parameters(), base=_PRIOR_RATE)],
             lr=rate, betas=(0.9, 0.99), eps=1e-15, fused=True)
 
@@ -227,7 +226,8 @@ class Network(torch.nn.Module):
         """Ends training in float: steps for the weights as they are now, and priors to begin with."""
         share = _FIRST_STEP if self.settings.rate_loss else _FINE_STEP
         weights = self._with(self.values, shared, torch.ones_like(self.values))
-        for i, (values, weight) in enumerate(zip(self.values.split(self.layer_sizes), weights.split(self.layer_sizes))):
+        for i, (values, weight) in enumerate(zip(torch.split(self.values, self.layer_sizes),
+                                                 torch.split(weights, self.layer_sizes))):
             step = float(weight.std(correction=0).clamp(min=1e-4)) * share
             self.log_step[i] = math.log(step)
             self.prior.start(i, values / step)
@@ -273,7 +273,7 @@ class Network(torch.nn.Module):
 
     def tensors(self, flat: torch.Tensor) -> dict[int, torch.Tensor]:
         """The parts of a flat vector by tensor_id."""
-        return dict(zip(self.ids, flat.split(self.sizes)))
+        return dict(zip(self.ids, torch.split(flat, self.sizes)))
 
     def step(self, decay: float) -> None:
         """One step of Adam with the gradients at hand; decay: of the learning rates."""
@@ -292,10 +292,10 @@ class Network(torch.nn.Module):
         models, codings, estimated = {}, [], {}
         symbols = self.symbols()
         tensors = self.tensors(symbols)
-        for k, (ids, of_layer) in enumerate(zip(self.layers, symbols.split(self.layer_sizes))):
+        for k, (ids, of_layer) in enumerate(zip(self.layers, torch.split(symbols, self.layer_sizes))):
             prior = LayerPrior(self.prior.of(k), of_layer)
             models[k] = prior.table()
-            based = self.gain is not None and k < len(self.gain)
+            based = k < len(self.gain)
             base = integer_gain(self.gain[k].item()) if based else (0, 0)
             offset = round(self.offset[k].item() * 2.0**self.header.tensors[ids[0]].frac_bits)
             for i in ids:  # weights and biases have one channel
@@ -324,7 +324,7 @@ class Views:
     def pixels(self) -> int:
         return self.rays.pixels
 
-    def field(self, tensors: dict[int, torch.Tensor]):
+    def field(self, tensors: dict[int, torch.Tensor]) -> fields.Field:
         """The field of flat tensors."""
         shaped = [tensors[i].view(info.shape) for i, info in enumerate(self.header.tensors)]
         return fields.build(self.header, shaped, self.ops)
@@ -338,7 +338,7 @@ class Views:
             loss = loss + ALPHA_WEIGHT * share * self._coarse_error(field, samples.position)
         return loss, distortion
 
-    def _coarse_error(self, field, position: torch.Tensor) -> torch.Tensor:
+    def _coarse_error(self, field: fields.Field, position: torch.Tensor) -> torch.Tensor:
         """How far the coarse network's opacities of samples are from the fine one's: it only places samples."""
         with torch.no_grad():
             wanted = torch.exp(-field.density(position)[0] * self.rays.step)
@@ -362,7 +362,8 @@ class Training:
     """
 
     def __init__(self, header: SequenceHeader, scenes: Sequence[Sequence[Picture]], settings: TrainingSettings, *,
-                 share: bool = False, device="cpu", on_progress: Callable[[Progress], None] | None = None):
+                 share: bool = False, device: torch.device | str = "cpu",
+                 on_progress: Callable[[Progress], None] | None = None):
         if header.representation != Representation.MLP:
             raise UsageError("cNeRF codes NeRFs: the representation must be mlp")
         if not header.has_occupancy:
@@ -424,7 +425,7 @@ class Training:
             loss, distortion = views.error(tensors)
             if self.mode != Mode.FLOAT:  # the rate of what is shared counts once, not once a scene
                 loss = loss + (weight / views.pixels) * (own + shared / count)
-            loss.backward()
+            torch.autograd.backward(loss)
             decay = _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done))
             decay *= min(1.0, (i // count + 1) / _WARM_UP)
             self.networks[scene].step(decay)
@@ -464,7 +465,7 @@ class Training:
 
 
 def train_cnerf(header: SequenceHeader, pictures: Sequence[Picture], settings: TrainingSettings, *,
-                number: int = 0, time_stamp: int = 0, device="cpu",
+                number: int = 0, time_stamp: int = 0, device: torch.device | str = "cpu",
                 on_progress: Callable[[Progress], None] | None = None) -> TrainedFrame:
     """Train one scene as an I-frame. Raises UsageError.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping as MappingType, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 
@@ -19,9 +20,11 @@ from refcodec.encoder.rate import (
     UNCODED_ROW,
     ContextNetwork,
     Neighbourhood,
+    Scan,
     Template,
     coded_bits,
     laplace_bits,
+    neighbours,
     plane_template,
     slope_table,
     table_index,
@@ -29,7 +32,7 @@ from refcodec.encoder.rate import (
     tabled_slope,
 )
 from refcodec.encoder.systems import Kind, Model, Rate, kind_of
-from refcodec.entropy.models import ContextModel
+from refcodec.entropy.models import ContextModel, EntropyModel
 from refcodec.syntax.headers import Role
 from refcodec.tensors.state import FrameState
 
@@ -42,6 +45,8 @@ _FINAL_SHARE, _ONLY_SHARE = 0.4, 1.2  # of `model_iterations`, at the end: after
 _FIT_SYMBOLS = 4096  # of a step, those that see zeros alone not counted
 _CELLS = 1 << 17  # cells predicted at once
 
+ByTensor = MappingType[int, torch.Tensor]  # tensor_id -> flat part of a vector, or mask (cells, C)
+
 
 @dataclass
 class ContextGroup:
@@ -50,14 +55,13 @@ class ContextGroup:
     model_id: int
     slots: list[Slot]
     template: int | Template
-    scan: tuple[int, int, int, int]
+    scan: Scan
     in_loss: bool
-    network: ContextNetwork | None = None
 
-    def matches(self, model) -> bool:
+    def matches(self, model: EntropyModel | None) -> TypeGuard[ContextModel]:
         """Whether a model of the stream has this group's neighbours."""
-        return (isinstance(model, ContextModel) and model.template == self.network.template
-                and model.scan == self.network.scan)
+        return (isinstance(model, ContextModel) and model.template == neighbours(self.template)
+                and model.scan == self.scan)
 
 
 def context_groups(slots: Sequence[Slot], temporal: bool, energies: bool = True) -> list[ContextGroup]:
@@ -67,17 +71,15 @@ def context_groups(slots: Sequence[Slot], temporal: bool, energies: bool = True)
     itself; planes by the axis that they lack. temporal: with neighbours in the frame before. energies: with sums
     over channels, and templates of their own for planes.
     """
-    members: dict[tuple, list[Slot]] = {}
+    members: dict[tuple[Kind, int, bool], list[Slot]] = {}
     bases = sum(s.info.role == Role.DIF_BASIS for s in slots)
     for slot in slots:
         kind = kind_of(slot.info)
         if kind not in (Kind.GRID, Kind.PLANE) or (slot.plan.model == Model.STATIC and slot.plan.rate != Rate.CONTEXT):
             continue
-        if kind == Kind.PLANE:
-            key = (kind, slot.info.index)
-        else:
-            key = (kind, slot.info.role, slot.info.role == Role.DIF_BASIS and slot.info.index >= (bases + 1) // 2)
-        members.setdefault(key, []).append(slot)
+        fine = slot.info.role == Role.DIF_BASIS and slot.info.index >= (bases + 1) // 2
+        alike = slot.info.index if kind == Kind.PLANE else slot.info.role
+        members.setdefault((kind, alike, fine), []).append(slot)
     groups = []
     for model_id, (key, group) in enumerate(members.items()):
         template, scan = (_INTER_TEMPLATE if temporal else _INTRA_TEMPLATE), SCAN
@@ -94,7 +96,7 @@ class RateModel:
 
     symbols, below: quantised values as floats, flat parts by tensor_id. selected: bool
     (cells, C) by tensor_id, the elements that a mask keeps, where there is a mask.
-    bits: estimate for each tensor_id.
+    bits: estimate for each tensor_id. networks: of the groups, by model_id.
     """
 
     def __init__(self, slots: Sequence[Slot], previous: FrameState | None, device: torch.device,
@@ -109,13 +111,16 @@ class RateModel:
         self.bits = {s.id: 0.0 for s in slots}
         self.cells: dict[int, torch.Tensor] = {}
         self.groups = context_groups(slots, previous is not None, energies)
+        self.networks: dict[int, ContextNetwork] = {}
         for group in self.groups:
-            group.network = ContextNetwork(group.template, _HIDDEN_UNITS, host_generator, group.scan).to(device)
+            network = ContextNetwork(group.template, _HIDDEN_UNITS, host_generator, group.scan)
+            known = self.known(group)
             # The group's latest network, as far as the stream knows it, is a better start.
-            if group.matches(known := self.known(group)):
-                group.network = ContextNetwork.from_model(known).to(device)
+            if group.matches(known):
+                network = ContextNetwork.from_model(known)
+            self.networks[group.model_id] = network.to(device)
 
-    def known(self, group: ContextGroup):
+    def known(self, group: ContextGroup) -> EntropyModel | None:
         """The model that the stream has under the group's identifier, or None."""
         return self.previous.models.get(group.model_id) if self.previous is not None else None
 
@@ -123,9 +128,9 @@ class RateModel:
         """Derivative of a tensor's bits with respect to its values in steps, x, flat."""
         return tabled_slope(self.slopes, x - self.location[slot.part], self.table_row[slot.part])
 
-    def refresh(self, symbols: MappingType[int, torch.Tensor], selected: MappingType[int, torch.Tensor]) -> None:
+    def refresh(self, symbols: ByTensor, selected: ByTensor) -> None:
         """Trains the networks a little, then renews every distribution."""
-        in_network = set()
+        in_network: set[int] = set()
         for group in self.groups:
             if group.in_loss:
                 first = _WARM_STEPS if group.matches(self.known(group)) else _FIRST_STEPS
@@ -135,19 +140,21 @@ class RateModel:
             if slot.id not in in_network:
                 self._fit_laplace(slot, symbols[slot.id], selected.get(slot.id))
 
-    def finish(self, group: ContextGroup, symbols, selected, iterations: int) -> None:
+    def finish(self, group: ContextGroup, symbols: ByTensor, selected: ByTensor, iterations: int) -> None:
         """The last training of a network, on the symbols that will be coded."""
         share = _FINAL_SHARE if group.in_loss else _ONLY_SHARE
         self.fit(group, symbols, selected, math.ceil(share * iterations))
 
-    def fit(self, group: ContextGroup, symbols, selected, steps: int) -> None:
+    def fit(self, group: ContextGroup, symbols: ByTensor, selected: ByTensor, steps: int) -> None:
         """Trains a group's network, then predicts its tensors."""
         around = {s.id: self._neighbourhood(group, s, symbols[s.id]) for s in group.slots}
         self._train(group, symbols, selected, around, steps, 0.02)
+        network = self.networks[group.model_id]
         for slot in group.slots:
-            self._predict(group.network, slot, around[slot.id], symbols[slot.id], selected.get(slot.id))
+            self._predict(network, slot, around[slot.id], symbols[slot.id], selected.get(slot.id))
 
-    def bits_under(self, group: ContextGroup, model: ContextModel, symbols, selected) -> dict[int, float]:
+    def bits_under(self, group: ContextGroup, model: ContextModel, symbols: ByTensor, selected: ByTensor
+                   ) -> dict[int, float]:
         """Bits of a group's tensors under another model with the same neighbours."""
         network = ContextNetwork.from_model(model).to(self.device)
         for slot in group.slots:
@@ -158,11 +165,10 @@ class RateModel:
     @torch.no_grad()
     def _neighbourhood(self, group: ContextGroup, slot: Slot, values: torch.Tensor) -> Neighbourhood:
         context = self.previous.contexts(slot.id, slot.tools((), 0)) if self.previous is not None else None
-        if context is not None:
-            context = torch.from_numpy(context).to(self.device)
+        before = torch.from_numpy(context).to(self.device) if context is not None else None
         coded = torch.zeros_like(values).view(-1, slot.channels)
         coded[self.cells[slot.id]] = values.view(-1, slot.channels)[self.cells[slot.id]]
-        return Neighbourhood(group.template, coded.view(*slot.shape, slot.channels), context)
+        return Neighbourhood(group.template, coded.view(*slot.shape, slot.channels), before)
 
     @torch.no_grad()
     def _fit_laplace(self, slot: Slot, symbols: torch.Tensor, selected: torch.Tensor | None) -> None:
@@ -185,7 +191,7 @@ class RateModel:
         rows[cells] = index.int() * ROW_LENGTH
 
     @torch.no_grad()
-    def _predict(self, network, slot: Slot, around: Neighbourhood, symbols: torch.Tensor,
+    def _predict(self, network: ContextNetwork, slot: Slot, around: Neighbourhood, symbols: torch.Tensor,
                  selected: torch.Tensor | None) -> None:
         """Location and table row of every coded symbol; estimated bits of the tensor."""
         cells, channels = self.cells[slot.id], slot.channels
@@ -199,7 +205,7 @@ class RateModel:
         of_quiet = symbols[quiet] if selected is None else symbols[quiet][selected[quiet]]
         values, counts = torch.unique(of_quiet, return_counts=True)
         total = float((coded_bits(values - location, index) * counts).sum())
-        for part in cells[active].split(_CELLS):
+        for part in torch.split(cells[active], _CELLS):
             location, index = network(around.inputs(part))
             slot.cells(self.location)[part] = location.view(-1, channels)
             slot.cells(self.table_row)[part] = index.int().view(-1, channels) * ROW_LENGTH
@@ -207,21 +213,23 @@ class RateModel:
             total += float(bits.sum() if selected is None else bits[selected[part].reshape(-1)].sum())
         self.bits[slot.id] = total
 
-    def _train(self, group: ContextGroup, symbols, selected, around, steps: int, rate: float) -> None:
+    def _train(self, group: ContextGroup, symbols: ByTensor, selected: ByTensor,
+               around: MappingType[int, Neighbourhood], steps: int, rate: float) -> None:
         """Adam on random symbols of the group, each tensor in proportion to its size.
 
         Most symbols of a sparse tensor see nothing but zeros; what the network says of those
         is one output, weighted by how often each value occurs there.
         """
-        cells, quiet = {}, []
+        network = self.networks[group.model_id]
+        cells, among_zeros = {}, []
         for slot in group.slots:
             busy = around[slot.id].active[self.cells[slot.id]]
             cells[slot.id], others = self.cells[slot.id][busy], self.cells[slot.id][~busy]
-            quiet.append(self._symbols_of(slot, symbols, selected, others)[0])
-        quiet, occurrences = torch.unique(torch.cat(quiet), return_counts=True)
+            among_zeros.append(self._symbols_of(slot, symbols, selected, others)[0])
+        quiet, occurrences = torch.unique(torch.cat(among_zeros), return_counts=True)
         counts = {s.id: len(cells[s.id]) * s.channels for s in group.slots}
         busy_count = sum(counts.values())
-        inputs, values = [], []
+        seen, drawn = [torch.zeros((0, len(network.template)), device=self.device)], [quiet[:0]]
         wanted = min(busy_count, _FIT_SYMBOLS * (4 + steps // 8))
         for slot in group.slots:
             if not counts[slot.id]:
@@ -230,16 +238,15 @@ class RateModel:
             chosen = cells[slot.id]
             chosen = chosen[torch.randint(len(chosen), (n,), generator=self.generator, device=self.device)]
             found, kept = self._symbols_of(slot, symbols, selected, chosen)
-            values.append(found)
+            drawn.append(found)
             near = around[slot.id].inputs(chosen)
-            inputs.append(near if kept is None else near[kept])
-        values = torch.cat([*values, quiet[:0]])
+            seen.append(near if kept is None else near[kept])
         total = busy_count + int(occurrences.sum())
         if not total:
             return
-        inputs = torch.cat(inputs) if inputs else torch.zeros((0, len(group.network.template)), device=self.device)
+        inputs, values = torch.cat(seen), torch.cat(drawn)
         nothing = inputs.new_zeros((1, inputs.shape[1]))
-        optimiser = torch.optim.Adam(group.network.parameters(), lr=rate)
+        optimiser = torch.optim.Adam(network.parameters(), lr=rate)
         order = torch.randperm(len(values), generator=self.generator, device=self.device)
         at = 0
         for i in range(steps):
@@ -247,17 +254,18 @@ class RateModel:
                 at = 0
             batch = order[at:at + _FIT_SYMBOLS]
             at += _FIT_SYMBOLS
-            location, index = group.network(torch.cat([nothing, inputs[batch]]))
+            location, index = network(torch.cat([nothing, inputs[batch]]))
             scale = table_scale(index)
             loss = (laplace_bits(quiet - location[0], scale[0]) * occurrences).sum()
             if len(batch):
                 loss = loss + laplace_bits(values[batch] - location[1:], scale[1:]).mean() * busy_count
             optimiser.zero_grad()
-            (loss / total).backward()
+            torch.autograd.backward(loss / total)
             optimiser.param_groups[0]["lr"] = rate * (1 - 0.9 * i / steps)
             optimiser.step()
 
-    def _symbols_of(self, slot: Slot, symbols, selected, cells) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _symbols_of(self, slot: Slot, symbols: ByTensor, selected: ByTensor, cells: torch.Tensor
+                    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Symbols at some cells, flat, and which of all there those are that the mask keeps (None: all)."""
         values = symbols[slot.id].view(-1, slot.channels)[cells].reshape(-1)
         if slot.id not in selected:

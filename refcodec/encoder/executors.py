@@ -23,10 +23,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import __version__
 from ..errors import EXIT_DEFECT, EXIT_USAGE, RefcodecError, UsageError
 from .group import CodedFrame, GroupJob, Step, encode_group
+
+if TYPE_CHECKING:
+    from distributed import KilledWorker
 
 EXECUTORS = ("local", "processes", "dask")
 _STEP_SECONDS = 0.3  # between the steps of training that a worker tells of
@@ -41,6 +45,9 @@ class Failure:
     message: str
     exit_code: int = EXIT_USAGE
     final: bool = False
+
+
+Outcome = list[CodedFrame] | Failure
 
 
 class Workers:
@@ -61,19 +68,19 @@ class Workers:
     def __enter__(self) -> Workers:
         return self
 
-    def __exit__(self, *exc) -> None:
+    def __exit__(self, *exc: object) -> None:
         pass
 
-    def submit(self, job: GroupJob) -> Future:
+    def submit(self, job: GroupJob) -> Future[Outcome]:
         """Starts a group; `outcome` says what became of it."""
-        future: Future = Future()
+        future: Future[Outcome] = Future()
         future.set_result(encode_group(job, self.tell))
         return future
 
     def listen(self) -> None:
         """Passes on what workers have told since."""
 
-    def outcome(self, future: Future) -> list[CodedFrame] | Failure:
+    def outcome(self, future: Future[Outcome]) -> Outcome:
         """Of a future that is done."""
         return future.result()
 
@@ -85,6 +92,7 @@ def open_workers(executor: str, jobs: int | None, scheduler: str | None, groups:
         case "processes":
             return Processes(tell, min(jobs or _cores(), max(groups, 1)))
         case "dask":
+            assert scheduler is not None, "see check_executor"
             return Dask(tell, jobs, scheduler)
     return Workers(tell)
 
@@ -107,8 +115,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _attempt(job: GroupJob, version: str, worker: str, tell: Callable[[Step | CodedFrame], None],
-             ) -> list[CodedFrame] | Failure:
+def _attempt(job: GroupJob, version: str, worker: str, tell: Callable[[Step | CodedFrame], None]) -> Outcome:
     """`encode_group` on a worker."""
     if version != __version__:
         return Failure(worker, f"refcodec is version {__version__} there, {version} here", final=True)
@@ -132,7 +139,8 @@ class _Seldom:
     """Passes on every change of phase and every frame, but not every step of a training; says who told."""
 
     def __init__(self, tell: Callable[[Step | CodedFrame], None], worker: str):
-        self.tell, self.worker, self.last, self.due = tell, worker, None, 0.0
+        self.tell, self.worker, self.due = tell, worker, 0.0
+        self.last: tuple[int, str] | None = None
 
     def __call__(self, message: Step | CodedFrame) -> None:
         if isinstance(message, Step):
@@ -155,7 +163,7 @@ def _serve(connection: multiprocessing.connection.Connection) -> None:
     _driver = connection
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the driver decides
 
-    def watch():
+    def watch() -> None:
         with contextlib.suppress(EOFError, OSError):
             connection.recv()
         os._exit(1)
@@ -163,7 +171,7 @@ def _serve(connection: multiprocessing.connection.Connection) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _encode_in_process(job: GroupJob, version: str) -> list[CodedFrame] | Failure:
+def _encode_in_process(job: GroupJob, version: str) -> Outcome:
     return _attempt(job, version, f"process {os.getpid()}", _driver.send)
 
 
@@ -183,34 +191,42 @@ def _interrupts_later() -> Iterator[None]:
 class _Process:
     """An executor of one process: when it dies, it is clear which group it was at."""
 
-    def __init__(self):
-        self.executor: Executor | None = None
-        self.future: Future | None = None
-        self.connection: multiprocessing.connection.Connection | None = None
+    def __init__(self) -> None:
+        self.running: tuple[Executor, multiprocessing.connection.Connection] | None = None
+        self.future: Future[Outcome] | None = None
 
     @property
     def idle(self) -> bool:
         return self.future is None or self.future.done()
 
-    def submit(self, job: GroupJob) -> Future:
-        if self.executor is not None:
+    def submit(self, job: GroupJob) -> Future[Outcome]:
+        if self.running is not None:
             try:
-                self.future = self.executor.submit(_encode_in_process, job, __version__)
+                self.future = self.running[0].submit(_encode_in_process, job, __version__)
                 return self.future
             except BrokenExecutor:  # it died, at the group before or since
                 self.stop()
         context = multiprocessing.get_context("spawn")  # a fork of a process with torch's threads can hang
-        self.connection, theirs = context.Pipe()
-        self.executor = ProcessPoolExecutor(1, context, _serve, (theirs,))
+        ours, theirs = context.Pipe()
+        executor = ProcessPoolExecutor(1, context, _serve, (theirs,))
+        self.running = executor, ours
         with _interrupts_later():
-            self.future = self.executor.submit(_encode_in_process, job, __version__)
+            self.future = executor.submit(_encode_in_process, job, __version__)
         theirs.close()  # or the death of the process would not close the connection
         return self.future
 
+    def listen(self, tell: Callable[[Step | CodedFrame], None]) -> None:
+        if self.running is not None:
+            _, connection = self.running
+            with contextlib.suppress(EOFError, OSError):  # it died: its future says so
+                while connection.poll():
+                    tell(connection.recv())
+
     def stop(self) -> None:
-        if self.executor is not None:
-            self.connection.close()
-            self.executor.shutdown(wait=True, cancel_futures=True)
+        if self.running is not None:
+            executor, connection = self.running
+            connection.close()
+            executor.shutdown(wait=True, cancel_futures=True)
 
 
 class Processes(Workers):
@@ -225,20 +241,18 @@ class Processes(Workers):
         self.threads = None if "OMP_NUM_THREADS" in os.environ else max(1, _cores() // count)
         self.processes = [_Process() for _ in range(count)]
 
-    def __exit__(self, *exc) -> None:
+    def __exit__(self, *exc: object) -> None:
         for process in self.processes:
             process.stop()
 
-    def submit(self, job: GroupJob) -> Future:
+    def submit(self, job: GroupJob) -> Future[Outcome]:
         return next(p for p in self.processes if p.idle).submit(job)
 
     def listen(self) -> None:
         for process in self.processes:
-            with contextlib.suppress(EOFError, OSError):  # it died: its future says so
-                while process.connection is not None and process.connection.poll():
-                    self.tell(process.connection.recv())
+            process.listen(self.tell)
 
-    def outcome(self, future: Future) -> list[CodedFrame] | Failure:
+    def outcome(self, future: Future[Outcome]) -> Outcome:
         try:
             return future.result()
         except BrokenExecutor:
@@ -248,13 +262,13 @@ class Processes(Workers):
 # Dask.
 
 
-def _encode_on_dask(job: GroupJob, version: str, topic: str) -> list[CodedFrame] | Failure:
+def _encode_on_dask(job: GroupJob, version: str, topic: str) -> Outcome:
     from distributed import get_worker
 
     worker = get_worker()
     task = worker.get_current_task()
 
-    def tell(message):
+    def tell(message: Step | CodedFrame) -> None:
         if isinstance(message, CodedFrame):
             return  # comes with the result: the scheduler would keep a copy of every message
         state = worker.state.tasks.get(task)
@@ -263,6 +277,24 @@ def _encode_on_dask(job: GroupJob, version: str, topic: str) -> list[CodedFrame]
         worker.log_event(topic, dataclasses.astuple(message))
 
     return _attempt(job, version, f"{worker.address} ({socket.gethostname()})", tell)
+
+
+class _Client(Protocol):
+    """What is used of a `distributed.Client`, most of which has no types."""
+
+    def subscribe_topic(self, topic: str, handler: Callable[[tuple[float, tuple[Any, ...]]], None]) -> None: ...
+
+    def get_executor(self, *, pure: bool) -> Executor: ...
+
+    def close(self) -> None: ...
+
+
+def _connect(scheduler: str) -> _Client:
+    """A client of the scheduler with that address or scheduler file. Raises OSError, ValueError."""
+    from distributed import Client
+
+    where = dict(scheduler_file=scheduler) if os.path.isfile(scheduler) else dict(address=scheduler)
+    return Client(**where, timeout=_CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]  # theirs
 
 
 class Dask(Workers):
@@ -284,19 +316,18 @@ class Dask(Workers):
         for log, _ in self.loggers:
             log.setLevel(logging.CRITICAL)
         self.capacity, self.scheduler = jobs, scheduler
-        self.steps: queue.SimpleQueue = queue.SimpleQueue()
+        self.steps: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         self.topic = f"refcodec-{uuid.uuid4().hex}"
-        where = dict(scheduler_file=scheduler) if os.path.isfile(scheduler) else dict(address=scheduler)
         try:
-            self.client = distributed.Client(**where, timeout=_CONNECT_SECONDS, set_as_default=False)
+            self.client = _connect(scheduler)
         except (OSError, ValueError) as e:
             self._restore_logs()
             raise UsageError(f"can't reach a dask scheduler at {scheduler}: {e}") from None
         self.client.subscribe_topic(self.topic, lambda event: self.steps.put(event[1]))
         self.executor = self.client.get_executor(pure=False)
-        self.killed: type[Exception] = distributed.KilledWorker
+        self.killed: type[KilledWorker] = distributed.KilledWorker
 
-    def __exit__(self, *exc) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.executor.shutdown(wait=False)
         self.client.close()
         self._restore_logs()
@@ -305,7 +336,7 @@ class Dask(Workers):
         for log, level in self.loggers:
             log.setLevel(level)
 
-    def submit(self, job: GroupJob) -> Future:
+    def submit(self, job: GroupJob) -> Future[Outcome]:
         return self.executor.submit(_encode_on_dask, job, __version__, self.topic)
 
     def listen(self) -> None:
@@ -313,7 +344,7 @@ class Dask(Workers):
             while True:
                 self.tell(Step(*self.steps.get_nowait()))
 
-    def outcome(self, future: Future) -> list[CodedFrame] | Failure:
+    def outcome(self, future: Future[Outcome]) -> Outcome:
         try:
             return future.result()
         except CancelledError:

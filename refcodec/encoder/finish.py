@@ -1,13 +1,12 @@
 """From trained symbols to what the writer takes: probability models chosen, tensors assembled."""
 from __future__ import annotations
 
-from collections.abc import Mapping as MappingType
+from collections.abc import Callable, Mapping as MappingType, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from refcodec.encoder.contexts import ContextGroup, RateModel
+from refcodec.encoder.contexts import ByTensor, ContextGroup, RateModel
 from refcodec.encoder.latents import Slot
 from refcodec.encoder.models import MaskSymbols, best_mask_model, fit_occupancy_model, occupancy_symbols
 from refcodec.encoder.rate import table_index
@@ -46,7 +45,9 @@ class Symbols:
         return self.slot.channels, *self.slot.shape
 
     @property
-    def mask_symbols(self) -> MaskSymbols:
+    def mask_symbols(self) -> MaskSymbols | None:
+        if self.mask is None:
+            return None
         return MaskSymbols(self.mask, self.shape, self.coded, self.context, self.band)
 
     def serves(self, model: EntropyModel) -> bool:
@@ -55,11 +56,6 @@ class Symbols:
     def bits(self, model: EntropyModel) -> float:
         """Exact code length of the values."""
         return encode_symbols(model, self.shape, self.coded, self.context, self.values, self.mask, self.band)[1]
-
-    def mask_bits(self, model: EntropyModel) -> float:
-        """Exact code length of the mask."""
-        return encode_symbols(model, self.shape, self.coded, self.context, self.mask.astype(np.int32),
-                              band=self.band)[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +92,14 @@ class Finish:
         self.first_mask = len(rate.groups)
         self.first_value = self.first_mask + len(self.masked)
 
-    def run(self, flat: MappingType[int, torch.Tensor], selected: MappingType[int, torch.Tensor]) -> list[TensorCoding]:
+    def run(self, flat: ByTensor, selected: ByTensor) -> list[TensorCoding]:
         """flat, selected: symbols and masks of all coefficients, as the rate model takes them."""
         chosen: dict[int, _Choice] = {}
         for group in self.rate.groups:
             chosen.update(self._of_group(group, flat, selected))
         masks: dict[int, _Choice] = {}
         for model_id, slots in enumerate(self.masked.values(), self.first_mask):
-            masks.update(self._of_masks(model_id, [self.symbols[s.id] for s in slots]))
+            masks.update(self._of_masks(model_id, slots))
         codings = []
         for slot in self.rate.slots:
             s, choice = self.symbols[slot.id], chosen.get(slot.id) or self._unconditional(slot)
@@ -121,12 +117,14 @@ class Finish:
         """The model that codes the occupancy, bool (z, y, x), in the fewest bytes, itself counted: that of the frame
         before, or a new one in the first I- and the first P-frame; None where compression is as good."""
         previous = self.rate.previous
-        intra, before = previous is None, previous.occupancy if previous is not None else None
-        symbols = occupancy_symbols(occupancy, None if intra else previous.occupancy_context(False))
-        compressed = compressed_occupancy(occupancy, before, intra)
+        if previous is None:
+            symbols, compressed = occupancy_symbols(occupancy, None), compressed_occupancy(occupancy, None, True)
+        else:
+            symbols = occupancy_symbols(occupancy, previous.occupancy_context(False))
+            compressed = compressed_occupancy(occupancy, previous.occupancy, False)
         known = self.known.get(_OCCUPANCY_MODEL)
         offers = [] if known is None else [(known, 0)]
-        if known is None or not intra and not any(source == PREVIOUS for source, *_ in known.template):
+        if not isinstance(known, ContextModel) or not any(source == PREVIOUS for source, *_ in known.template):
             fitted = [fit_occupancy_model(symbols, hidden=hidden, iterations=self.iterations // 2)
                       for hidden in _OCCUPANCY_HIDDEN]
             offers += [(model, model_bytes(model)) for model in fitted]
@@ -137,14 +135,14 @@ class Finish:
             self.models[_OCCUPANCY_MODEL] = model
         return _OCCUPANCY_MODEL
 
-    def _of_group(self, group: ContextGroup, flat, selected) -> dict[int, _Choice]:
+    def _of_group(self, group: ContextGroup, flat: ByTensor, selected: ByTensor) -> dict[int, _Choice]:
         """The group's context model, or that of the frame before; static tables where the plan wants or allows them."""
         plan = group.slots[0].plan
         static = {s.id: self._unconditional(s) for s in group.slots} if plan.model != Model.CONTEXT else {}
         if plan.model == Model.STATIC:
             return static
         self.rate.finish(group, flat, selected, self.iterations)
-        model = group.network.export()
+        model = self.rate.networks[group.model_id].export()
         bits, extra = {s.id: self.rate.bits[s.id] for s in group.slots}, 8 * model_bytes(model)
         known = self.known.get(group.model_id)
         if group.matches(known):
@@ -163,25 +161,30 @@ class Finish:
         s, model_id = self.symbols[slot.id], self.first_value + self.rate.slots.index(slot)
         values = s.values if s.mask is None else s.values[s.mask]
         index = round(table_index(float(np.abs(values).mean()) if values.size else 0.0))
-        candidates = [ContextModel.fixed([0], [index]), best_static(s.values, s.band, s.mask, bands=slot.band_count)]
-        return self._smallest(model_id, candidates, [s], Symbols.bits)[slot.id]
+        tables: list[EntropyModel] = [ContextModel.fixed([0], [index]),
+                                      best_static(s.values, s.band, s.mask, bands=slot.band_count)]
+        return self._smallest(model_id, tables, {slot.id: s.bits})[slot.id]
 
-    def _of_masks(self, model_id: int, symbols: list[Symbols]) -> dict[int, _Choice]:
+    def _of_masks(self, model_id: int, slots: Sequence[Slot]) -> dict[int, _Choice]:
         """One model for the masks of several tensors, fitted, or that of the frame before."""
-        if not symbols:
+        masks = {s.id: mask for s in slots if (mask := self.symbols[s.id].mask_symbols) is not None}
+        if not masks:
             return {}
-        bands = max(s.slot.band_count for s in symbols)
-        model = best_mask_model([s.mask_symbols for s in symbols], bands=bands, iterations=self.iterations)
-        return self._smallest(model_id, [model], symbols, Symbols.mask_bits)
+        bands = max(s.band_count for s in slots)
+        model = best_mask_model(list(masks.values()), bands=bands, iterations=self.iterations)
+        return self._smallest(model_id, [model], {i: mask.bits for i, mask in masks.items()})
 
-    def _smallest(self, model_id: int, candidates: list[EntropyModel], symbols: list[Symbols], bits
-                  ) -> dict[int, _Choice]:
-        """The candidate, or the model that the stream has, under which all the symbols take the fewest bits."""
+    def _smallest(self, model_id: int, candidates: Sequence[EntropyModel],
+                  bits: MappingType[int, Callable[[EntropyModel], float]]) -> dict[int, _Choice]:
+        """The candidate, or the model that the stream has, under which symbols of tensors take the fewest bits.
+
+        bits: the code length of each tensor's symbols, by tensor_id.
+        """
         offers = [(c, 8 * model_bytes(c)) for c in candidates]
         known = self.known.get(model_id)
-        if known is not None and all(s.serves(known) for s in symbols):
+        if known is not None and all(self.symbols[i].serves(known) for i in bits):
             offers.append((known, 0))
-        costs = [[bits(s, model) for s in symbols] for model, _ in offers]
+        costs = [[under(model) for under in bits.values()] for model, _ in offers]
         best = min(range(len(offers)), key=lambda i: sum(costs[i]) + offers[i][1])
         model, extra = offers[best]
-        return {s.slot.id: _Choice(model_id, model, b, extra) for s, b in zip(symbols, costs[best])}
+        return {i: _Choice(model_id, model, b, extra) for i, b in zip(bits, costs[best])}

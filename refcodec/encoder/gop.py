@@ -22,9 +22,10 @@ from ..decoder import INTER, INTRA
 from ..errors import RefcodecError, UsageError
 from ..syntax.headers import SequenceHeader
 from ..writer import StreamWriter
-from .executors import Failure, Workers, check_executor, open_workers
+from .executors import Failure, Outcome, Workers, check_executor, open_workers
 from .group import CodedFrame, FrameResult, GroupJob, Step, frame_type, frame_units, pick_device
 from .parts import Parts
+from .presets import TrainingSettings, changed, preset
 from .systems import DEFAULT_SYSTEM, ToolChoice, plan
 from .verification import verify
 
@@ -155,7 +156,8 @@ class GroupFailed(RefcodecError):
 
 
 class _Encode:
-    def __init__(self, dataset, out: Path, options: EncodeOptions, on_progress):
+    def __init__(self, dataset: str | Path | Dataset, out: Path, options: EncodeOptions,
+                 on_progress: Callable[[Progress], None] | None):
         self.started = time.monotonic()
         self.options, self.out, self.on_progress = options, out, on_progress
         self._check_options()
@@ -171,7 +173,7 @@ class _Encode:
         self.settings = self._settings()
         self.header = self._header()
         self.partial = out.with_name(out.name + ".partial")
-        self.parts: Parts | None = None
+        self.parts = Parts(out, self._fingerprint(), self._groups, options.resume)
         self.in_work: dict[int, float] = {}  # frames that workers are at, and what share of each is done
         self.told = time.monotonic()
 
@@ -195,22 +197,19 @@ class _Encode:
         if not self.out.parent.is_dir():
             raise UsageError(f"there is no folder {self.out.parent}")
 
-    def _settings(self):
-        from .presets import changed, preset
-
+    def _settings(self) -> TrainingSettings:
         o, settings = self.options, preset(self.options.preset).training_of(self.representation)
-        changes = dict(rate_loss=o.rate_loss, learn_steps=o.learn_steps, seed=o.seed)
-        if o.lagrangian is not None or o.quality is not None:
-            changes["lagrangian"] = o.lagrangian if o.lagrangian is not None else QUALITIES[o.quality]
-        for name, value in (("intra_iterations", o.intra_iterations), ("inter_iterations", o.inter_iterations),
-                            ("initial_step", o.step), ("inter_step", o.step)):
+        lagrangian = QUALITIES[o.quality] if o.quality is not None else o.lagrangian
+        changes: dict[str, object] = dict(rate_loss=o.rate_loss, learn_steps=o.learn_steps, seed=o.seed)
+        for name, value in (("lagrangian", lagrangian), ("intra_iterations", o.intra_iterations),
+                            ("inter_iterations", o.inter_iterations), ("initial_step", o.step),
+                            ("inter_step", o.step)):
             if value is not None:
                 changes[name] = value
         return changed(settings, {**changes, **o.settings})
 
     def _header(self) -> SequenceHeader:
         from ..fields import field_header
-        from .presets import preset
 
         p = preset(self.options.preset)
         rate = self.dataset.frame_rate
@@ -272,16 +271,12 @@ class _Encode:
 
     def _expected(self, results: list[FrameResult]) -> dict[int, float]:
         """Seconds that a frame of each type should take, from those seen."""
-        mean = {}
-        for kind in (INTRA, INTER):
-            seconds = [r.seconds for r in results if r.type == "IP"[kind - 1]]
-            mean[kind] = sum(seconds) / len(seconds) if seconds else None
+        seen = {kind: [r.seconds for r in results if r.type == kind] for kind in "IP"}
+        intra, inter = (sum(s) / len(s) if s else None for s in seen.values())
         ratio = self.settings.inter_iterations / self.settings.intra_iterations
-        if mean[INTRA] is None:
-            mean[INTRA] = (mean[INTER] or 0.0) / ratio
-        if mean[INTER] is None:
-            mean[INTER] = mean[INTRA] * ratio
-        return mean
+        if intra is None:
+            intra = (inter or 0.0) / ratio
+        return {INTRA: intra, INTER: inter if inter is not None else intra * ratio}
 
     def _type(self, number: int) -> int:
         return frame_type(number % self.group_size)
@@ -310,7 +305,6 @@ class _Encode:
     # The work.
 
     def run(self) -> EncodeReport:
-        self.parts = Parts(self.out, self._fingerprint(), self._groups, self.options.resume)
         resumed = len(self.parts.results)
         unfinished = deque(n for n in range(self._groups) if self._next(n) < self._range(n).stop)
         if unfinished:
@@ -331,7 +325,7 @@ class _Encode:
                             time.monotonic() - self.started)
 
     def _encode_groups(self, workers: Workers, unfinished: deque[int]) -> None:
-        running: dict[Future, int] = {}
+        running: dict[Future[Outcome], int] = {}
         attempts: Counter[int] = Counter()
         while unfinished or running:
             while unfinished and (workers.capacity is None or len(running) < workers.capacity):

@@ -10,12 +10,13 @@ import contextlib
 import dataclasses
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..datasets import Frame as DatasetFrame
+from ..datasets import Frame as DatasetFrame, Split
 from ..decoder import INTER, INTRA, SequenceDecoder
 from ..errors import BitstreamError, UsageError
 from ..syntax.headers import SequenceHeader
@@ -26,6 +27,10 @@ from ..tensors.state import FrameState
 from ..writer import FrameReport, StreamWriter
 from .presets import TrainingSettings
 from .systems import CodingPlan
+
+if TYPE_CHECKING:
+    from .rays import Picture
+    from .train import Progress, TrainedFrame
 
 _TARGET_TOLERANCE = 0.08
 _TARGET_TRIALS = 5
@@ -55,7 +60,7 @@ class FrameResult:
     slope: float | None = None
 
     @staticmethod
-    def from_json(r: dict) -> FrameResult:
+    def from_json(r: dict[str, Any]) -> FrameResult:
         """What `dataclasses.asdict` gave, back from JSON."""
         report = dict(r["report"])
         for name in ("tensors", "ideal_bits", "masks"):
@@ -192,6 +197,17 @@ def _threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A frame as it comes out with one lambda, and the decoder's state behind it."""
+
+    lagrangian: float
+    trained: TrainedFrame
+    payload: bytes
+    report: FrameReport
+    state: FrameState
+
+
 class _Group:
     def __init__(self, job: GroupJob, tell: Callable[[Step | CodedFrame], None]):
         self.job, self.tell = job, tell
@@ -200,15 +216,17 @@ class _Group:
         self.slope = (self.results[-1].slope if self.results else None) or _FIRST_SLOPE
         self.out = io.BytesIO()
         self.writer = StreamWriter(self.out, job.header)
-        if job.stream:
+        decoder = read_group(job.stream, len(job.results)).decoder
+        if decoder is not None:
             self.out.write(job.stream)
-            self.writer.resume(read_group(job.stream, len(job.results)).decoder, len(job.stream))
+            self.writer.resume(decoder, len(job.stream))
         else:
             self.writer.begin()
             self.writer.begin_group(job.first, len(job.frames))
 
     def run(self) -> list[CodedFrame]:
-        coded, told = [], len(self.job.stream)
+        coded: list[CodedFrame] = []
+        told = len(self.job.stream)
         for position in range(len(self.job.results), len(self.job.frames)):
             self._frame(position)
             data = self.out.getvalue()
@@ -218,10 +236,11 @@ class _Group:
             self.tell(coded[-1])
         return coded
 
-    def _tell(self, phase: str, position: int, **values) -> None:
-        self.tell(Step(self.job.first + position, phase, **values))
+    def _tell(self, phase: str, position: int, iteration: int = 0, iterations: int = 0, loss: float | None = None,
+              psnr: float | None = None, kilobytes: float | None = None) -> None:
+        self.tell(Step(self.job.first + position, phase, iteration, iterations, loss, psnr, kilobytes))
 
-    def _pictures(self, frame: DatasetFrame, split: str):
+    def _pictures(self, frame: DatasetFrame, split: Split) -> list[Picture]:
         from .rays import Picture
 
         scale = self.job.downscale
@@ -232,59 +251,63 @@ class _Group:
         writer, frame = self.writer, self.job.frames[position]
         self._tell("load", position)
         pictures = self._pictures(frame, "train")
-        before, trials, lagrangian = writer.state, [], self._first_lagrangian(position)
-        while True:
+        before = writer.state
+        trials: list[_Trial] = []
+        lagrangian: float | None = self._first_lagrangian(position)
+        while lagrangian is not None:
             trained = self._train(pictures, before, position, lagrangian)
             self._tell("code", position)
             writer.state = before.copy()
             payload, report = writer.encode_frame(trained.coding)
-            trials.append((lagrangian, trained, payload, report, writer.state))
-            following = self._next_lagrangian(trials)
-            if following is None:
-                break
-            lagrangian = following
+            trials.append(_Trial(lagrangian, trained, payload, report, writer.state))
+            lagrangian = self._next_lagrangian(trials)
+        chosen = trials[-1]
         if self.job.target_kb:
             target = 1000 * self.job.target_kb
-            lagrangian, trained, payload, report, state = min(
-                trials, key=lambda t: abs(np.log(t[3].size / target)))
-            writer.state = state
-        coding = trained.coding
-        writer.append_frame(coding, payload)
-        quality = self._evaluate(writer.state, frame, position) if self.job.evaluate else (None, None)
+            chosen = min(trials, key=lambda t: abs(np.log(t.report.size / target)))
+            writer.state = chosen.state
+        coding, report = chosen.trained.coding, chosen.report
+        writer.append_frame(coding, chosen.payload)
+        psnr, psnr_box = self._evaluate(writer.state, frame, position) if self.job.evaluate else (None, None)
         self.results.append(FrameResult(
-            coding.number, "IP"[coding.type - 1], lagrangian, report.size, report,
-            sum(trained.estimated_bits.values()) / 8, sum(report.tensors.values()), *quality,
+            coding.number, "IP"[coding.type - 1], chosen.lagrangian, report.size, report,
+            sum(chosen.trained.estimated_bits.values()) / 8, sum(report.tensors.values()), psnr, psnr_box,
             time.monotonic() - started, self.slope if self.job.target_kb else None))
-        self._tell("coded", position, psnr=quality[0], kilobytes=report.size / 1000)
+        self._tell("coded", position, psnr=psnr, kilobytes=report.size / 1000)
 
-    def _train(self, pictures, previous: FrameState, position: int, lagrangian: float):
+    def _train(self, pictures: Sequence[Picture], previous: FrameState, position: int, lagrangian: float
+               ) -> TrainedFrame:
         from .train import train_inter, train_intra
 
-        job, number = self.job, self.job.first + position
+        job, number, time_stamp = self.job, self.job.first + position, self.job.time_stamps[position]
         # A seed for each frame, so that an encode that goes on gives the same file.
         settings = dataclasses.replace(job.settings, lagrangian=lagrangian, seed=job.settings.seed + number)
-        common = dict(
-            number=number, time_stamp=job.time_stamps[position], device=self.device,
-            on_progress=lambda p: self._tell("train", position, iteration=p.iteration, iterations=p.iterations,
-                                             loss=p.loss, psnr=p.psnr, kilobytes=p.kilobytes))
+
+        def tell(p: Progress) -> None:
+            self._tell("train", position, p.iteration, p.iterations, p.loss, p.psnr, p.kilobytes)
+
         if job.plan.dedicated:
             from .cnerf import train_cnerf
 
-            return train_cnerf(job.header, pictures, settings, **common)
+            return train_cnerf(job.header, pictures, settings, number=number, time_stamp=time_stamp,
+                               device=self.device, on_progress=tell)
         if frame_type(position) == INTRA:
-            return train_intra(job.header, pictures, settings, plan=job.plan, **common)
-        return train_inter(job.header, pictures, settings, previous, plan=job.plan, **common)
+            return train_intra(job.header, pictures, settings, plan=job.plan, number=number, time_stamp=time_stamp,
+                               device=self.device, on_progress=tell)
+        return train_inter(job.header, pictures, settings, previous, plan=job.plan, number=number,
+                           time_stamp=time_stamp, device=self.device, on_progress=tell)
 
     def _first_lagrangian(self, position: int) -> float:
         kind = "IP"[frame_type(position) - 1]
         same = [r.lagrangian for r in self.results if r.type == kind]
         return same[-1] if same and self.job.target_kb else self.job.settings.lagrangian
 
-    def _next_lagrangian(self, trials) -> float | None:
+    def _next_lagrangian(self, trials: Sequence[_Trial]) -> float | None:
         """The next lambda to try for `target_kb`: secant steps on log(size) over log(lambda)."""
         if not self.job.target_kb or len(trials) >= _TARGET_TRIALS:
             return None
-        points = [(np.log(t[0]), np.log(t[3].size / (1000 * self.job.target_kb))) for t in trials]
+        target = 1000 * self.job.target_kb
+        points = [(np.log(t.lagrangian), np.log(t.report.size / target)) for t in trials]
         x, y = points[-1]
         if abs(y) <= _TARGET_TOLERANCE:
             return None

@@ -33,9 +33,9 @@ class Slot:
     plan: TensorPlan
     levels: int
     shape: tuple[int, int, int]
-    part: slice
-    bands: slice
-    cells_part: slice
+    part: slice[int, int, int]
+    bands: slice[int, int, int]
+    cells_part: slice[int, int, int]
     band: torch.Tensor | None
 
     @property
@@ -97,7 +97,7 @@ class Slot:
         As if every band had the same share of the tensor's energy, which falls with the
         square of the frequency, as it does in pictures.
         """
-        if not self.transformed:
+        if self.band is None:
             return (1.0,)
         count = torch.bincount(self.band, minlength=self.band_count).clamp(min=1).tolist()
         cells = math.prod(self.info.shape[1:])
@@ -121,7 +121,7 @@ class Slot:
         return Tools(tuple(steps), prediction, significance, self.plan.transform, self.levels)
 
 
-def slots(header: SequenceHeader, plan: CodingPlan, device="cpu") -> list[Slot]:
+def slots(header: SequenceHeader, plan: CodingPlan, device: torch.device | str = "cpu") -> list[Slot]:
     """A slot for each tensor of the header, in order."""
     out, at, bands, cells = [], 0, 0, 0
     for i, info in enumerate(header.tensors):
@@ -139,7 +139,7 @@ def slots(header: SequenceHeader, plan: CodingPlan, device="cpu") -> list[Slot]:
     return out
 
 
-def flatten(header: SequenceHeader, tensors: Sequence[np.ndarray], device) -> torch.Tensor:
+def flatten(header: SequenceHeader, tensors: Sequence[np.ndarray], device: torch.device) -> torch.Tensor:
     """Reconstructed int32 tensors (C, z, y, x) as one flat float32 vector of real values."""
     parts = [np.moveaxis(t, 0, -1).reshape(-1).astype(np.float32) * np.float32(2.0**-i.frac_bits)
              for t, i in zip(tensors, header.tensors, strict=True)]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from refcodec.encoder.rate import Scan, Template
 from refcodec.entropy.coder import PAD, encode_symbols
 from refcodec.entropy.fitting import band_number, best_static, model_bytes
 from refcodec.entropy.models import BERNOULLI, HIDDEN_LIMIT, INPUT_LIMIT, ContextModel, EntropyModel
@@ -40,12 +41,16 @@ class MaskSymbols:
 
     def coded_bytes(self, model: EntropyModel) -> int:
         """Bytes of the mask's words under a model."""
-        words, _ = encode_symbols(model, self.shape, self.cells, self.previous, self.mask.astype(np.int32),
-                                  band=self.band)
-        return 4 * len(words)
+        return 4 * len(self._coded(model)[0])
+
+    def bits(self, model: EntropyModel) -> float:
+        """Exact code length of the mask."""
+        return self._coded(model)[1]
+
+    def _coded(self, model: EntropyModel) -> tuple[np.ndarray, float]:
+        return encode_symbols(model, self.shape, self.cells, self.previous, self.mask.astype(np.int32), band=self.band)
 
 
-Neighbour = tuple[int, int, int, int, int]
 _OCCUPANCY_TEMPLATE, _OCCUPANCY_TEMPLATE_INTER = 6, 7
 _CHANNEL_SCAN = 3  # a channel lies as far ahead of the next as the slowest axis: its surroundings are known
 _SAMPLE = 1 << 20  # symbols that a network is trained on
@@ -57,7 +62,7 @@ _MIDDLE, _TABLE_LOGIT = len(BERNOULLI_ONE) // 2, 0.375 * math.log(2)  # log-odds
 
 
 def mask_template(shapes: Sequence[Shape4], temporal: bool, joint: bool = False, wide: bool = True
-                  ) -> tuple[tuple[int, int, int, int], tuple[Neighbour, ...]]:
+                  ) -> tuple[Scan, Template]:
     """Scan weights and neighbours for masks of these shapes, of any orientation.
 
     Along the axes that any of the shapes has: the cells before in the order of decoding,
@@ -71,13 +76,13 @@ def mask_template(shapes: Sequence[Shape4], temporal: bool, joint: bool = False,
     for k, a in enumerate(reversed(axes)):
         weight[a] = k + 1
     in_order = not joint and any(shape[0] > 1 for shape in shapes)
-    scan = (_CHANNEL_SCAN if in_order else 0, *weight)
+    scan = (_CHANNEL_SCAN if in_order else 0, weight[0], weight[1], weight[2])
 
     def offset(*steps: tuple[int, int]) -> tuple[int, int, int]:
         out = [0, 0, 0]
         for axis, step in steps:
             out[axis] += step
-        return tuple(out)
+        return out[0], out[1], out[2]
 
     pairs = [(a, b) for a in axes for b in axes if a < b]
     before = [offset((a, -1)) for a in axes]
@@ -99,13 +104,12 @@ def mask_template(shapes: Sequence[Shape4], temporal: bool, joint: bool = False,
     return scan, tuple(template)
 
 
-def template_id(template: Sequence[Neighbour]) -> int:
+def template_id(template: Template) -> int:
     """The registered template that has these neighbours; 1, a list in the stream, where none has."""
     return next((i for i, registered in TEMPLATES.items() if registered == list(template)), EXPLICIT)
 
 
-def mask_inputs(symbols: MaskSymbols, scan: Sequence[int], template: Sequence[Neighbour], joint: bool = False
-                ) -> np.ndarray:
+def mask_inputs(symbols: MaskSymbols, scan: Scan, template: Template, joint: bool = False) -> np.ndarray:
     """What a context model sees at every coded cell when it decodes the mask (spec 6.4).
 
     Returns int8 (coded cells * C, neighbours), channels of a cell together; for a joint
@@ -171,28 +175,29 @@ def occupancy_symbols(occupancy: np.ndarray, previous: np.ndarray | None) -> Mas
     return MaskSymbols(occupancy.reshape(-1, 1), (1, *occupancy.shape), None, previous)
 
 
-def _fit(masks: Sequence[MaskSymbols], scan, template, joint: bool, hidden: int, iterations: int, rate: float,
-         seed: int) -> ContextModel:
+def _fit(masks: Sequence[MaskSymbols], scan: Scan, template: Template, joint: bool, hidden: int, iterations: int,
+         rate: float, seed: int) -> ContextModel:
     inputs, ones, total = _contexts(masks, scan, template, joint, np.random.default_rng(seed))
     network = _MaskNetwork(inputs.shape[1], hidden, ones.shape[1], torch.Generator().manual_seed(seed))
     with torch.no_grad():
         share = (ones.sum(0) + 0.5) / (total.sum() + 1.0)
         network.output_bias.copy_(torch.from_numpy(np.log(share / (1 - share)) / _TABLE_LOGIT + _MIDDLE) / _TABLE_GAIN)
     if len(inputs):
-        _train(network, inputs, ones, total, iterations, rate, torch.Generator().manual_seed(seed))
+        _train(network, (inputs, ones, total), iterations, rate, torch.Generator().manual_seed(seed))
     return network.export(scan, template, joint)
 
 
-def _train(network: _MaskNetwork, inputs: np.ndarray, ones: np.ndarray, total: np.ndarray, iterations: int,
-           rate: float, generator: torch.Generator) -> None:
-    """Adam on the code length; arguments as `_contexts` gives them."""
-    inputs, ones, total = (torch.from_numpy(a.astype(np.float32)) for a in (inputs, ones, total))
+def _train(network: _MaskNetwork, contexts: Sequence[np.ndarray], iterations: int, rate: float,
+           generator: torch.Generator) -> None:
+    """Adam on the code length. contexts: what `_contexts` gives."""
+    inputs, ones, total = (torch.from_numpy(a.astype(np.float32)) for a in contexts)
     optimiser = torch.optim.Adam(network.parameters(), rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=iterations, pct_start=0.1)
     common = min(len(inputs), _BATCH // 2)  # contexts are sorted by frequency: the first are always there
     rest = len(inputs) - common
     for _ in range(iterations):
-        part, weight = slice(None), 1.0
+        part: slice | torch.Tensor = slice(None)
+        weight = torch.ones(1)
         if len(inputs) > _BATCH:
             chosen = common + torch.randint(rest, (_BATCH - common,), generator=generator)
             part = torch.cat([torch.arange(common), chosen])
@@ -200,16 +205,16 @@ def _train(network: _MaskNetwork, inputs: np.ndarray, ones: np.ndarray, total: n
             weight[common:] = rest / (_BATCH - common)
         optimiser.zero_grad()
         loss = (network.bits(inputs[part], ones[part], total[part]) * weight).sum() / total.sum()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
         schedule.step()
 
 
-def best_mask_model(masks: Sequence[MaskSymbols], *, bands: int | None = None, **settings) -> EntropyModel:
+def best_mask_model(masks: Sequence[MaskSymbols], *, bands: int | None = None, iterations: int = 200) -> EntropyModel:
     """The smallest model of these masks together, itself counted: context models of three sizes,
     or static tables. bands: of the tensors, for tables by band, which there are only where each
-    of the masks has all of them (`MaskSymbols.band`)."""
-    candidates: list[EntropyModel] = [fit_mask_model(masks, hidden=hidden, wide=wide, **settings)
+    of the masks has all of them (`MaskSymbols.band`). iterations: see `fit_mask_model`."""
+    candidates: list[EntropyModel] = [fit_mask_model(masks, hidden=hidden, wide=wide, iterations=iterations)
                                       for hidden, wide in ((4, False), (8, False), (16, True))]
     bits, band = _pooled(masks)
     bands = band_number(band, bands)
@@ -220,14 +225,12 @@ def best_mask_model(masks: Sequence[MaskSymbols], *, bands: int | None = None, *
     return min(candidates, key=lambda c: model_bytes(c) + sum(m.coded_bytes(c) for m in masks))
 
 
-def _contexts(masks: Sequence[MaskSymbols], scan, template, joint: bool, rng) -> tuple[np.ndarray, ...]:
+def _contexts(masks: Sequence[MaskSymbols], scan: Scan, template: Template, joint: bool, rng: np.random.Generator
+              ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The different contexts that occur, most frequent first: inputs (n, N), ones (n, C'), occurrences (n, 1);
     C' = C of a joint model, else 1."""
-    rows, bits = [], []
-    for m in masks:
-        rows.append(mask_inputs(m, scan, template, joint))
-        bits.append(m.mask if joint else m.mask.reshape(-1, 1))
-    rows, bits = np.concatenate(rows), np.concatenate(bits)
+    rows = np.concatenate([mask_inputs(m, scan, template, joint) for m in masks])
+    bits = np.concatenate([m.mask if joint else m.mask.reshape(-1, 1) for m in masks])
     if len(rows) > _SAMPLE:
         chosen = rng.choice(len(rows), _SAMPLE, replace=False)
         rows, bits = rows[chosen], bits[chosen]
@@ -265,7 +268,7 @@ class _MaskNetwork(torch.nn.Module):
         self.output_weight = torch.nn.Parameter(0.1 * torch.randn((outputs, hidden), generator=generator))
         self.output_bias = torch.nn.Parameter(torch.zeros(outputs))
 
-    def _integers(self):
+    def _integers(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """The integer parameters, still differentiable."""
         one, out = 2.0**_HIDDEN_BITS, _TABLE_GAIN * 2.0**_OUTPUT_SHIFT
         return (_straight(self.hidden_weight * one).clamp(-127, 127),
@@ -286,12 +289,12 @@ class _MaskNetwork(torch.nn.Module):
         softplus = torch.nn.functional.softplus
         return (ones * softplus(-logit) + (total - ones) * softplus(logit)) / math.log(2)
 
-    def export(self, scan: Sequence[int], template: Sequence[Neighbour], joint: bool) -> ContextModel:
+    def export(self, scan: Scan, template: Template, joint: bool) -> ContextModel:
         """The integer model of the stream; its locations are 0."""
         w1, b1, w2, b2 = (p.detach().numpy() for p in self._integers())
         outputs, hidden = w2.shape
         output_weight, output_bias = np.zeros((2 * outputs, hidden), np.int8), np.zeros(2 * outputs, np.int32)
         output_weight[1::2], output_bias[1::2] = w2, b2
-        return ContextModel(joint, outputs, tuple(scan), template_id(template), tuple(template), 0,
+        return ContextModel(joint, outputs, scan, template_id(template), template, 0,
                             w1.astype(np.int8), b1.astype(np.int16),
                             0, _OUTPUT_SHIFT, output_weight, output_bias, BERNOULLI)

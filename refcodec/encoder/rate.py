@@ -8,7 +8,6 @@ integer arithmetic predicts.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from refcodec.syntax.registry import ENERGY, EXPLICIT, PREVIOUS, PREVIOUS_ENERGY
 
 SCALES = 44
 SCAN = (0, 1, 1, 1)  # wavefronts: all the spatial templates look at lower coordinates only
+Scan = tuple[int, int, int, int]
 Template = tuple[tuple[int, int, int, int, int], ...]
 # Fixed-point formats of the integer network, in bits after the binary point.
 _HIDDEN_BITS, _HIDDEN_SHIFT = 4, 3  # hidden units, and the shift that brings sums there
@@ -67,7 +67,7 @@ ROW_LENGTH = _BINS + 1
 UNCODED_ROW = SCALES * ROW_LENGTH
 
 
-def slope_table(device) -> torch.Tensor:
+def slope_table(device: torch.device | str) -> torch.Tensor:
     """`laplace_slope` for the scale of every Laplace table (rows) and |x| in steps of
     1 / 64 up to 1, beyond which it is constant; the last row is zero: (45 * 65,)."""
     x = (torch.arange(_BINS + 1, device=device) + 0.5).clamp(max=_BINS) / _BINS
@@ -102,12 +102,11 @@ def neighbours(template: int | Template) -> Template:
     return tuple(TEMPLATES[template] if isinstance(template, int) else template)
 
 
-def plane_template(axis: int, temporal: bool) -> tuple[int, tuple[int, int, int, int]]:
+def plane_template(axis: int, temporal: bool) -> tuple[int, Scan]:
     """`template_id` for planes that lack an axis (0 = x), and a scan in which its neighbours come before."""
     slow, fast = (a for a in (2, 1, 0) if a != axis)  # 2 = z
-    scan = [0, 0, 0, 0]
-    scan[3 - slow], scan[3 - fast] = 2, 1  # the neighbour NE is then decoded too
-    return 8 + 2 * axis + temporal, tuple(scan)
+    weight = {axis: 0, slow: 2, fast: 1}  # the neighbour NE is then decoded too
+    return 8 + 2 * axis + temporal, (0, weight[2], weight[1], weight[0])
 
 
 class Neighbourhood:
@@ -124,7 +123,7 @@ class Neighbourhood:
         if any(source in (PREVIOUS, PREVIOUS_ENERGY) for source, *_ in template):
             planes.append(_padded(torch.zeros_like(current) if previous is None else previous))
         # Cells with anything but zeros around them: all others get one and the same prediction.
-        energy = sum(p[PAD:-PAD, PAD:-PAD, PAD:-PAD, -1] for p in planes)
+        energy = torch.stack([p[PAD:-PAD, PAD:-PAD, PAD:-PAD, -1] for p in planes]).sum(0)
         reach = max((abs(o) for n in template for o in n[2:]), default=0)
         self.active = torch.nn.functional.max_pool3d(energy[None], 2 * reach + 1, 1, reach).reshape(-1) > 0
         # One row a cell: its values, then their energy. The previous frame's rows follow.
@@ -169,10 +168,10 @@ class ContextNetwork(torch.nn.Module):
     """
 
     def __init__(self, template: int | Template, hidden: int, generator: torch.Generator | None = None,
-                 scan: Sequence[int] = SCAN):
+                 scan: Scan = SCAN):
         super().__init__()
         self.template_id = template if isinstance(template, int) else EXPLICIT
-        self.template, self.scan = neighbours(template), tuple(scan)
+        self.template, self.scan = neighbours(template), scan
         inputs = len(self.template)
         self.hidden_weight = torch.nn.Parameter(
             0.5 * torch.randn((hidden, inputs), generator=generator) / math.sqrt(max(inputs, 1)))
@@ -195,7 +194,7 @@ class ContextNetwork(torch.nn.Module):
                 parameter.copy_(torch.from_numpy((source * scale).astype(np.float32)))
         return net
 
-    def _integers(self):
+    def _integers(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """The integer parameters, still differentiable."""
         one = 2.0 ** (_HIDDEN_BITS + _HIDDEN_SHIFT)
         w1 = _round(self.hidden_weight * one).clamp(-127, 127)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from refcodec.fields import Field
 from refcodec.rendering.cameras import Camera
 from refcodec.syntax.headers import SequenceHeader
 
@@ -150,11 +151,12 @@ class RayBank:
             rows, columns = np.nonzero(footprint(picture.camera, centres, radius))
             rgba = picture.rgba[rows, columns]
             rgba = np.concatenate([rgba[:, :3] * rgba[:, 3:], rgba[:, 3:]], 1)
-            row, column, rgba = (torch.from_numpy(a).to(device) for a in (rows, columns, rgba))
+            row, column, colour = (torch.from_numpy(a).to(device) for a in (rows, columns, rgba))
             view = torch.full_like(row, index)
-            for part in torch.arange(len(row), device=device).split(max(1, _CHUNK // header.samples_per_diagonal)):
+            chunk = max(1, _CHUNK // header.samples_per_diagonal)
+            for part in torch.split(torch.arange(len(row), device=device), chunk):
                 meets, near, count = self._window(*self._rays(view[part], column[part], row[part]))
-                parts.append([a[part][meets] for a in (view.short(), column.short(), row.short(), rgba.half())]
+                parts.append([a[part][meets] for a in (view.short(), column.short(), row.short(), colour.half())]
                              + [near[meets], count[meets].short()])
         self._view, self._column, self._row, self._rgba, self._near, self._count = map(torch.cat, zip(*parts))
 
@@ -165,7 +167,7 @@ class RayBank:
         """Replace the grid that decides which samples exist; it must lie within the first one."""
         self.occupancy = np.asarray(occupancy, bool)
         self._occupied = torch.from_numpy(self.occupancy.reshape(-1).copy()).to(self.device)
-        self._occluders = None
+        self._occluders: torch.Tensor | None = None
 
     def set_occluders(self, density: torch.Tensor) -> None:
         """Density that each occupied voxel (raster order) has at least, (voxels,).
@@ -177,7 +179,8 @@ class RayBank:
         optical[self._occupied] = density * (self.step * _OCCLUSION_SHARE)
         self._occluders = optical
 
-    def _rays(self, view, column, row):
+    def _rays(self, view: torch.Tensor, column: torch.Tensor, row: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Origin and direction, (N, 3) each, of the rays through pixels (N,) of the pictures `view`."""
         pose, lens = self._pose[view.long()], self._lens[view.long()]
         x = (column + 0.5 - lens[:, 2]) / lens[:, 0]
         y = -(row + 0.5 - lens[:, 3]) / lens[:, 1]
@@ -185,20 +188,21 @@ class RayBank:
         direction = (pose[:, :, :3] * direction[:, None]).sum(-1)
         return pose[:, :, 3], torch.nn.functional.normalize(direction, dim=-1)
 
-    def _box(self, origin, direction):
+    def _box(self, origin: torch.Tensor, direction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Where rays enter and leave the part of the box that holds occupied voxels."""
         inverse = 1 / torch.where(direction.abs() < 1e-12, torch.full_like(direction, 1e-12), direction)
         a, b = ((corner - origin) * inverse for corner in self._tight)
         return torch.minimum(a, b).amax(-1).clamp(min=0), torch.maximum(a, b).amin(-1)
 
-    def _voxel(self, position):
+    def _voxel(self, position: torch.Tensor) -> torch.Tensor:
         """Raster index of the voxel around each position (..., 3)."""
         dx, dy, dz = self.dims
         x, y, z = (((position[..., k] - self.low[k]) * self._per_voxel[k]).int().clamp(0, n - 1)
                    for k, n in enumerate(self.dims))
         return ((z * dy + y) * dx + x).long()
 
-    def _window(self, origin, direction):
+    def _window(self, origin: torch.Tensor, direction: torch.Tensor
+                ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Which rays meet the grid; where their first occupied sample is, how many follow."""
         near, far = self._box(origin, direction)
         slots = max(1, int(torch.ceil(((far - near) / self.step).amax().clamp(min=1))) * 2)
@@ -232,7 +236,7 @@ class RayBank:
         samples = Samples(ray, slot, position[ray, slot], direction, (size, slots))
         return samples, self._rgba[chosen].float()
 
-    def error(self, field, size: int) -> tuple[torch.Tensor, torch.Tensor, Samples]:
+    def error(self, field: Field, size: int) -> tuple[torch.Tensor, torch.Tensor, Samples]:
         """What is to be minimised on a batch of `size` rays, D over all pixels, and the samples.
 
         D is the mean squared error of colours over the background. The error of opacity is
@@ -247,18 +251,18 @@ class RayBank:
         return distortion + ALPHA_WEIGHT * share * alpha_error.square().mean(), distortion.detach(), samples
 
     @torch.no_grad()
-    def voxel_density(self, field, count: int) -> torch.Tensor:
+    def voxel_density(self, field: Field, count: int) -> torch.Tensor:
         """Density at random points of each occupied voxel: (count, voxels), raster order."""
         centres = torch.from_numpy(voxel_centres(self.header)[self.occupancy]).float().to(self.device)
         size = (self.high - self.low) / torch.tensor(self.dims, device=self.device)
         out = torch.empty((count, len(centres)), device=self.device)
         for row in out:
             points = centres + (torch.rand(centres.shape, generator=self.generator, device=self.device) - 0.5) * size
-            for part in torch.arange(len(points), device=self.device).split(1 << 16):
+            for part in torch.split(torch.arange(len(points), device=self.device), 1 << 16):
                 row[part] = field.density(points[part])[0]
         return out
 
-    def prune(self, field) -> bool:
+    def prune(self, field: Field) -> bool:
         """Drops voxels that the field shows to be empty, but keeps their neighbours; whether it did.
 
         A field that is still almost transparent says nothing about what is empty.
@@ -274,7 +278,8 @@ class RayBank:
         return True
 
 
-def shade(field, samples: Samples, step: float, min_weight: float = 1e-4):
+def shade(field: Field, samples: Samples, step: float, min_weight: float = 1e-4
+          ) -> tuple[torch.Tensor, torch.Tensor]:
     """Premultiplied colour (rays, 3) and opacity (rays,) of a batch (spec 9.3).
 
     Colours of samples that contribute less than `min_weight` are not evaluated.

@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO, TypedDict
 
 from .. import fields
-from ..datasets import Dataset, Frame, load_dataset
+from ..datasets import Dataset, Frame, Split, load_dataset
 from ..errors import UsageError
 from ..evaluation.held_out import view_psnr
 from ..fields.mlp import MlpSizes, mlp_header
@@ -22,6 +23,7 @@ from ..files import replacing
 from ..rendering.cameras import Camera
 from ..syntax.headers import Scene, SequenceHeader
 from ..tensors.reconstruction import tensor_digest
+from ..tensors.state import FrameState
 from ..writer import FrameReport, StreamWriter
 from .cnerf import Training
 from .gop import Progress
@@ -85,6 +87,17 @@ class ScenesReport:
     seconds: float
 
 
+class SharingRow(TypedDict):
+    """A row of `compare_sharing`, which says what the keys mean."""
+
+    lagrangian: float | None
+    shared: bool
+    bytes: int
+    psnr: list[float | None]
+    float_bytes: int
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True)
 class _Source:
     """A scene to be: one frame of a dataset."""
@@ -93,7 +106,7 @@ class _Source:
     frame: Frame
     downscale: float
 
-    def pictures(self, split: str) -> list[Picture]:
+    def pictures(self, split: Split) -> list[Picture]:
         return [Picture(v.camera.scaled(1 / self.downscale), v.load(self.downscale)) for v in self.frame.split(split)]
 
     def cameras(self, wanted: str, scene: int) -> list[Camera]:
@@ -137,7 +150,8 @@ def encode_scenes(datasets: Sequence[str | Path | Dataset], out: str | Path, opt
 
 
 class _Encode:
-    def __init__(self, datasets, out: Path, options: SceneOptions, on_progress):
+    def __init__(self, datasets: Sequence[str | Path | Dataset], out: Path, options: SceneOptions,
+                 on_progress: Callable[[Progress], None] | None):
         self.started = time.monotonic()
         self.out, self.options, self.on_progress = out, options, on_progress
         if options.cameras not in ("test", "all", "none"):
@@ -153,7 +167,8 @@ class _Encode:
         self.header = scenes_header(self._headers())
 
     def _headers(self) -> list[SequenceHeader]:
-        o, headers = self.options, []
+        o = self.options
+        headers: list[SequenceHeader] = []
         for source in self.sources:
             h = mlp_header(o.sizes, source.dataset.aabb, occupancy_side=o.occupancy_side,
                            samples_per_diagonal=o.samples_per_diagonal,
@@ -162,14 +177,14 @@ class _Encode:
             headers.append(dataclasses.replace(h, occupancy_dims=headers[0].occupancy_dims) if headers else h)
         return headers
 
-    def _tell(self, phase: str, scene: int = 0, **values) -> None:
+    def _tell(self, phase: str, scene: int = 0, iteration: int = 0, iterations: int = 0, loss: float | None = None,
+              psnr: float | None = None, kilobytes: float | None = None) -> None:
         if self.on_progress is None:
             return
         elapsed = time.monotonic() - self.started
-        done = values.get("iteration", 0) / max(values.get("iterations", 1), 1)
+        done = iteration / max(iterations, 1)
         self.on_progress(Progress(
-            phase, scene, len(self.sources), "I", values.get("iteration", 0), values.get("iterations", 0),
-            values.get("loss"), values.get("psnr"), values.get("kilobytes"), elapsed,
+            phase, scene, len(self.sources), "I", iteration, iterations, loss, psnr, kilobytes, elapsed,
             elapsed * (1 - done) / done if done else None))
 
     def run(self) -> ScenesReport:
@@ -177,15 +192,14 @@ class _Encode:
         self._tell("load")
         training = Training(
             self.header, [s.pictures("train") for s in self.sources], o.training, share=o.share, device=o.device,
-            on_progress=lambda p: self._tell("train", iteration=p.iteration, iterations=p.iterations, loss=p.loss,
-                                             psnr=p.psnr, kilobytes=p.kilobytes))
+            on_progress=lambda p: self._tell("train", 0, p.iteration, p.iterations, p.loss, p.psnr, p.kilobytes))
         training.run()
         shared, estimated_shared, digests, results = None, 0.0, [], []
         with replacing(self.out) as temporary:
             with open(temporary, "wb") as file:
                 writer = self._writer(file)
                 writer.begin()
-                if o.share:
+                if training.shared is not None:
                     models, codings, estimated = training.shared.coding()
                     shared = writer.write_shared(models, codings)
                     estimated_shared = sum(estimated.values()) / 8
@@ -208,7 +222,7 @@ class _Encode:
         return ScenesReport(self.out, self.out.stat().st_size, shared, estimated_shared, results,
                             4 * self.header.tensor_elements * len(results), time.monotonic() - self.started)
 
-    def _writer(self, file) -> StreamWriter:
+    def _writer(self, file: BinaryIO) -> StreamWriter:
         from .. import __version__
 
         o = self.options
@@ -216,7 +230,7 @@ class _Encode:
         return StreamWriter(file, self.header, cameras=cameras,
                             metadata={"encoder": f"refcodec {__version__}", **o.metadata})
 
-    def _quality(self, scene: int, state) -> float | None:
+    def _quality(self, scene: int, state: FrameState) -> float | None:
         """Mean PSNR of the held-out views, rendered from reconstructed tensors."""
         views = [(v.camera, v.rgba) for v in self.sources[scene].pictures("test")]
         if views:
@@ -226,7 +240,7 @@ class _Encode:
 
 def compare_sharing(datasets: Sequence[str | Path | Dataset], folder: str | Path, lagrangians: Sequence[float],
                     options: SceneOptions = SceneOptions(),
-                    on_row: Callable[[dict], None] | None = None) -> list[dict]:
+                    on_row: Callable[[SharingRow], None] | None = None) -> list[SharingRow]:
     """What coding costs, and what sharing saves: every scene alone and all in one file.
 
     Rows have the keys lagrangian (None: trained without a rate term), shared, bytes (of
@@ -238,7 +252,7 @@ def compare_sharing(datasets: Sequence[str | Path | Dataset], folder: str | Path
     scales = options.downscale
     if not isinstance(scales, (int, float)):
         scales = [s for d, s in zip(loaded, scales) for _ in d.frames]
-    rows = []
+    rows: list[SharingRow] = []
     for lagrangian in (None, *lagrangians):
         training = dataclasses.replace(
             options.training, rate_loss=lagrangian is not None,
@@ -253,7 +267,7 @@ def compare_sharing(datasets: Sequence[str | Path | Dataset], folder: str | Path
             runs.append((True, [encode_scenes(alone, Path(folder) / f"shared-{name}.rfv", dataclasses.replace(
                 o, share=True, downscale=scales))]))
         for share, reports in runs:
-            rows.append(dict(
+            rows.append(SharingRow(
                 lagrangian=lagrangian, shared=share, bytes=sum(r.size for r in reports),
                 psnr=[s.psnr for r in reports for s in r.scenes], float_bytes=sum(r.float_bytes for r in reports),
                 seconds=sum(r.seconds for r in reports)))

@@ -102,7 +102,8 @@ class CodingPlan:
 
     def of(self, info: TensorInfo) -> TensorPlan:
         """The tools of a tensor."""
-        return getattr(self, kind_of(info).value)
+        return {Kind.GRID: self.grid, Kind.PLANE: self.plane, Kind.LINE: self.line,
+                Kind.NETWORK: self.network}[kind_of(info)]
 
     def inter_prediction(self, info: TensorInfo) -> Prediction:
         """`prediction` of a tensor in P-frames."""
@@ -172,8 +173,9 @@ def plan(system: str = DEFAULT_SYSTEM, representation: str | None = None,
         raise UsageError(f"{system} does not code {representation}; it codes {', '.join(names)}")
     field = Representation[representation.upper()]
     _check(tools, chosen, field)
-    replaced = {kind: _replaced(getattr(chosen, kind), tools, chosen) for kind in ("grid", "plane")}
-    return dataclasses.replace(chosen, **replaced), field
+    if not chosen.dedicated:
+        chosen = dataclasses.replace(chosen, grid=_replaced(chosen.grid, tools), plane=_replaced(chosen.plane, tools))
+    return chosen, field
 
 
 def _check(tools: ToolChoice, chosen: CodingPlan, field: Representation) -> None:
@@ -194,22 +196,20 @@ def _check(tools: ToolChoice, chosen: CodingPlan, field: Representation) -> None
             raise UsageError("levels are those of a wavelet: give --transform dwt too")
 
 
-def _replaced(old: TensorPlan, tools: ToolChoice, chosen: CodingPlan) -> TensorPlan:
-    if chosen.dedicated:
-        return old
-    changes: dict = {}
+def _replaced(old: TensorPlan, tools: ToolChoice) -> TensorPlan:
+    new = old
     if tools.transform is not None:
-        changes.update(transform=TRANSFORMS[tools.transform], levels=0)
+        new = dataclasses.replace(new, transform=TRANSFORMS[tools.transform], levels=0)
     if tools.levels is not None:
-        changes["levels"] = tools.levels
+        new = dataclasses.replace(new, levels=tools.levels)
     if tools.masks is not None:
-        changes["masks"] = tools.masks
+        new = dataclasses.replace(new, masks=tools.masks)
     if tools.model is not None:
-        changes["model"] = Model(tools.model)
+        new = dataclasses.replace(new, model=Model(tools.model))
         if old.rate != Rate.NONE:  # trained with what it is coded with
-            changes["rate"] = Rate(tools.model) if tools.model == "context" else Rate.LAPLACE
+            new = dataclasses.replace(new, rate=Rate.CONTEXT if tools.model == "context" else Rate.LAPLACE)
     if tools.rdo:
-        changes["model"] = Model.SMALLER
+        new = dataclasses.replace(new, model=Model.SMALLER)
     elif tools.rdo is False and old.model == Model.SMALLER and tools.model is None:
-        changes["model"] = Model.STATIC
-    return dataclasses.replace(old, **changes)
+        new = dataclasses.replace(new, model=Model.STATIC)
+    return new

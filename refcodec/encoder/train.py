@@ -76,14 +76,16 @@ class TrainedFrame:
 
 
 def train_intra(header: SequenceHeader, pictures: Sequence[Picture], settings: TrainingSettings, *,
-                plan: CodingPlan | None = None, number: int = 0, time_stamp: int = 0, device="cpu",
+                plan: CodingPlan | None = None, number: int = 0, time_stamp: int = 0,
+                device: torch.device | str = "cpu",
                 on_progress: Callable[[Progress], None] | None = None) -> TrainedFrame:
     """Train an I-frame from nothing. plan: of the tools, None: the rate-aware system's."""
     return _Training(header, pictures, settings, plan, None, device, on_progress).run(number, time_stamp)
 
 
 def train_inter(header: SequenceHeader, pictures: Sequence[Picture], settings: TrainingSettings,
-                previous: FrameState, *, plan: CodingPlan | None = None, number: int, time_stamp: int, device="cpu",
+                previous: FrameState, *, plan: CodingPlan | None = None, number: int, time_stamp: int,
+                device: torch.device | str = "cpu",
                 on_progress: Callable[[Progress], None] | None = None) -> TrainedFrame:
     """Train a P-frame on the decoder's state after the frame before: residuals of the grids,
     planes and lines, or those anew that the plan wants so; the networks stay."""
@@ -93,8 +95,9 @@ def train_inter(header: SequenceHeader, pictures: Sequence[Picture], settings: T
 class _Training:
     """State of one frame's training. Vectors are flat over all tensors (`latents.Slot`)."""
 
-    def __init__(self, header, pictures, settings, plan: CodingPlan | None, previous: FrameState | None, device,
-                 on_progress):
+    def __init__(self, header: SequenceHeader, pictures: Sequence[Picture], settings: TrainingSettings,
+                 plan: CodingPlan | None, previous: FrameState | None, device: torch.device | str,
+                 on_progress: Callable[[Progress], None] | None):
         self.header, self.settings, self.previous = header, settings, previous
         self.plan = plan or system_plan(representation=header.representation.name.lower())[0]
         self.on_progress = on_progress
@@ -113,7 +116,7 @@ class _Training:
         self.total = self.trained[-1].part.stop
         # What the trained values are added to, and the networks of a P-frame.
         cells = self.slots[-1].cells_part.stop
-        self.base = (flatten(header, previous.tensors, self.device) if self.inter
+        self.base = (flatten(header, previous.tensors, self.device) if previous is not None
                      else torch.zeros(cells, device=self.device))
         self.predicted = {s.id for s in self.trained if self._prediction(s) == Prediction.PREVIOUS}
         # Slots that still take part. What is zero before a P-frame, or half-way (`_retire`), stays so.
@@ -192,7 +195,7 @@ class _Training:
                 cells[slot.id] = torch.arange(slot.size // slot.channels, device=self.device)
         self.rate.cells = cells
         # Weight of the sign of each value in the gradient, as a share of λ / pixels.
-        self.magnitude = None
+        self.magnitude: torch.Tensor | None = None
         weights = [self._magnitude_weight(s) for s in self.trained]
         if any(weights):
             self.magnitude = self.coded.clone()
@@ -286,7 +289,7 @@ class _Training:
         """Whether the mask keeps each coefficient, bool (cells, C)."""
         return (self.logits[slot.id] >= 0).view(-1, slot.channels)
 
-    def _quantised_values(self, rounding: bool):
+    def _quantised_values(self, rounding: bool) -> torch.Tensor:
         """Fills `work` with what the field is to be evaluated with; returns the noise used."""
         start = int(torch.randint(1 << 16, (1,), generator=self.host_generator))
         noise = self.noise[start:start + self.total]
@@ -296,7 +299,7 @@ class _Training:
                 self.work[part] = self.values[part]
             elif rounding:
                 torch.mul(self._rounded(slot).view_as(work), step, out=work)
-            elif slot.band is None:
+            elif isinstance(step, float):
                 torch.add(self.values[part], noise[part], alpha=step, out=self.work[part])
             else:
                 torch.addcmul(slot.cells(self.values), slot.cells(noise), step, out=work)
@@ -342,7 +345,7 @@ class _Training:
                 largest.scatter_reduce_(0, slot.band, size, "amax")
             self.log_step[slot.bands] = torch.log((largest / _RANGE_STEPS).clamp(min=_SMALLEST_STEP))
 
-    def _field(self, leaves: Sequence[torch.Tensor] = ()):
+    def _field(self, leaves: Sequence[torch.Tensor] = ()) -> fields.Field:
         """The field of the values in `work`; leaves: (z, y, x, C), to differentiate instead."""
         tensors = {}
         for slot, leaf in zip(self.active, leaves or [slot.grid(self.work) for slot in self.active]):
@@ -360,9 +363,8 @@ class _Training:
         # One leaf a tensor: slices of a single one would each cost a full-length gradient.
         leaves = [slot.grid(self.work).detach().requires_grad_() for slot in self.active]
         loss, distortion, _ = self.rays.error(self._field(leaves), self.settings.rays)
-        loss.backward()
-        for slot, leaf in zip(self.active, leaves):
-            slot.grid(gradient).copy_(leaf.grad)
+        for slot, change in zip(self.active, torch.autograd.grad(loss, leaves)):
+            slot.grid(gradient).copy_(change)
             if slot.transformed:
                 gradient[slot.part] *= self.coded[slot.part]
         return distortion
@@ -394,7 +396,8 @@ class _Training:
             torch.div(slope.view(-1, slot.channels), step, out=slot.cells(self.rate_gradient))
 
     def _quarters(self) -> list[list[Slot]]:
-        parts, sizes = [[], [], [], []], [0] * 4
+        parts: list[list[Slot]] = [[], [], [], []]
+        sizes = [0] * 4
         for slot in sorted(self.active, key=lambda s: -s.size):
             k = sizes.index(min(sizes))
             parts[k].append(slot)
@@ -437,10 +440,11 @@ class _Training:
                              model)
         return TrainedFrame(coding, finish.estimated)
 
-    def _of_tensor(self, slot: Slot, steps, flat: torch.Tensor, selected: torch.Tensor | None) -> Symbols:
+    def _of_tensor(self, slot: Slot, steps: Sequence[tuple[int, int]], flat: torch.Tensor,
+                   selected: torch.Tensor | None) -> Symbols:
         tools, cells = slot.tools(steps, self._prediction(slot)), self.rate.cells[slot.id]
         return Symbols(
             slot, flat.view(-1, slot.channels)[cells].to(torch.int32).cpu().numpy(), tools, self.masks.get(slot.id),
             None if slot.band is None else slot.band[cells].to(torch.uint8).cpu().numpy(),
             None if selected is None else selected[cells].cpu().numpy(),
-            self.previous.contexts(slot.id, tools) if self.inter else None)
+            self.previous.contexts(slot.id, tools) if self.previous is not None else None)

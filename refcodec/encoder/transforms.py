@@ -6,7 +6,7 @@ lifting steps over slices several times, forwards and backwards.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
@@ -90,7 +90,8 @@ def band_gains(transform: int, levels: int, spatial: Sequence[int]) -> tuple[flo
         boxes = [_dct_energy(n) for n in spatial]
         energies = [math.prod(e[band] for e, _ in boxes) for band in range(4)]
         counts = [math.prod(c[band] for _, c in boxes) for band in range(4)]
-        return tuple(_gain(e, c) for e, c in zip(np.diff(energies, prepend=0.0), np.diff(counts, prepend=0)))
+        return tuple(_gain(e, c) for e, c in zip(np.diff(energies, prepend=0.0).tolist(),
+                                                 np.diff(counts, prepend=0).tolist()))
     if transform == Transform.NONE or levels == 0:
         return (1.0,)
     sizes = box_sizes(levels, spatial)
@@ -139,19 +140,19 @@ def _along(matrix: torch.Tensor, a: torch.Tensor, axis: int) -> torch.Tensor:
     return product.reshape(*a.shape[:at], len(matrix), *a.shape[at + 1 :])
 
 
-def _constant(make, n: int, like: torch.Tensor) -> torch.Tensor:
+def _constant(make: Callable[[int], np.ndarray], n: int, like: torch.Tensor) -> torch.Tensor:
     return _on_device(make, n, like.dtype, like.device)
 
 
 @lru_cache(maxsize=256)
-def _on_device(make, n: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+def _on_device(make: Callable[[int], np.ndarray], n: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     return torch.from_numpy(make(n)).to(device, dtype)
 
 
 def _cells_from_frequencies(n: int) -> np.ndarray:
     """(n, 8 * blocks): one inverse pass of the block DCT (spec 7.5.2)."""
     blocks = block_count(n)
-    matrix = np.einsum("ui,ab->aiub", DCT_MATRIX * 2.0**-DCT_SHIFT, np.eye(blocks))
+    matrix: np.ndarray = np.einsum("ui,ab->aiub", DCT_MATRIX * 2.0**-DCT_SHIFT, np.eye(blocks))
     return matrix.reshape(BLOCK * blocks, BLOCK * blocks)[:n]
 
 

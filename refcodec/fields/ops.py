@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from refcodec.arrays import Array
 from refcodec.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 # Magnitude at which values are clamped, so that any bitstream gives finite numbers
 # (R-RND-15): 4096 inputs of this size times weights of 2**31 stay inside binary32.
@@ -98,7 +102,7 @@ class TorchOps:
 
     name = "torch"
 
-    def __init__(self, device: str = "cpu"):
+    def __init__(self, device: torch.device | str = "cpu"):
         import torch
 
         from refcodec.fields.interpolation import interpolate
