@@ -294,7 +294,8 @@ def _connect(scheduler: str) -> _Client:
     from distributed import Client
 
     where = dict(scheduler_file=scheduler) if os.path.isfile(scheduler) else dict(address=scheduler)
-    return Client(**where, timeout=_CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]  # theirs
+    # distributed declares no types for its constructor.
+    return Client(**where, timeout=_CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
 
 
 class Dask(Workers):
