@@ -35,6 +35,9 @@ class TrainingSettings:
     energies: context models see sums over channels, and on planes a wider neighbourhood; False: the neighbours
         of MM 2024 alone. reuse_models: a model that the stream has serves again where that is shorter.
     code_occupancy: by a context model where that is shorter; False: always compressed.
+    cells_until: share of the iterations whose steps are taken in the cells of the field where these are coded by
+        block DCT; all others are taken in the coefficients. A scene finds its shape sooner in its cells, and
+        coefficients become zero sooner by themselves.
     spread: standard deviation of random grids, planes and lines at the start.
     rate_start: share of the iterations after which the rate sets in.
     mask_rate: Adam's learning rate for the logits of masks. first_logit: theirs at the start.
@@ -58,6 +61,7 @@ class TrainingSettings:
     energies: bool = True
     reuse_models: bool = True
     code_occupancy: bool = True
+    cells_until: float = 0.4
     spread: float = 0.1
     rate_start: float = 0.02
     mask_rate: float = 0.05

@@ -33,7 +33,7 @@ from refcodec.encoder.presets import TrainingSettings
 from refcodec.encoder.rays import Picture, RayBank, visual_hull
 from refcodec.encoder.systems import CodingPlan, Rate, Steps, plan as system_plan
 from refcodec.entropy.coder import MAX_SYMBOL
-from refcodec.syntax.coding import Prediction
+from refcodec.syntax.coding import Prediction, Transform
 from refcodec.syntax.headers import Role, SequenceHeader
 from refcodec.tensors.significance import coded_mask
 from refcodec.tensors.state import FrameState
@@ -214,7 +214,11 @@ class _Training:
         grid_rate = s.inter_rate if self.inter else s.grid_rate
         parameters = {slot.id: torch.nn.Parameter(self.values[slot.part]) for slot in self.trained}
         logits = {i: torch.nn.Parameter(logits) for i, logits in self.logits.items()}
-        groups = [([parameters[slot.id] for slot in self.grids], grid_rate),
+        # The same values as cells of the field, for the steps that are taken there. The block DCT is
+        # orthonormal: gradients are transformed like values.
+        cells = {slot.id: torch.nn.Parameter(slot.synthesis(slot.grid(self.values)).contiguous())
+                 for slot in self.trained if slot.plan.transform == Transform.BLOCK_DCT and s.cells_until > 0}
+        groups = [([*(parameters[slot.id] for slot in self.grids), *cells.values()], grid_rate),
                   ([parameters[slot.id] for slot in self.trained if not slot.is_grid], s.network_rate),
                   (list(logits.values()), s.mask_rate)]
         optimiser = torch.optim.Adam([dict(params=params, lr=lr, base=lr) for params, lr in groups if params],
@@ -262,14 +266,21 @@ class _Training:
                         step_parameter.grad[slot.bands] += change * torch.exp(self.log_step[slot.bands])
                     step_optimiser.step()
             active = {slot.id for slot in self.active}
+            in_cells = active & cells.keys() if done < s.cells_until else set()
             for tensor_id, parameter in parameters.items():
-                parameter.grad = gradient[self.slots[tensor_id].part] if tensor_id in active else None
+                parameter.grad = gradient[self.slots[tensor_id].part] if tensor_id in active - in_cells else None
+            for tensor_id, parameter in cells.items():
+                slot = self.slots[tensor_id]
+                parameter.grad = slot.synthesis(slot.grid(gradient)).contiguous() if tensor_id in in_cells else None
             for tensor_id, parameter in logits.items():
                 parameter.grad = mask_gradients[tensor_id] if tensor_id in active else None
-            before = {slot.id: slot.cells(self.values).clone() for slot in self.active if slot.transformed}
+            before = {slot.id: slot.cells(self.values).clone() for slot in self.active
+                      if slot.transformed and slot.id not in in_cells}
             optimiser.step()
             for slot in self.active:
-                if slot.transformed:
+                if slot.id in in_cells:
+                    slot.grid(self.values).copy_(slot.analysis(cells[slot.id].detach()))
+                elif slot.transformed:
                     values = slot.cells(self.values)
                     torch.lerp(before[slot.id], values, self.speeds[slot.id], out=values)
             mean_error = error if mean_error is None else 0.95 * mean_error + 0.05 * error
