@@ -549,9 +549,7 @@ def _units(reader: UnitReader, decoder: SequenceDecoder, first: Unit | None) -> 
     (R-FILE-06, R-FILE-07). first: a unit that has been read already.
     """
     while not decoder.ended:
-        unit, first = first or reader.read_unit(), None
-        if unit is None:
-            raise BitstreamError("R-FILE-06", reader.offset, "unit_header", "There is no end unit.")
+        unit, first = first or reader.next_unit(), None
         yield unit
     if reader.stream.read(1):
         raise BitstreamError("R-FILE-07", reader.offset, "file")
@@ -576,9 +574,7 @@ class Stream:
         self._decoder = SequenceDecoder(self.file_header, limits=self._limits)
         self._pending: Unit | None = None
         while self._pending is None:
-            unit = self._reader.read_unit()
-            if unit is None:
-                raise BitstreamError("R-FILE-06", self._reader.offset, "unit_header", "There is no end unit.")
+            unit = self._reader.next_unit()
             if unit.type in (UnitType.GROUP_HEADER, UnitType.FRAME, UnitType.END, UnitType.INDEX) \
                     and self._decoder.header is not None:
                 self._pending = unit
@@ -618,8 +614,7 @@ class Stream:
         decoder, pending, self._pending = self._decoder, self._pending, None
         decoder.wanted = wanted
         if wanted is not None and (start := self._seek_offset(wanted)) is not None:
-            self._file.seek(start)
-            self._reader.offset = start
+            self._reader.seek(start)
             decoder.jump()
             pending = None
         last = wanted.stop - 1 if wanted is not None and pending is None else None
@@ -690,9 +685,7 @@ def _unit_of(kind: UnitType, file: BinaryIO, at: int, file_header: FileHeader) -
     if at <= 0:
         return None
     file.seek(at)
-    reader = UnitReader(file, at)
-    reader.header = file_header
-    unit = reader.read_unit()
+    unit = UnitReader(file, at, file_header).read_unit()
     return unit if unit is not None and unit.type == kind else None
 
 
@@ -733,17 +726,14 @@ def salvage(data: bytes, report: Salvage, limits: Limits = Limits()) -> Iterator
     while not decoder.ended:
         tried = reader.offset
         try:
-            unit = reader.read_unit()
-            if unit is None:
-                raise BitstreamError("R-FILE-06", reader.offset, "unit_header", "There is no end unit.")
+            unit = reader.next_unit()
             frame = decoder.feed(unit)
         except BitstreamError as error:
             report.errors.append(error)
             following = resynchronise(data, tried + 1)
             if following is None:
                 break
-            reader.stream.seek(following)
-            reader.offset = following
+            reader.seek(following)
             decoder.jump()
             damaged += following - tried
             continue
