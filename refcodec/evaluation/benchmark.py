@@ -37,7 +37,8 @@ from ..syntax.headers import Mapping, TensorInfo
 from ..syntax.registry import UnitType
 from ..syntax.units import Unit, UnitReader, build_unit
 from ..tensors.state import frame_digest
-from .held_out import view_psnr
+from .held_out import render_views
+from .metrics import psnr
 from .published import Quantised, recoded
 
 if TYPE_CHECKING:
@@ -78,15 +79,19 @@ class Row:
 # Quality and size of whole files.
 
 
+def require_held_out(dataset: Dataset) -> None:
+    """Raises UsageError where a frame has no view to measure PSNR on."""
+    if not all(frame.split("test") for frame in dataset.frames):
+        raise UsageError(f"{dataset.source} has no held-out views to measure PSNR on")
+
+
 def held_out_psnr(frames: Iterable[Frame], dataset: Dataset, ops: Ops | None = None) -> list[float]:
-    """Mean PSNR over the held-out views of each decoded frame, paired by position. Raises UsageError without any."""
+    """Mean PSNR over the held-out views of each decoded frame, paired by position; every frame has some."""
     found = []
     for frame, shot in zip(frames, dataset.frames, strict=True):
         views = ((v.camera, v.load()) for v in shot.split("test"))
-        quality, _ = view_psnr(frame.header, frame.tensors, frame.occupancy, views, ops)
-        if quality is None:
-            raise UsageError(f"frame {shot.number} of {dataset.source} has no held-out views to measure PSNR on")
-        found.append(quality)
+        rendered = render_views(frame.header, frame.values(), frame.occupancy, views, ops)
+        found.append(float(np.mean([psnr(v.picture, v.truth) for v in rendered])))
     return found
 
 
@@ -421,6 +426,7 @@ def run(dataset_path: str, folder: Path, options: EncodeOptions, lagrangians: Se
     from ..encoder import encode
 
     dataset = load_dataset(dataset_path, frames=options.frames)
+    require_held_out(dataset)
     folder.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     files: dict[tuple[str, float | None], Path] = {}

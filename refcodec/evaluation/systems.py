@@ -26,7 +26,7 @@ from ..fields import Ops
 from ..files import replacing
 from ..inspection import inspect
 from ..syntax.headers import Mapping, Representation
-from .benchmark import held_out_psnr, interpolated_size
+from .benchmark import held_out_psnr, interpolated_size, require_held_out
 from .held_out import device_ops
 from .points import PointStore, key_of, write_json
 from .published import CodedFrame, coded_frames, independent_frames, masked_wavelet_pipeline, rle_huffman
@@ -233,8 +233,7 @@ def run(dataset_path: str, folder: Path, options: EncodeOptions, names: Sequence
 
     chosen = entries(names)
     dataset = load_dataset(dataset_path, frames=options.frames, holdout=options.holdout, aabb=options.aabb)
-    if not all(f.split("test") for f in dataset.frames):
-        raise UsageError(f"{dataset_path} has no held-out views to measure PSNR on")
+    require_held_out(dataset)
     folder.mkdir(parents=True, exist_ok=True)
     comparison = Comparison(dataset, folder, options, tell, on_progress, device_ops(options.device))
     wanted = [(e, v) for e in chosen for v in (tuple(lagrangians) or (None,))[: 1 if e.once else None]]
