@@ -1,4 +1,4 @@
-"""Puts the specification into the package, where `refcodec validate --explain` quotes it; all else is in pyproject.toml."""
+"""Puts the specification into the package, for `refcodec validate --explain` to quote; the rest is pyproject.toml."""
 import shutil
 from pathlib import Path
 

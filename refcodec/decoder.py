@@ -12,18 +12,27 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import numpy as np
 
 from . import acceleration
 from .entropy.coder import EntropyError, decode_mask, decode_symbols
-from .entropy.models import BERNOULLI, LAPLACE, EntropyModel, codes, fits, model_from_syntax, occupancy_fault, work
+from .entropy.models import (
+    BERNOULLI,
+    LAPLACE,
+    ContextModel,
+    EntropyModel,
+    fits,
+    model_from_syntax,
+    occupancy_fault,
+    work,
+)
 from .errors import BitstreamError, UsageError
 from .rendering.cameras import Camera
 from .syntax import structures as syn
 from .syntax.coding import OccupancyMode, Prediction, Tools
-from .syntax.declare import Trace
+from .syntax.declare import Structure, Trace
 from .syntax.headers import Mapping, SequenceHeader
 from .syntax.registry import UnitType
 from .syntax.tensor_list import tensor_list_fault
@@ -158,7 +167,7 @@ class FrameJob:
         return frame
 
 
-def _decode_tensors(v, trace: Trace, unit: str, state: FrameState, models: dict[int, EntropyModel],
+def _decode_tensors(v: Any, trace: Trace, unit: str, state: FrameState, models: dict[int, EntropyModel],
                     leaves: Executor | None = None) -> None:
     """The tensors of a frame or of the shared unit. They do not depend on each other."""
 
@@ -203,6 +212,7 @@ class SequenceDecoder:
     wanted: frame numbers to decode; groups outside are parsed but not decoded.
     mid_stream: True when fed from a group header inside a file (after a seek or
     damage): order and totals of the whole file are then not checked.
+    state: there once the sequence header has been taken.
     """
 
     def __init__(self, file_header: FileHeader, *, limits: Limits = Limits(), wanted: range | None = None):
@@ -210,7 +220,7 @@ class SequenceDecoder:
         self.header: SequenceHeader | None = None
         self.cameras: tuple[Camera, ...] = ()
         self.metadata: dict[str, str] = {}
-        self.state: FrameState | None = None
+        self.state: FrameState
         self.group: Group | None = None
         self.groups = self.frames = 0
         self.ended = False
@@ -224,6 +234,18 @@ class SequenceDecoder:
         self._index_offset = 0
         self._seen: set[int] = set()
         self._models: dict[int, EntropyModel] = {}  # of the group; `state` has those of the frame decoded last
+
+    @property
+    def sequence_header(self) -> SequenceHeader:
+        """`header`, for when it has been taken: before any other unit (section 3.2)."""
+        assert self.header is not None
+        return self.header
+
+    @property
+    def current_group(self) -> Group:
+        """`group`, for when its header has been taken: before any frame (section 3.2)."""
+        assert self.group is not None
+        return self.group
 
     @property
     def frames_left(self) -> int:
@@ -275,7 +297,7 @@ class SequenceDecoder:
                 self._end(unit)
         return None
 
-    def _parse(self, structure: syn.Structure, unit: Unit):
+    def _parse(self, structure: Structure, unit: Unit) -> tuple[Any, Trace]:
         return structure.parse(unit.payload, unit.payload_offset, level=self.file_header.bounds,
                                header=self.header, payload_size=len(unit.payload))
 
@@ -283,7 +305,7 @@ class SequenceDecoder:
         """Section 3.2."""
         kind = unit.type
 
-        def refuse(requirement: str, detail: str):
+        def refuse(requirement: str, detail: str) -> NoReturn:
             raise BitstreamError(requirement, unit.offset, "unit_header.unit_type", detail)
 
         if self.header is None:
@@ -294,18 +316,19 @@ class SequenceDecoder:
             return
         if self._index_offset and kind != UnitType.END:
             refuse("R-UNIT-08", f"A {unit.label} unit follows the index.")
-        if self.frames_left and kind != UnitType.FRAME:
-            refuse("R-GRP-05", f"The group at byte {self.group.offset} declares {self.group.frame_count} frames; "
+        group = self.group
+        if group is not None and self.frames_left and kind != UnitType.FRAME:
+            refuse("R-GRP-05", f"The group at byte {group.offset} declares {group.frame_count} frames; "
                    f"a {unit.label} unit follows its frame {self._in_group}.")
         if kind == UnitType.FRAME and not self.frames_left:
-            if self.group is None:
+            if group is None:
                 refuse("R-UNIT-08", "A frame comes before any group header.")
-            refuse("R-GRP-05", f"The group at byte {self.group.offset} declares {self.group.frame_count} frames; "
+            refuse("R-GRP-05", f"The group at byte {group.offset} declares {group.frame_count} frames; "
                    "another one follows.")
         if kind in (UnitType.CAMERAS, UnitType.METADATA, UnitType.SHARED) and not self.mid_stream:
-            if self.group is not None or kind in self._seen:
+            if group is not None or kind in self._seen:
                 refuse("R-UNIT-08", f"A {unit.label} unit is repeated or follows a group.")
-        if kind in (UnitType.INDEX, UnitType.END) and self.group is None and not self.mid_stream:
+        if kind in (UnitType.INDEX, UnitType.END) and group is None and not self.mid_stream:
             refuse("R-UNIT-08", f"A {unit.label} unit comes before any group.")
         self._seen.add(kind)
 
@@ -338,7 +361,7 @@ class SequenceDecoder:
 
     def _group_header(self, unit: Unit) -> None:
         value, trace = self._parse(syn.GROUP_HEADER, unit)
-        first = value.first_frame_number
+        header, first = self.sequence_header, value.first_frame_number
         if value.scene_id < self._scene:
             path = "group_header.scene_id"
             raise BitstreamError("R-GRP-06", trace.offset(path), path,
@@ -351,12 +374,12 @@ class SequenceDecoder:
         self._in_group = 0
         if value.scene_id != self._scene:
             self._scene, self._last_time = value.scene_id, -1
-        shared, self.state = self.state.shared, FrameState(self.header.of_scene(value.scene_id))
+        shared, self.state = self.state.shared, FrameState(header.of_scene(value.scene_id))
         self.state.shared, self._models = shared, {}  # only what is shared goes from one group to the next
         self.groups += 1
         frames = value.frame_count if self.wanted is None else min(value.frame_count, max(0, self.wanted.stop - first))
         if self.group.meets(self.wanted):
-            acceleration.expect(frames * self.header.tensor_elements)
+            acceleration.expect(frames * header.tensor_elements)
 
     def _frame(self, unit: Unit) -> FrameJob:
         value, trace = self._parse(syn.FRAME, unit)
@@ -364,27 +387,27 @@ class SequenceDecoder:
             raise BitstreamError("R-LIM-01", unit.offset, "frame",
                                  f"The stream holds more frames than this decoder's limit of {limit}.")
         self._check_frame(value, trace)
-        number, wanted = value.frame_number, self.wanted
+        number, wanted, group = value.frame_number, self.wanted, self.current_group
         return FrameJob(
-            value, trace, unit.offset, unit.size, self.group, self.state, dict(self._models),
-            needed=self.group.meets(wanted) and (wanted is None or number < wanted.stop),
+            value, trace, unit.offset, unit.size, group, self.state, dict(self._models),
+            needed=group.meets(wanted) and (wanted is None or number < wanted.stop),
             wanted=wanted is None or number in wanted)
 
     def _advance(self, job: FrameJob) -> None:
         v = job.syntax
-        self.entries.append((v.frame_number, v.frame_type, self.group.offset if v.frame_type == INTRA else job.offset))
+        self.entries.append((v.frame_number, v.frame_type, job.group.offset if v.frame_type == INTRA else job.offset))
         self._in_group += 1
         self.frames += 1
         self._last_frame, self._last_time = v.frame_number, v.time_stamp
 
-    def _check_frame(self, v, trace: Trace) -> None:
+    def _check_frame(self, v: Any, trace: Trace) -> None:
         """Requirements that tie a frame to the sequence and its group (spec 4.7 to 4.11)."""
 
-        def refuse(requirement: str, element: str, detail: str = ""):
+        def refuse(requirement: str, element: str, detail: str = "") -> NoReturn:
             path = f"frame.{element}"
             raise BitstreamError(requirement, trace.offset(path), path, detail)
 
-        expected = self.group.first_frame + self._in_group
+        header, expected = self.sequence_header, self.current_group.first_frame + self._in_group
         if v.frame_number != expected:
             refuse("R-FRM-01", "frame_number", f"It is {v.frame_number}; the next frame is {expected}.")
         intra = self._in_group == 0
@@ -393,17 +416,17 @@ class SequenceDecoder:
                    "An I-frame stands inside a group.")
         if v.time_stamp <= self._last_time:
             refuse("R-FRM-04", "time_stamp", f"It is {v.time_stamp} after {self._last_time}.")
-        allowed = (0,) if not self.header.has_occupancy else (1, 3) if intra else (0, 1, 2, 3)
+        allowed = (0,) if not header.has_occupancy else (1, 3) if intra else (0, 1, 2, 3)
         if v.occupancy_mode not in allowed:
             refuse("R-OCC-01", "occupancy_mode", f"It is {v.occupancy_mode}; allowed here: {allowed}.")
         self._check_coding(v, trace, "frame", self._models, intra)
-        if intra and len(v.tensor) != len(self.header.tensors):
-            refuse("R-FRM-05", "coded_count", f"{len(v.tensor)} of {len(self.header.tensors)} tensors.")
+        if intra and len(v.tensor) != len(header.tensors):
+            refuse("R-FRM-05", "coded_count", f"{len(v.tensor)} of {len(header.tensors)} tensors.")
 
-    def _check_coding(self, v, trace: Trace, unit: str, models: dict[int, EntropyModel], intra: bool) -> None:
+    def _check_coding(self, v: Any, trace: Trace, unit: str, models: dict[int, EntropyModel], intra: bool) -> None:
         """Requirements on the models and tensors of a frame or of the shared unit; adds to `models`."""
 
-        def refuse(requirement: str, element: str, detail: str = ""):
+        def refuse(requirement: str, element: str, detail: str = "") -> NoReturn:
             path = f"{unit}.{element}"
             raise BitstreamError(requirement, trace.offset(path), path, detail)
 
@@ -412,18 +435,20 @@ class SequenceDecoder:
                 refuse("R-MOD-01", f"model[{i}].model_id", f"{model.model_id} follows {v.model[i - 1].model_id}.")
         for model in v.model:
             models[model.model_id] = model_from_syntax(model)
-        infos, shared = self.header.tensors, unit == "shared"
+        header, shared = self.sequence_header, unit == "shared"
         bounds, multiplications, coefficients = self.file_header.bounds, 0, 0
         if not shared and v.occupancy_mode == OccupancyMode.CODED:
             model = models.get(v.occupancy_model_ref)
+            if model is None:
+                refuse("R-OCC-05", "occupancy_model_ref", f"It is {v.occupancy_model_ref}.")
             if (fault := occupancy_fault(model)) is not None:
                 refuse(fault, "occupancy_model_ref", f"It is {v.occupancy_model_ref}.")
-            multiplications += work(model, (1, *self.header.occupancy_shape))
+            multiplications += work(model, (1, *header.occupancy_shape))
         for i, tensor in enumerate(v.tensor):
             at = f"tensor[{i}]."
-            if tensor.tensor_id >= len(infos) or (i and tensor.tensor_id <= v.tensor[i - 1].tensor_id):
+            if tensor.tensor_id >= len(header.tensors) or (i and tensor.tensor_id <= v.tensor[i - 1].tensor_id):
                 refuse("R-FRM-06", at + "tensor_id", f"It is {tensor.tensor_id}.")
-            info, tools = infos[tensor.tensor_id], Tools.from_syntax(tensor)
+            info, tools = header.tensors[tensor.tensor_id], Tools.from_syntax(tensor)
             if shared and tools.prediction in (Prediction.PREVIOUS, Prediction.BASE):
                 refuse("R-SHR-01", at + "prediction")
             if tools.prediction == Prediction.PREVIOUS and intra:
@@ -434,7 +459,7 @@ class SequenceDecoder:
                 refuse("R-TEN-10", at + "transform")
             if tools.significance and info.mapping == Mapping.NONE:
                 refuse("R-TEN-11", at + "significance")
-            if tools.by_occupancy and (shared or not self.header.has_occupancy):
+            if tools.by_occupancy and (shared or not header.has_occupancy):
                 refuse("R-TEN-05", at + "significance")
             shape = tools.coefficient_shape(info.shape)
             coefficients += math.prod(shape)
@@ -446,7 +471,7 @@ class SequenceDecoder:
                 if not fits(model, info.shape[0], len(tools.steps)):
                     refuse("R-TEN-07", at + element, f"Model {model_ref} does not fit {info.shape[0]} channels and "
                            f"{len(tools.steps)} bands.")
-                if not codes(model, family):
+                if isinstance(model, ContextModel) and model.family != family:
                     refuse("R-TEN-13", at + element, f"Model {model_ref} is of family {model.family}.")
                 multiplications += work(model, shape)
         for requirement, found, allowed, what in (
@@ -461,7 +486,7 @@ class SequenceDecoder:
         value, trace = self._parse(syn.SHARED, unit)
         models: dict[int, EntropyModel] = {}
         self._check_coding(value, trace, "shared", models, True)
-        state = FrameState(self.header)
+        state = FrameState(self.sequence_header)
         _decode_tensors(value, trace, "shared", state, models)
         self.state.shared = {t.tensor_id: state.tensors[t.tensor_id] for t in value.tensor}
         if value.shared_digest is not None and (found := self.state.shared_digest()) != value.shared_digest:
@@ -473,7 +498,7 @@ class SequenceDecoder:
     def _cameras(self, unit: Unit) -> None:
         value, _ = self._parse(syn.CAMERAS, unit)
         self.cameras = tuple(
-            Camera(c.camera_width, c.camera_height, *c.focal, *c.centre,
+            Camera(c.camera_width, c.camera_height, c.focal[0], c.focal[1], c.centre[0], c.centre[1],
                    np.array(c.camera_to_world, np.float64).reshape(3, 4), c.camera_name.decode(), c.camera_scene)
             for c in value.camera)
 
@@ -492,7 +517,8 @@ class SequenceDecoder:
         self._index_offset = unit.offset
         if self.mid_stream or found == self.entries:
             return
-        same = sum(1 for _ in _common_prefix(found, self.entries))
+        same = next((i for i, (a, b) in enumerate(zip(found, self.entries)) if a != b),
+                    min(len(found), len(self.entries)))
         path = f"index.entry[{same}].indexed_frame" if same < len(found) else "index.index_count"
         raise BitstreamError("R-IDX-01", trace.offset(path), path,
                              f"Entry {same} of {len(found)} is not that of frame {same} of {len(self.entries)}.")
@@ -517,21 +543,13 @@ class SequenceDecoder:
         self._scene = self._index_offset = 0
 
 
-def _common_prefix(a, b):
-    for x, y in zip(a, b):
-        if x != y:
-            return
-        yield x
-
 
 def _units(reader: UnitReader, decoder: SequenceDecoder, first: Unit | None) -> Iterator[Unit]:
     """Units of a reader for a decoder, up to the end unit; checks that the stream ends as it should
     (R-FILE-06, R-FILE-07). first: a unit that has been read already.
     """
     while not decoder.ended:
-        unit, first = first or reader.read_unit(), None
-        if unit is None:
-            raise BitstreamError("R-FILE-06", reader.offset, "unit_header", "There is no end unit.")
+        unit, first = first or reader.next_unit(), None
         yield unit
     if reader.stream.read(1):
         raise BitstreamError("R-FILE-07", reader.offset, "file")
@@ -547,26 +565,28 @@ class Stream:
 
     def __init__(self, file: BinaryIO, limits: Limits = Limits()):
         self._file, self._limits = file, limits
-        self._reader = UnitReader(file)
+        self._start()
+
+    def _start(self) -> None:
+        """Reads what stands before the first group."""
+        self._reader = UnitReader(self._file)
         self.file_header = self._reader.read_file_header()
-        self._decoder = SequenceDecoder(self.file_header, limits=limits)
-        self._pending = None
+        self._decoder = SequenceDecoder(self.file_header, limits=self._limits)
+        self._pending: Unit | None = None
         while self._pending is None:
-            unit = self._reader.read_unit()
-            if unit is None:
-                raise BitstreamError("R-FILE-06", self._reader.offset, "unit_header", "There is no end unit.")
+            unit = self._reader.next_unit()
             if unit.type in (UnitType.GROUP_HEADER, UnitType.FRAME, UnitType.END, UnitType.INDEX) \
                     and self._decoder.header is not None:
                 self._pending = unit
             else:
                 self._decoder.feed(unit)
-        self.header: SequenceHeader = self._decoder.header
+        self.header = self._decoder.sequence_header
         self.cameras, self.metadata = self._decoder.cameras, self._decoder.metadata
 
     def __enter__(self) -> Stream:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -590,12 +610,11 @@ class Stream:
             if not self._file.seekable():
                 raise UsageError("a pipe can be read only once")
             self._file.seek(0)
-            self.__init__(self._file, self._limits)
+            self._start()
         decoder, pending, self._pending = self._decoder, self._pending, None
         decoder.wanted = wanted
         if wanted is not None and (start := self._seek_offset(wanted)) is not None:
-            self._file.seek(start)
-            self._reader.offset = start
+            self._reader.seek(start)
             decoder.jump()
             pending = None
         last = wanted.stop - 1 if wanted is not None and pending is None else None
@@ -646,26 +665,28 @@ def read_index(file: BinaryIO, file_header: FileHeader) -> list[tuple[int, int, 
     None where there is none, or where it is damaged: decoding in order says how.
     """
     try:
-        at = file.seek(0, os.SEEK_END) - END_UNIT_SIZE
-        for expected in (UnitType.END, UnitType.INDEX):
-            if at <= 0:
-                return None
-            file.seek(at)
-            reader = UnitReader(file, at)
-            reader.header = file_header
-            unit = reader.read_unit()
-            if unit is None or unit.type != expected:
-                return None
-            if expected == UnitType.END:
-                end, at = at, syn.END.parse(unit.payload, unit.payload_offset)[0].index_offset
-                if at >= end:
-                    return None
-        value, _ = syn.INDEX.parse(unit.payload, unit.payload_offset, payload_size=len(unit.payload))
+        end = _unit_of(UnitType.END, file, file.seek(0, os.SEEK_END) - END_UNIT_SIZE, file_header)
+        if end is None:
+            return None
+        at = syn.END.parse(end.payload, end.payload_offset)[0].index_offset
+        index = _unit_of(UnitType.INDEX, file, at, file_header) if at < end.offset else None
+        if index is None:
+            return None
+        value, _ = syn.INDEX.parse(index.payload, index.payload_offset, payload_size=len(index.payload))
     except BitstreamError:
         return None
     if any(e.frame_offset >= at for e in value.entry):
         return None
     return [(e.indexed_frame, e.indexed_type, e.frame_offset) for e in value.entry]
+
+
+def _unit_of(kind: UnitType, file: BinaryIO, at: int, file_header: FileHeader) -> Unit | None:
+    """The unit at an offset, None where it is of another kind. Raises BitstreamError."""
+    if at <= 0:
+        return None
+    file.seek(at)
+    unit = UnitReader(file, at, file_header).read_unit()
+    return unit if unit is not None and unit.type == kind else None
 
 
 def open_stream(source: str | Path | BinaryIO, limits: Limits = Limits()) -> Stream:
@@ -705,22 +726,19 @@ def salvage(data: bytes, report: Salvage, limits: Limits = Limits()) -> Iterator
     while not decoder.ended:
         tried = reader.offset
         try:
-            unit = reader.read_unit()
-            if unit is None:
-                raise BitstreamError("R-FILE-06", reader.offset, "unit_header", "There is no end unit.")
+            unit = reader.next_unit()
             frame = decoder.feed(unit)
         except BitstreamError as error:
             report.errors.append(error)
             following = resynchronise(data, tried + 1)
             if following is None:
                 break
-            reader.stream.seek(following)
-            reader.offset = following
+            reader.seek(following)
             decoder.jump()
             damaged += following - tried
             continue
         if unit.type == UnitType.GROUP_HEADER:
-            first, count = decoder.group.first_frame, decoder.group.frame_count
+            first, count = decoder.current_group.first_frame, decoder.current_group.frame_count
             # Frames between are lost, unless the damaged bytes have no room for so many.
             if not 0 <= first - expected <= damaged // SMALLEST_FRAME_UNIT:
                 expected = first

@@ -199,7 +199,7 @@ class _Validator:
         while True:
             try:
                 header = UnitReader(io.BytesIO(data)).read_file_header()
-                self._seek(FILE_HEADER_SIZE)
+                self.reader.seek(FILE_HEADER_SIZE)
                 return None if fatal else header
             except BitstreamError as e:
                 self.add(e)
@@ -217,17 +217,13 @@ class _Validator:
                         return None
                 data = bytes(body) + struct.pack("<I", zlib.crc32(body))
 
-    def _seek(self, offset: int) -> None:
-        self.reader.stream.seek(offset)
-        self.reader.offset = offset
 
     def _units(self) -> None:
         while not self.decoder.ended:
             start = self.reader.offset
+            unit: Unit | None
             try:
-                unit = self.reader.read_unit()
-                if unit is None:
-                    raise BitstreamError("R-FILE-06", start, "unit_header", "There is no end unit.")
+                unit = self.reader.next_unit()
             except BitstreamError as e:
                 self.add(e)
                 if self.reader.offset > start:  # whole, but of a wrong type or flag
@@ -237,7 +233,7 @@ class _Validator:
                     self.base_lost |= not self.report.groups
                     if (following := following_unit(self.data, start, self.decoder.file_header)) is None:
                         return
-                    self._seek(following)
+                    self.reader.seek(following)
             if unit is not None:
                 self.largest_unit = max(self.largest_unit, len(unit.payload))
                 self._take(unit)
@@ -339,8 +335,7 @@ class _Validator:
         if error is not None:
             self.broken = True
             return
-        group = self.decoder.group
-        assert group is not None, "a group header has been fed"
+        group = self.decoder.current_group
         if self.decoder.mid_stream and group.first_frame <= self.last_number and reported is None:
             self.add(BitstreamError(
                 "R-GRP-04", unit.payload_offset + 9, "group_header.first_frame_number",

@@ -206,7 +206,6 @@ class StreamWriter(UnitWriter):
 
     def resume(self, decoder: SequenceDecoder, position: int) -> None:
         """Goes on after what `decoder` has taken in, at this byte position of `out`."""
-        assert decoder.state is not None, "the decoder has taken in the sequence header"
         self.state, self.position = decoder.state, position
         self.entries, self.groups = list(decoder.entries), decoder.groups
         if decoder.group is not None:

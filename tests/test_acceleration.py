@@ -20,6 +20,7 @@ from refcodec.decoder import Limits, open_stream
 from refcodec.entropy.coder import EntropyError, decode_mask, decode_symbols, encode_symbols
 from refcodec.errors import BitstreamError
 from refcodec.export import digest_lines
+from refcodec.inspection import inspect
 from refcodec.syntax.coding import Prediction, Tools
 from refcodec.syntax.registry import UnitType
 from refcodec.syntax.units import UnitReader, build_unit
@@ -323,6 +324,19 @@ def test_a_group_can_be_repeated_to_measure_threads(stream, tmp_path):
     assert [f.number for f in found] == list(range(12)) and [f.type for f in found] == [1, 2, 2] * 4
     for i, frame in enumerate(found):
         assert all(np.array_equal(a, b) for a, b in zip(frame.tensors, first[i % 3].tensors, strict=True))
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is measured on Linux only")
+def test_figures_of_coding_a_file():
+    from refcodec.evaluation.benchmark import coding_figures
+
+    path = SUITE / "sources" / "fox-micro.rfv"
+    with compiled(True):
+        figures = coding_figures(path, 1)
+    report = inspect(path, symbols=True)
+    assert figures.symbols == sum(t.symbols for f in report.frames for t in f.tensors) and figures.compiled
+    assert 1 < figures.ideal_ratio < 1.02 and figures.size == path.stat().st_size
+    assert min(figures.raw_speed, figures.entropy_speed, figures.decode_speed, figures.plain_speed) > 0
 
 
 def test_preparing_says_in_one_line_why_it_can_not():

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from synthetic import write_dataset
+
 pytest.importorskip("torch")
 
 import refcodec.encoder
 from refcodec.cli import cli
+from refcodec.datasets import load_dataset
 from refcodec.encoder import EncodeOptions, EncodeReport, FrameResult, Progress
 from refcodec.writer import FrameReport
 
@@ -40,13 +43,14 @@ def run(*args):
 
 
 def test_defaults_are_the_library_s(calls):
-    result = run("data", "out.rfv")
+    result = run(FOX, "out.rfv")
     assert result.exit_code == 0, result.output
-    assert calls == [("data", "out.rfv", EncodeOptions())]
+    (dataset, out, options), = calls
+    assert (dataset.source, len(dataset.frames), out, options) == (FOX, 8, "out.rfv", EncodeOptions())
 
 
 def test_every_option_arrives(calls):
-    result = run("data", "out.rfv", "--preset", "small", "--lambda", "1e-3", "--target-kb", "40", "--frames", "2:9",
+    result = run(FOX, "out.rfv", "--preset", "small", "--lambda", "1e-3", "--target-kb", "40", "--frames", "2:8",
                  "--group-size", "5", "--device", "cpu", "--seed", "7", "--intra-iterations", "11",
                  "--inter-iterations", "12", "--cameras", "all", "--holdout", "0,7", "--box", "-1", "-2", "-3", "1",
                  "2", "3", "--downscale", "2", "--metadata", "title=A=B", "--no-rate-loss", "--fixed-steps",
@@ -56,11 +60,13 @@ def test_every_option_arrives(calls):
     assert result.exit_code == 0, result.output
     assert calls[0][2] == EncodeOptions(
         system="ecrf", representation="grid", transform="dwt", levels=3, masks=True, model="static", rdo=True,
-        preset="small", lagrangian=1e-3, target_kb=40.0, frames=range(2, 9), group_size=5, device="cpu", seed=7,
+        preset="small", lagrangian=1e-3, target_kb=40.0, frames=range(2, 8), group_size=5, device="cpu", seed=7,
         intra_iterations=11, inter_iterations=12, cameras="all", holdout=(0, 7),
         aabb=((-1.0, -2.0, -3.0), (1.0, 2.0, 3.0)), downscale=2.0, metadata={"title": "A=B"}, rate_loss=False,
         learn_steps=False, resume=False, evaluate=False, executor="dask", jobs=3, scheduler="tcp://host:1", threads=4)
-    assert run("data", "out.rfv", "--quality", "3", "--holdout", "none").exit_code == 0
+    held_out = {v.camera_index for v in calls[0][0].frames[0].split("test")}
+    assert (held_out, calls[0][0].aabb.tolist()) == ({0, 7}, [[-1, -2, -3], [1, 2, 3]])
+    assert run(FOX, "out.rfv", "--quality", "3", "--holdout", "none").exit_code == 0
     assert calls[1][2].quality == 3 and calls[1][2].holdout == ()
 
 
@@ -81,34 +87,49 @@ def test_what_does_not_go_together_is_refused(tmp_path, args, message):
 
 def test_an_open_range_ends_with_the_dataset(calls):
     assert run(FOX, "out.rfv", "--frames", "5:").exit_code == 0
-    assert calls[0][2].frames == range(5, 8)
+    assert calls[0][2].frames == range(5, 8) and len(calls[0][0].frames) == 3
     result = run(FOX, "out.rfv", "--frames", "50:")
     assert result.exit_code == 1 and "last frame is 7" in result.stderr
 
 
 def test_plain_progress_and_summary(calls):
-    result = run("data", "out.rfv")
+    result = run(FOX, "out.rfv")
     lines = result.stderr.splitlines()
     assert lines == ["frame 1/2 I train 20/100  loss 0.01230  PSNR 27.50  kB 12.3  1:05 left",
                      "frame 1/2 I coded  PSNR 28.25  kB 12.1"]  # one line in five seconds, and each frame
     assert "12,100 bytes  PSNR 28.25 dB  in the box 20.50 dB  payload 11,000 (estimate +0.10 %)" in result.stdout
     assert "12,345 bytes, 1 frames" in result.stdout and "1 frames resumed" in result.stdout
-    quiet = run("data", "out.rfv", "--quiet")
+    quiet = run(FOX, "out.rfv", "--quiet")
     assert quiet.exit_code == 0 and quiet.output == ""
 
 
+def test_what_is_assumed_is_said_before_training(calls, tmp_path):
+    folder = write_dataset(tmp_path / "ball")
+    content = json.loads((folder / "transforms.json").read_text())
+    del content["aabb"]
+    (folder / "transforms.json").write_text(json.dumps(content))
+    result = run(folder, "out.rfv", "--log-json", "-")
+    said = [line.removeprefix("assumed: ") for line in result.stderr.splitlines() if line.startswith("assumed: ")]
+    assert len(said) >= 2 and tuple(said) == calls[0][0].assumptions, result.output
+    assert result.stderr.startswith("assumed: the box is the cube")
+    assert json.loads(result.stdout.splitlines()[0])["assumptions"] == said
+    assert run(folder, "out.rfv", "--quiet").stderr == ""
+
+
 def test_json_log(calls, tmp_path):
-    assert run("data", "out.rfv", "--log-json", tmp_path / "log").exit_code == 0
-    events = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert run(FOX, "out.rfv", "--log-json", tmp_path / "log").exit_code == 0
+    dataset, *events = (json.loads(line) for line in (tmp_path / "log").read_text().splitlines())
+    assert dataset == dict(event="dataset", layout=load_dataset(FOX).layout, frames=8, assumptions=[])
     # Training is logged once a second at most.
     assert [e["event"] for e in events] == ["progress", "progress", "frame", "result"]
     assert events[0]["iteration"] == 20 and events[0]["eta_seconds"] == 65.0 and events[1]["phase"] == "coded"
     assert events[2]["report"]["tensors"] == {"0": 11000}
     assert events[3] == dict(event="result", path="out.rfv", bytes=12345, frames=1, resumed_frames=1, seconds=2.5)
-    result = run("data", "out.rfv", "--log-json", "-")
-    assert [json.loads(line)["event"] for line in result.stdout.splitlines()] == [e["event"] for e in events]
+    result = run(FOX, "out.rfv", "--log-json", "-")
+    assert [json.loads(line)["event"] for line in result.stdout.splitlines()] == ["dataset"] + [
+        e["event"] for e in events]
     assert "12,345 bytes" in result.stderr
-    assert run("data", "out.rfv", "--log-json", tmp_path / "no" / "log").exit_code == 1
+    assert run(FOX, "out.rfv", "--log-json", tmp_path / "no" / "log").exit_code == 1
 
 
 @pytest.mark.parametrize("arguments, message", [
@@ -116,7 +137,7 @@ def test_json_log(calls, tmp_path):
     (("--group-size", "0"), "0"), (("--frames", "9:2"), "empty"), (("--downscale", "0.5"), "0.5"),
 ])
 def test_wrong_usage(calls, arguments, message):
-    result = run("data", "out.rfv", *arguments)
+    result = run(FOX, "out.rfv", *arguments)
     assert result.exit_code == 1 and message in result.stderr and not calls
 
 

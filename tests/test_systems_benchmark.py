@@ -212,7 +212,11 @@ def test_points_are_made_once(dataset, tmp_path, made):
 def test_a_dataset_without_held_out_views_is_refused(dataset, tmp_path, made):
     with pytest.raises(UsageError, match="held-out"):
         systems.run(str(dataset), tmp_path / "out", EncodeOptions(holdout=(), device="cpu"))
-    assert not made
+    content = json.loads((dataset / "transforms.json").read_text())  # without a held-out view of frame 1
+    (dataset / "transforms.json").write_text(json.dumps({**content, "test_filenames": ["f0_c0.png"]}))
+    result = CliRunner().invoke(cli, ["benchmark", str(dataset), str(tmp_path / "out"), "--device", "cpu"])
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1) and "no held-out views" in result.stderr
+    assert not made and not (tmp_path / "out").exists()
 
 
 def test_operating_points(dataset, tmp_path, made):

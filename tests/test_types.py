@@ -1,4 +1,7 @@
-"""The package is typed: mypy --strict finds nothing, and programs that use the package see its types."""
+"""The package is typed: mypy --strict finds nothing, and programs that use the package see its types.
+
+ruff, whose settings stand beside mypy's, finds nothing either.
+"""
 from __future__ import annotations
 
 import os
@@ -57,3 +60,10 @@ def test_programs_see_the_types(folder):
     assert 'Property "number" defined in "Frame" is read-only' in shown
     assert 'Argument 1 to "open_stream" has incompatible type "int"' in shown
     assert shown.count("error:") == 3  # the assignment's two, the call's one
+
+
+def test_ruff_finds_nothing():
+    pytest.importorskip("ruff", reason='ruff is missing: pip install ".[test]"')
+    done = subprocess.run([sys.executable, "-m", "ruff", "check", "--no-cache", "."], cwd=ROOT, capture_output=True,
+                          text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr

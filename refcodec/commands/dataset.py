@@ -1,6 +1,8 @@
 """`refcodec dataset`: look at a dataset before training on it."""
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from ..errors import EXIT_OK, EXIT_USAGE
@@ -12,7 +14,7 @@ _SHOWN = 12  # findings of one code, before the rest are counted
 
 @click.group("dataset", epilog=examples(
     "refcodec dataset check capture/"), context_settings={"help_option_names": ["-h", "--help"]})
-def command():
+def command() -> None:
     """Look at a dataset before training on it (docs/datasets.md)."""
 
 
@@ -28,7 +30,8 @@ def command():
               help="Frames whose pixels are looked at, from first to last; 0: headers only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON (docs/cli.md).")
 @click.option("--quiet", is_flag=True, help="No progress.")
-def check(path, out, frames, holdout, box, sample, as_json, quiet):
+def check(path: str, out: str | None, frames: range | None, holdout: tuple[int, ...] | None,
+          box: tuple[float, ...] | None, sample: int, as_json: bool, quiet: bool) -> int:
     """Say what PATH is understood as, and everything that is wrong with it.
 
     Exit code 1 with errors, which keep it from being encoded; 0 with warnings.
@@ -37,17 +40,16 @@ def check(path, out, frames, holdout, box, sample, as_json, quiet):
     from ..datasets.survey import report, survey
 
     folder = make_folder(out) if out else None
-    if frames is not None and frames.stop > LAST_FRAME:
-        frames = _bounded(path, frames)
+    chosen = _bounded(path, frames) if frames is not None and frames.stop > LAST_FRAME else frames
     with progress_bar("looking at pictures", 1, quiet) as advance:
         done = 0
 
-        def on_progress(count, total, text):
+        def on_progress(count: int, total: int, text: str) -> None:
             nonlocal done
             advance(count - done, text, total)
             done = count
 
-        result = survey(path, frames=frames, holdout=holdout, aabb=(box[:3], box[3:]) if box else None, samples=sample,
+        result = survey(path, frames=chosen, holdout=holdout, aabb=(box[:3], box[3:]) if box else None, samples=sample,
                         on_progress=on_progress)
     files = []
     if folder and result.views:
@@ -80,7 +82,7 @@ def _bounded(path: str, wanted: range) -> range | slice:
     return range(wanted.start, max(numbers[-1], wanted.start) + 1)
 
 
-def _show(content: dict) -> None:
+def _show(content: dict[str, Any]) -> None:
     layout = f"layout {content['layout']}" if content["layout"] else "not understood"
     click.echo(f"{printable(content['path'])}: {layout}")
     if content["dataset"]:
@@ -101,7 +103,7 @@ def _show(content: dict) -> None:
                f"{_count(content['pictures_read'], 'picture')} looked at")
 
 
-def _show_dataset(d: dict) -> None:
+def _show_dataset(d: dict[str, Any]) -> None:
     frames, cameras = d["frames"], d["cameras"]
     numbers = f" ({frames['first']} to {frames['last']})" if frames["count"] > 1 else ""
     rate = f", {d['frame_rate']:g} a second" if d["frame_rate"] else ""

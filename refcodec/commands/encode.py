@@ -13,7 +13,7 @@ import click
 from ..encoder.systems import DEFAULT_SYSTEM, TRANSFORMS
 from ..errors import UsageError
 from ..syntax.structures import MAX_WAVELET_LEVELS
-from .common import LAST_FRAME, FrameRange, Throttle, examples, load_frames, progress_bar
+from .common import LAST_FRAME, FrameRange, Throttle, examples, load_frames, printable, progress_bar
 
 if TYPE_CHECKING:
     from ..encoder import EncodeReport, Progress
@@ -97,7 +97,7 @@ class KeyValue(click.ParamType):  # type: ignore[type-arg]
 @click.option("--scheduler", metavar="ADDRESS", help="Of dask: its address, or its scheduler file.")
 @click.option("--threads", type=click.IntRange(1), help="Of torch, for each group.")
 @click.option("--log-json", metavar="FILE|-", help="Progress as JSON, one object per line.")
-@click.option("--quiet", is_flag=True, help="No progress, no summary.")
+@click.option("--quiet", is_flag=True, help="No notes, no progress, no summary.")
 def command(dataset: str, out: str, frames: range | None, box: tuple[float, ...] | None,
             metadata: Sequence[tuple[str, str]], settings: Sequence[tuple[str, str]], no_rate_loss: bool,
             fixed_steps: bool, no_resume: bool, no_evaluate: bool, log_json: str | None, quiet: bool,
@@ -112,15 +112,21 @@ def command(dataset: str, out: str, frames: range | None, box: tuple[float, ...]
     require_torch()
 
     aabb = (box[:3], box[3:]) if box else None
+    loaded = load_frames(dataset, frames, holdout=options["holdout"], aabb=aabb)
     if frames is not None and frames.stop > LAST_FRAME:
-        loaded = load_frames(dataset, frames, holdout=options["holdout"], aabb=aabb)
         frames = range(frames.start, loaded.frames[-1].number + 1)
     chosen = EncodeOptions(frames=frames, aabb=aabb, metadata=dict(metadata), settings=dict(settings),
                            rate_loss=not no_rate_loss,
                            learn_steps=not fixed_steps, resume=not no_resume, evaluate=not no_evaluate, **options)
     with contextlib.ExitStack() as stack:
+        if not quiet:
+            for text in loaded.assumptions:
+                click.echo(f"assumed: {printable(text)}", err=True)
         log, on_progress = progress_sinks(stack, log_json, quiet)
-        report = encode(dataset, out, chosen, on_progress)
+        if log:
+            log.write("dataset", dict(layout=loaded.layout, frames=len(loaded.frames),
+                                      assumptions=loaded.assumptions))
+        report = encode(loaded, out, chosen, on_progress)
         if log:
             for frame in report.frames:
                 log.write("frame", dataclasses.asdict(frame))

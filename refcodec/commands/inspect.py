@@ -4,14 +4,19 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from ..errors import EXIT_NOT_CONFORMING, RefcodecError, UsageError
-from ..inspection import Report, elements, hex_lines, inspect, tool_dict
+from ..inspection import CodedTensor, Report, elements, hex_lines, inspect, tool_dict
+from ..syntax.declare import Trace
+from ..syntax.headers import SequenceHeader
+from ..syntax.units import Unit
 from .common import examples, open_input, printable, to_json
 
 _BAR = 40
+Row = Sequence[object]
 
 
 @click.command("inspect", epilog=examples(
@@ -28,16 +33,17 @@ _BAR = 40
 @click.option("--symbols", is_flag=True,
               help="Count coded symbols (reads the occupancy): bits per symbol, not only per element.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable (schemas/inspect.schema.json).")
-def command(file, tree, hexadecimal, units, frames, symbols, as_json):
+def command(file: str, tree: bool, hexadecimal: bool, units: tuple[int, ...], frames: tuple[int, ...], symbols: bool,
+            as_json: bool) -> int:
     """Show what FILE (- for a pipe) holds. Nothing but headers is decoded.
 
     A damaged file is shown up to the damage; the exit code is then 2.
     """
     lines: list[str] = []
-    trees: list[dict] = []
+    trees: list[dict[str, Any]] = []
     view_tree = tree or hexadecimal or bool(units) or bool(frames)
 
-    def on_unit(number, unit, trace):
+    def on_unit(number: int, unit: Unit | None, trace: Trace) -> None:
         chosen = not (units or frames) or number in units
         if frames and unit is not None:
             chosen = chosen or any(s.path == "frame.frame_number" and s.value in frames for s in trace.spans)
@@ -67,7 +73,7 @@ def command(file, tree, hexadecimal, units, frames, symbols, as_json):
     return EXIT_NOT_CONFORMING if report.error else 0
 
 
-def _table(rows: Sequence[Sequence[object]], indent: str = "  ") -> list[str]:
+def _table(rows: Sequence[Row], indent: str = "  ") -> list[str]:
     """Aligned columns, the first row being the heading; numbers to the right."""
     text = [["" if v is None else str(v) for v in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*text)]
@@ -88,12 +94,12 @@ def _summary(r: Report) -> list[str]:
         needed = f", level {r.needed_level} would do" if r.needed_level and r.needed_level < r.file_header.level else ""
         out.append(f"RFV {version}, profile {r.file_header.profile}, level {r.file_header.level}{needed}")
     if r.header:
-        out += _sequence(r)
+        out += _sequence(r, r.header)
     if r.shared:
         out += ["", f"Shared tensors ({len(r.shared['tensors'])}): {r.shared['bytes']:,} bytes"]
-    if r.frames:
-        out += _tools(r)
-        out += _frames(r)
+    if r.header and r.frames:
+        out += _tools(r, r.header)
+        out += _frames(r, r.header)
         out += _components(r)
     out += ["", f"Units ({len(r.units)})"]
     out += _table([("unit", "offset", "bytes", "type", ""),
@@ -108,7 +114,7 @@ def _summary(r: Report) -> list[str]:
             out += ["", f"Cameras ({len(r.cameras)})"]
         fx, fy = camera["focal"]
         at = ", ".join(f"{row[3]:.3f}" for row in camera["camera_to_world"])
-        scene = f"scene {camera['scene']}, " if r.header.further_scenes else ""
+        scene = f"scene {camera['scene']}, " if r.header and r.header.further_scenes else ""
         out.append(f"  {printable(camera['name']) or '-'}: {scene}{camera['width']}x{camera['height']}, "
                    f"focal {fx:.1f} {fy:.1f}, at ({at})")
     if r.metadata:
@@ -116,16 +122,15 @@ def _summary(r: Report) -> list[str]:
     return out
 
 
-def _sequence(r: Report) -> list[str]:
-    h, (low, high) = r.header, r.header.box
-    box = " to ".join("({})".format(", ".join(f"{v:.4g}" for v in corner)) for corner in (low, high))
+def _sequence(r: Report, h: SequenceHeader) -> list[str]:
+    box = " to ".join("({})".format(", ".join(f"{v:.4g}" for v in corner)) for corner in h.box)
     occupancy = "x".join(map(str, h.occupancy_dims)) if h.has_occupancy else "none"
     elements_total = sum(t.size for t in h.tensors)
     out = ["", f"Sequence: {h.representation.name.lower()}, box {box}",
            f"  occupancy {occupancy}, {h.samples_per_diagonal} samples per diagonal, background "
            f"#{bytes(h.background).hex()}, {h.ticks_per_second} ticks/s, digests {'yes' if h.digest_type else 'no'}"]
     if h.further_scenes:
-        out += _scenes(r)
+        out += _scenes(r, h)
     out += ["", f"Tensors ({len(h.tensors)}; {elements_total:,} elements, "
                f"{4 * elements_total / 1e6:.2f} MB reconstructed)"]
     from ..inspection import tensor_label
@@ -136,28 +141,28 @@ def _sequence(r: Report) -> list[str]:
         for i, t in enumerate(h.tensors))])
 
 
-def _scenes(r: Report) -> list[str]:
-    rows: list[tuple] = [("scene", "box", "samples", "background", "groups", "frames")]
-    for i in range(r.header.scene_count):
-        h, groups = r.header.of_scene(i), [g for g in r.groups if g["scene"] == i]
+def _scenes(r: Report, header: SequenceHeader) -> list[str]:
+    rows: list[Row] = [("scene", "box", "samples", "background", "groups", "frames")]
+    for i in range(header.scene_count):
+        h, groups = header.of_scene(i), [g for g in r.groups if g["scene"] == i]
         box = " to ".join("({})".format(", ".join(f"{v:.4g}" for v in corner)) for corner in h.box)
         rows.append((i, box, h.samples_per_diagonal, f"#{bytes(h.background).hex()}", len(groups),
                      sum(g["frame_count"] for g in groups)))
-    return ["", f"Scenes ({r.header.scene_count})"] + _table(rows)
+    return ["", f"Scenes ({header.scene_count})"] + _table(rows)
 
 
 _PREDICTIONS = ("none", "previous", "shared", "constant")
 _SIGNIFICANCES = ("all", "occupied", "mask", "occupied, mask")
 
 
-def _tools(r: Report) -> list[str]:
+def _tools(r: Report, header: SequenceHeader) -> list[str]:
     """The coding tools of each tensor, over all units that carry it."""
     from ..inspection import tensor_label
 
     coded = [t for f in r.frames for t in f.tensors]
-    rows: list[tuple] = [("id", "tensor", "prediction", "transform", "significance", "finest step", "coarsest step",
-                          "mask bytes")]
-    for i, info in enumerate(r.header.tensors):
+    rows: list[Row] = [("id", "tensor", "prediction", "transform", "significance", "finest step", "coarsest step",
+                        "mask bytes")]
+    for i, info in enumerate(header.tensors):
         found = [t for t in coded if t.id == i]
         if not found:
             continue
@@ -169,21 +174,20 @@ def _tools(r: Report) -> list[str]:
     return ["", "Coding tools"] + _table(rows)
 
 
-def _transform(t) -> str:
+def _transform(t: CodedTensor) -> str:
     return ("none", "dct", f"wavelet-{t.levels}")[t.transform]
 
 
-def _frames(r: Report) -> list[str]:
-    infos = r.header.tensors
-    parts = [f.components(infos) for f in r.frames]
+def _frames(r: Report, header: SequenceHeader) -> list[str]:
+    parts = [f.components(header.tensors) for f in r.frames]
     names = list(dict.fromkeys(name for p in parts for name in p))
     names.sort(key=lambda n: n == "framing")  # last; otherwise the order of the file
     exact = all(t.symbols is not None for f in r.frames for t in f.tensors)
     unit = "bits/sym" if exact else "bits/elem"
-    rows = [("frame", "", "time", "bytes", *(n.replace("dif_", "").replace("[", "").replace("]", "")
-                                             for n in names), unit)]
+    rows: list[Row] = [("frame", "", "time", "bytes", *(n.replace("dif_", "").replace("[", "").replace("]", "")
+                                                        for n in names), unit)]
     for f, p in zip(r.frames, parts):
-        count = sum(t.symbols if exact else t.elements for t in f.tensors)
+        count = sum(t.elements if not exact or t.symbols is None else t.symbols for t in f.tensors)
         bits = 8 * sum(t.bytes for t in f.tensors) / count if count else 0
         rows.append((f.number, f.type, f"{f.seconds:.3f}", f.bytes, *(p.get(n, "") for n in names), f"{bits:.3f}"))
     for kind, t in r.by_type().items():
@@ -215,14 +219,14 @@ def _components(r: Report) -> list[str]:
     return out
 
 
-def _tree(number, unit, trace, hexadecimal: bool) -> list[str]:
+def _tree(number: int, unit: Unit | None, trace: Trace, hexadecimal: bool) -> list[str]:
     if unit is None:
         out = ["unit 0: file_header, at byte 0, 16 bytes"]
     else:
         out = [f"unit {number}: {unit.label}, at byte {unit.offset}, {unit.size} bytes"]
-    rows = [("offset", "length", *(["bytes"] if hexadecimal else []), "element", "value", "type", "section")]
+    rows: list[Row] = [("offset", "length", *(["bytes"] if hexadecimal else []), "element", "value", "type", "section")]
     for span, data in elements(unit, trace):
-        row = [span.offset, span.length, span.path, _value(span.value), span.descriptor, span.section]
+        row = (span.offset, span.length, span.path, _value(span.value), span.descriptor, span.section)
         if not hexadecimal:
             rows.append(row)
             continue
@@ -232,7 +236,7 @@ def _tree(number, unit, trace, hexadecimal: bool) -> list[str]:
     return out + _table(rows)
 
 
-def _tree_dict(number, unit, trace, hexadecimal: bool) -> dict:
+def _tree_dict(number: int, unit: Unit | None, trace: Trace, hexadecimal: bool) -> dict[str, Any]:
     """A unit's elements for JSON; bytes as hexadecimal text."""
     rows = [dict(path=span.path, offset=span.offset, length=span.length, value=_json_value(span.value),
                  descriptor=span.descriptor, section=span.section, **({"hex": data.hex()} if hexadecimal else {}))
@@ -240,7 +244,7 @@ def _tree_dict(number, unit, trace, hexadecimal: bool) -> dict:
     return dict(unit=number, elements=rows)
 
 
-def _json_value(value):
+def _json_value(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, tuple):
@@ -250,7 +254,7 @@ def _json_value(value):
     return value
 
 
-def _value(value) -> str:
+def _value(value: Any) -> str:
     """A value on a line: numbers, short lists, text or the beginning of the bytes."""
     if isinstance(value, bytes):
         if value and value.isascii() and value.decode().isprintable():

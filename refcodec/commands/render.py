@@ -4,8 +4,10 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -22,15 +24,23 @@ from .common import (
     to_json,
 )
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..decoder import Frame
+    from ..fields import Field
+    from ..rendering.cameras import Camera
+    from ..rendering.march import Picture
+
 _STILL_SECONDS = 4.0  # of a video of a single frame
 
 
-class PictureSize(click.ParamType):
+class PictureSize(click.ParamType):  # type: ignore[type-arg]  # generic in new versions only
     """`640x480` -> (640, 480)."""
 
     name = "WxH"
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
         if isinstance(value, tuple):
             return value
         match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value)
@@ -70,8 +80,10 @@ class PictureSize(click.ParamType):
               help="What evaluates the field; auto takes torch when it is installed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the list of pictures and metrics as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress.")
-def command(file, out, frames, scene, cameras, dataset, dataset_frames, compare, path, seconds, fps, elevation, depth,
-            size, scale, backend, as_json, quiet):
+def command(file: str, out: str, frames: range | None, scene: int, cameras: tuple[str, ...], dataset: str | None,
+            dataset_frames: range | None, compare: bool, path: str | None, seconds: float | None, fps: float,
+            elevation: float, depth: bool, size: tuple[int, int] | None, scale: float, backend: str, as_json: bool,
+            quiet: bool) -> None:
     """Render FILE (- for a pipe) into the folder OUT.
 
     Without --camera, --dataset or --path: the stream's first camera, or an orbit's
@@ -109,7 +121,8 @@ def command(file, out, frames, scene, cameras, dataset, dataset_frames, compare,
 class _Job:
     """One stream and how it is to be rendered."""
 
-    def __init__(self, file, wanted, scene, backend, scale, size, depth, quiet):
+    def __init__(self, file: BinaryIO, wanted: range | None, scene: int, backend: str, scale: float,
+                 size: tuple[int, int] | None, depth: bool, quiet: bool):
         from ..decoder import open_stream
         from ..fields import choose_ops
         from ..inspection import inspect
@@ -132,13 +145,12 @@ class _Job:
         self.error = None if met else report.error
         if not self.numbers:
             raise self.error or no_frames(wanted)
-        self.backend = backend
         self.ops = choose_ops(backend)
-        self.depth_unit = None
+        self.depth_unit: float | None = None  # of all pictures, once the first is written
 
     # What is rendered
 
-    def camera(self, camera):
+    def camera(self, camera: Camera) -> Camera:
         if self.size is None:
             return camera.scaled(self.scale)
         width, height = self.size
@@ -146,16 +158,13 @@ class _Job:
         return replace(camera, width=width, height=height, fx=camera.fx * x, fy=camera.fy * y,
                        cx=camera.cx * x, cy=camera.cy * y)
 
-    def select(self, names: tuple[str, ...], elevation: float):
+    def select(self, names: tuple[str, ...], elevation: float) -> list[tuple[str, Camera]]:
         """(label, camera) of every camera asked for."""
         cameras = self.cameras
         if not names and not cameras:
             return [("orbit", self.orbit(1, elevation)[0])]
         labels = [_label(i, c) for i, c in enumerate(cameras)]
-        if "all" in names:
-            chosen = range(len(cameras))
-        else:
-            chosen = [self.find(name) for name in names or ("0",)]
+        chosen = range(len(cameras)) if "all" in names else [self.find(name) for name in names or ("0",)]
         return [(labels[i], self.camera(cameras[i])) for i in dict.fromkeys(chosen)]
 
     def find(self, name: str) -> int:
@@ -168,18 +177,18 @@ class _Job:
         known = f"it has 0 to {len(cameras) - 1}" if cameras else "it has none"
         raise UsageError(f"the stream has no camera {name!r}; {known}")
 
-    def up(self):
+    def up(self) -> Sequence[float] | np.ndarray:
         """The direction that is up in the stream's pictures; z where it has no cameras."""
         import numpy as np
 
         if not self.cameras:
             return 0.0, 0.0, 1.0
-        mean = np.mean([np.asarray(c.camera_to_world)[:3, 1] for c in self.cameras], axis=0)
+        mean: np.ndarray = np.mean([np.asarray(c.camera_to_world)[:3, 1] for c in self.cameras], axis=0)
         axis = np.eye(3)[np.argmax(np.abs(mean))] * np.sign(mean[np.argmax(np.abs(mean))])
         # Cameras look up or down a little; scenes stand along an axis more often than not.
         return axis if mean @ axis > 0.8 * np.linalg.norm(mean) else mean
 
-    def orbit(self, count: int, elevation: float):
+    def orbit(self, count: int, elevation: float) -> list[Camera]:
         from ..rendering.paths import orbit
 
         cameras = self.cameras
@@ -190,28 +199,28 @@ class _Job:
 
     # Rendering
 
-    def frames(self):
+    def frames(self) -> Iterator[Frame]:
         numbers = {n for n, _ in self.numbers}
         yield from (f for f in self.stream.frames(range(min(numbers), max(numbers) + 1)) if f.number in numbers)
 
-    def field(self, frame):
+    def field(self, frame: Frame) -> Field:
         from ..fields import build
 
         return build(frame.header, frame.values(), self.ops)
 
-    def picture(self, field, frame, camera, advance, text):
+    def picture(self, field: Field, frame: Frame, camera: Camera, advance: Callable[..., None], text: str) -> Picture:
         from ..rendering.march import render_camera
 
-        done = 0
+        done = 0.0
 
-        def on_progress(rays, count):
+        def on_progress(rays: int, count: int) -> None:
             nonlocal done
             advance(rays / count - done, text)
             done = rays / count
 
         return render_camera(field, frame.occupancy, camera, frame.header, on_progress=on_progress)
 
-    def write_depth(self, path, picture, camera):
+    def write_depth(self, path: Path, picture: Picture, camera: Camera) -> None:
         from ..rendering.pictures import depth_unit, write_depth_png
 
         if self.depth_unit is None:  # one unit for all pictures: the far side of the box bounds every depth
@@ -222,7 +231,7 @@ class _Job:
             self.depth_unit = depth_unit(float(np.linalg.norm(np.maximum(abs(low - eye), abs(high - eye)))) * 2)
         write_depth_png(path, picture.depth, picture.opacity, self.depth_unit)
 
-    def stills(self, folder: Path, names, elevation: float) -> dict:
+    def stills(self, folder: Path, names: tuple[str, ...], elevation: float) -> dict[str, Any]:
         from ..rendering.pictures import write_png
 
         views, pictures = self.select(names, elevation), []
@@ -240,7 +249,7 @@ class _Job:
                     pictures.append(entry)
         return dict(backend=self.ops.name, pictures=pictures)
 
-    def held_out(self, folder: Path, dataset_path: str, dataset_frames: range | None, compare: bool) -> dict:
+    def held_out(self, folder: Path, dataset_path: str, dataset_frames: range | None, compare: bool) -> dict[str, Any]:
         from ..evaluation.metrics import psnr
         from ..export import write_text
         from ..rendering.pictures import comparison, composite, write_png
@@ -271,17 +280,17 @@ class _Job:
                     if compare:
                         caption = f"{psnr(picture.rgb, truth):.2f} dB"
                         entry["comparison_file"] = f"{name}_compare.png"
-                        write_png(folder / entry["comparison_file"], comparison(truth, picture.rgb, caption=caption))
+                        write_png(folder / f"{name}_compare.png", comparison(truth, picture.rgb, caption=caption))
                     if self.depth:
                         entry["depth_file"] = f"{name}_depth.png"
-                        self.write_depth(folder / entry["depth_file"], picture, camera)
+                        self.write_depth(folder / f"{name}_depth.png", picture, camera)
                     pictures.append(entry)
         by_frame = [dict(frame=n, **_mean([p for p in pictures if p["frame"] == n])) for n, _ in self.numbers]
         result = dict(backend=self.ops.name, pictures=pictures, frames=by_frame, mean=_mean(pictures))
         write_text(folder / "metrics.json", to_json(result) + "\n")
         return result
 
-    def video(self, folder: Path, path: str, seconds: float | None, fps: float, elevation: float) -> dict:
+    def video(self, folder: Path, path: str, seconds: float | None, fps: float, elevation: float) -> dict[str, Any]:
         import numpy as np
 
         from ..rendering.paths import interpolate
@@ -304,7 +313,7 @@ class _Job:
         with contextlib.ExitStack() as stack:
             advance = stack.enter_context(progress_bar("rendering", count, self.quiet))
 
-            def pictures():
+            def pictures() -> Iterator[np.ndarray]:
                 i = 0
                 for frame in self.frames():
                     field = None
@@ -322,38 +331,38 @@ class _Job:
                     seconds=count / fps, fps=fps)
 
 
-def _label(number: int, camera) -> str:
+def _label(number: int, camera: Camera) -> str:
     """A camera's part of a file name."""
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", camera.name).strip("-.")
     return f"camera_{number:02d}" + (f"_{name}" if name and name != str(number) else "")
 
 
-def _metrics(rgb, truth, mask) -> dict:
+def _metrics(rgb: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> dict[str, float | None]:
     """PSNR (dB) and SSIM of the whole picture, and inside the mask's bounding box (None without one)."""
     from ..evaluation.metrics import SSIM_WINDOW, mask_box, psnr, ssim
 
-    def both(a, b):
+    def both(a: np.ndarray, b: np.ndarray) -> tuple[float | None, float | None]:
         fits = min(a.shape[:2]) >= SSIM_WINDOW
         value = psnr(a, b)
         return (value if math.isfinite(value) else None), (ssim(a, b) if fits else None)
 
     whole = both(rgb, truth)
-    box = (None, None)
+    box: tuple[float | None, float | None] = (None, None)
     if (mask > 0).any():
         part = mask_box(mask)
         box = both(rgb[part], truth[part])
     return dict(psnr=whole[0], ssim=whole[1], psnr_box=box[0], ssim_box=box[1])
 
 
-def _mean(pictures: list[dict]) -> dict:
-    means = {}
+def _mean(pictures: list[dict[str, Any]]) -> dict[str, float | None]:
+    means: dict[str, float | None] = {}
     for key in ("psnr", "ssim", "psnr_box", "ssim_box"):
         values = [p[key] for p in pictures if p[key] is not None]
         means[key] = sum(values) / len(values) if values else None
     return means
 
 
-def _show(result: dict, folder: Path) -> None:
+def _show(result: dict[str, Any], folder: Path) -> None:
     if "mean" in result:
         for row in (*result["frames"], dict(frame="mean", **result["mean"])):
             values = "  ".join(f"{name} {row[key]:.{digits}f}" if row[key] is not None else f"{name} -"

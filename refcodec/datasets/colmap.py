@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 import os
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -159,10 +161,10 @@ class _Bytes:
         except OSError as error:
             raise DatasetError("D02", f"can't read the file: {error.strerror}", path) from error
 
-    def take(self, layout: str) -> tuple:
-        layout = struct.Struct("<" + layout)
-        start = self.skip(layout.size)
-        return layout.unpack_from(self.data, start)
+    def take(self, layout: str) -> tuple[Any, ...]:
+        fields = struct.Struct("<" + layout)
+        start = self.skip(fields.size)
+        return fields.unpack_from(self.data, start)
 
     def skip(self, count: int) -> int:
         """The offset before the skipped bytes."""
@@ -176,7 +178,7 @@ class _Bytes:
     def count(self, smallest: int) -> int:
         """A number of things of at least `smallest` bytes each, that the file has room for."""
         start = self.offset
-        (count,) = self.take("Q")
+        count: int = self.take("Q")[0]
         if count > (len(self.data) - self.offset) // smallest:
             raise DatasetError("D02", f"the count at byte {start} is {count}, more than the file has room for",
                                self.path)
@@ -199,7 +201,8 @@ class _Bytes:
 
 def _binary_cameras(path: Path) -> dict[int, Lens | DatasetError]:
     """Lenses by camera; a DatasetError in place of one that can't be used, for the pictures that need it."""
-    data, lenses = _Bytes(path), {}
+    data = _Bytes(path)
+    lenses: dict[int, Lens | DatasetError] = {}
     for _ in range(data.count(24)):
         camera_id, number, width, height = data.take("IiQQ")
         if number not in _NAMES:
@@ -238,12 +241,12 @@ def _binary_points(path: Path) -> np.ndarray:
     return _seen_often(points, tracks)
 
 
-def _seen_often(points: list, tracks: list) -> np.ndarray:
+def _seen_often(points: Sequence[Sequence[float]], tracks: Sequence[int]) -> np.ndarray:
     """Finite points of enough pictures, or all where there are none such."""
-    array, tracks = np.array(points, np.float64).reshape(-1, 3), np.array(tracks)
+    array, often = np.array(points, np.float64).reshape(-1, 3), np.array(tracks) >= _MIN_TRACK
     finite = np.isfinite(array).all(1)
-    chosen = finite & (tracks >= _MIN_TRACK) if (tracks >= _MIN_TRACK).any() else finite
-    return array[chosen]
+    chosen: np.ndarray = array[finite & often if often.any() else finite]
+    return chosen
 
 
 # ---- Text files --------------------------------------------------------------
@@ -261,7 +264,7 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     return [(number, line) for number, line in lines if not line.startswith("#")]
 
 
-def _fields(words: list[str], kinds: tuple, path: Path, number: int) -> list:
+def _fields(words: list[str], kinds: tuple[type[int | float | str], ...], path: Path, number: int) -> list[Any]:
     """The first words of a line, converted."""
     try:
         return [kind(word) for kind, word in zip(kinds, words, strict=True)]
@@ -270,7 +273,7 @@ def _fields(words: list[str], kinds: tuple, path: Path, number: int) -> list:
 
 
 def _text_cameras(path: Path) -> dict[int, Lens | DatasetError]:
-    lenses = {}
+    lenses: dict[int, Lens | DatasetError] = {}
     for number, line in _lines(path):
         if not line:
             continue

@@ -37,7 +37,7 @@ def draw_cameras(result: Survey, path: Path) -> None:
     image = Image.new("RGB", (3 * _PANEL, _PANEL + 24), _PAPER)
     draw, font = ImageDraw.Draw(image), ImageFont.load_default()
     for panel, (right, up, title) in enumerate(_PLANES):
-        def at(point, right=right, up=up, panel=panel):
+        def at(point: np.ndarray, right: int = right, up: int = up, panel: int = panel) -> tuple[float, float]:
             return (panel * _PANEL + _PANEL / 2 + (point[right] - middle[right]) * scale,
                     _PANEL / 2 - (point[up] - middle[up]) * scale)
 
@@ -97,7 +97,8 @@ def _status(result: Survey, view: View) -> str:
     return "blind" if view.camera_index in result.blind else view.split
 
 
-def _label(view: View, width: int, draw: ImageDraw.ImageDraw, font) -> str:
+def _label(view: View, width: int, draw: ImageDraw.ImageDraw,
+           font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
     text = f"{view.camera_index}: {view.camera.name}" + (", held out" if view.split == "test" else "")
     return text if draw.textlength(text, font) < width else str(view.camera_index)
 
@@ -116,7 +117,8 @@ def _frustum(c: Camera, size: float) -> np.ndarray:
     """The camera's centre and the corners of its view at the distance `size`: (5, 3)."""
     local = [(0, 0, 0)] + [((u - c.cx) / c.fx * size, (c.cy - v) / c.fy * size, -size)
                            for u, v in ((0, 0), (c.width, 0), (c.width, c.height), (0, c.height))]
-    return np.array(local) @ c.camera_to_world[:, :3].T + c.camera_to_world[:, 3]
+    points: np.ndarray = np.array(local) @ c.camera_to_world[:, :3].T + c.camera_to_world[:, 3]
+    return points
 
 
 def _projected_edges(c: Camera, box: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -21,7 +21,7 @@ from refcodec.datasets.layout import (
 )
 from refcodec.datasets.model import ImageHeader, View
 from refcodec.datasets.shots import Shot, read_shots
-from refcodec.datasets.videos import is_video, video_header
+from refcodec.datasets.videos import is_video
 from refcodec.errors import DatasetError
 from refcodec.rendering.cameras import Camera
 
@@ -46,7 +46,7 @@ def read_llff(root: Path, selection: FrameSelection) -> Draft:
     views, draft = [], Draft([], is_sequence=False)
     for index, (file, row) in enumerate(zip(files, rows, strict=True)):
         try:
-            header = video_header(file) if videos else checks.header_of(file)
+            header = checks.header_of(file, "video", 0) if videos else checks.header_of(file)
             views.append(View(_camera(row[:15].reshape(3, 5), header, file, path), file, None, "train", index))
         except DatasetError as error:
             draft.problems.add(error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,7 +27,7 @@ from refcodec.datasets.layout import (
 )
 from refcodec.datasets.model import ImageHeader, View
 from refcodec.datasets.shots import Shot, read_shots
-from refcodec.datasets.videos import is_video, video_header
+from refcodec.datasets.videos import is_video
 from refcodec.errors import DatasetError
 
 _POSES, _INTRINSICS = "CamPose.inf", "Intrinsic.inf"
@@ -142,7 +143,8 @@ def read_nhr(root: Path, selection: FrameSelection) -> Draft:
     return draft
 
 
-def _nhr_videos(root: Path, folder: Path, masks: Path | None, count: int, selection: FrameSelection, view) -> Draft:
+def _nhr_videos(root: Path, folder: Path, masks: Path | None, count: int, selection: FrameSelection,
+                view: Callable[[int, Path, Path | None, ImageHeader], View]) -> Draft:
     videos = numbered(filter(is_video, folder.iterdir()), root)
     mask_videos = numbered(filter(is_video, masks.iterdir()), root) if masks else {}
     shots, problems = [], []
@@ -151,7 +153,7 @@ def _nhr_videos(root: Path, folder: Path, masks: Path | None, count: int, select
             if index >= count:
                 raise _no_pose(index, count, video)
             mask = mask_videos.get(index, masks / video.name) if masks else None
-            made = view(index, video, mask, video_header(video))
+            made = view(index, video, mask, checks.header_of(video, "video", 0))
             shots.append(Shot(made.camera, video, mask, index))
         except DatasetError as error:
             problems.append(error)
@@ -183,7 +185,8 @@ def _read_poses(path: Path) -> list[np.ndarray]:
 
 def _read_intrinsics(path: Path) -> list[np.ndarray]:
     """3x3 matrices, in three lines each; the lines between them, with the camera's number or empty, are shorter."""
-    lines, matrices = iter(_text(path)), []
+    lines = iter(_text(path))
+    matrices: list[np.ndarray] = []
     for line in lines:
         if len(line) <= _NUMBER_LINE:
             continue

@@ -67,6 +67,9 @@ class Picture:
     coverage: float
     digest: bytes
 
+    def finding(self, code: str, message: str) -> Finding:
+        return Finding(code, message, self.view.image, self.frame, self.view.camera_index)
+
 
 @dataclass
 class Survey:
@@ -116,8 +119,8 @@ def survey(path: str | Path, *, frames: FrameSelection = None, holdout: Collecti
         return result
     views = [(frame.number, view) for frame in draft.frames for view in frame.views]
     image_errors, has_masks = checks.image_problems(_counted(views, "headers: ", on_progress))
-    for error in (*draft.problems.errors, *image_errors):
-        result.add(error)
+    for problem in (*draft.problems.errors, *image_errors):
+        result.add(problem)
     result.numbers = [frame.number for frame in draft.frames]
     first = draft.frames[0].views
     try:
@@ -178,7 +181,8 @@ def _look_at_cameras(result: Survey, frames: Sequence[FrameDraft]) -> None:
         seen.append(view)
     start = {view.camera_index: view.camera.camera_to_world for view in views}
     result.moving = sorted({view.camera_index for frame in frames for view in frame.views
-                            if not np.array_equal(view.camera.camera_to_world, start.get(view.camera_index))})
+                            if view.camera_index not in start
+                            or not np.array_equal(view.camera.camera_to_world, start[view.camera_index])})
     if result.box is None:
         return
     box, points = result.box, checks.box_points(result.box, 9)
@@ -246,12 +250,14 @@ def _look_at_pictures(result: Survey, frames: Sequence[FrameDraft | Frame], has_
             result.add(error)
             result.dataset = None
     _look_at_pixels(result, has_masks)
+    box = result.box
     for number in sorted({picture.frame for picture in result.pictures}):
         own = [picture for picture in result.pictures if picture.frame == number]
         _look_for_copies(result, own)
-        if has_masks and result.box is not None:
-            _look_at_masks(result, own)
-    if result.tight_box is not None and np.prod(np.ptp(result.tight_box, 0) / np.ptp(result.box, 0)) > _TIGHTER:
+        if has_masks and box is not None:
+            _look_at_masks(result, box, own)
+    tight = result.tight_box
+    if tight is not None and box is not None and np.prod(np.ptp(tight, 0) / np.ptp(box, 0)) > _TIGHTER:
         result.tight_box = None
     for index in sorted({picture.view.camera_index for picture in result.pictures}):
         own = [picture for picture in result.pictures if picture.view.camera_index == index]
@@ -270,23 +276,22 @@ def _picture(view: View, number: int) -> Picture:
     part[..., :3] *= part[..., 3:]
     mean = part.reshape(h, part.shape[0] // h, w, part.shape[1] // w, 4).mean((1, 3))
     mean[..., :3] = np.divide(mean[..., :3], mean[..., 3:], out=np.zeros_like(mean[..., :3]), where=mean[..., 3:] > 0)
-    digest = hashlib.sha256(np.round(rgba * 255).astype(np.uint8)).digest()
+    digest = hashlib.sha256(np.round(rgba * 255).astype(np.uint8).data).digest()
     return Picture(view, number, mean, float((rgba[..., 3] > 0.5).mean()), digest)
 
 
 def _look_at_pixels(result: Survey, has_masks: bool) -> None:
     for picture in result.pictures:
-        where = dict(path=picture.view.image, frame=picture.frame, camera=picture.view.camera_index)
         name = f"of camera {picture.view.camera_index} in frame {picture.frame}"
         visible = picture.thumbnail[picture.thumbnail[..., 3] > 0.5][:, :3]
         if has_masks and not picture.coverage:
-            result.findings.append(Finding("W08", f"the mask {name} is empty", **where))
+            result.findings.append(picture.finding("W08", f"the mask {name} is empty"))
         elif has_masks and picture.coverage > _FULL:
-            result.findings.append(Finding("W09", f"the mask {name} covers the whole picture", **where))
+            result.findings.append(picture.finding("W09", f"the mask {name} covers the whole picture"))
         if len(visible) and visible.mean() < _DARK:
-            result.findings.append(Finding("W10", f"the picture {name} is black or nearly so", **where))
+            result.findings.append(picture.finding("W10", f"the picture {name} is black or nearly so"))
         elif len(visible) > 1 and visible.std() < _FLAT:
-            result.findings.append(Finding("W10", f"the picture {name} shows one colour", **where))
+            result.findings.append(picture.finding("W10", f"the picture {name} shows one colour"))
 
 
 def _look_for_copies(result: Survey, pictures: list[Picture]) -> None:
@@ -294,14 +299,14 @@ def _look_for_copies(result: Survey, pictures: list[Picture]) -> None:
     for picture in pictures:
         other = first.setdefault(picture.digest, picture)
         if other is not picture and picture.coverage:
-            result.findings.append(Finding(
+            result.findings.append(picture.finding(
                 "W11", f"cameras {other.view.camera_index} and {picture.view.camera_index} show the same picture in "
-                f"frame {picture.frame}", picture.view.image, picture.frame, picture.view.camera_index))
+                f"frame {picture.frame}"))
 
 
-def _look_at_masks(result: Survey, pictures: list[Picture]) -> None:
-    """Whether masks, poses and box agree."""
-    box, number = result.box, pictures[0].frame
+def _look_at_masks(result: Survey, box: np.ndarray, pictures: list[Picture]) -> None:
+    """Whether one frame's masks, the poses and the box agree."""
+    number = pictures[0].frame
     usable = [p for p in pictures if 0 < p.coverage <= _FULL and p.view.camera_index not in result.blind]
     outside = []
     for picture in usable:
@@ -314,10 +319,9 @@ def _look_at_masks(result: Survey, pictures: list[Picture]) -> None:
             outside.append((missed, picture))
     if outside:
         worst, picture = max(outside, key=lambda item: item[0])
-        result.findings.append(Finding(
+        result.findings.append(picture.finding(
             "W12", f"in frame {number} the foreground of {len(outside)} of {len(usable)} views reaches beyond the box, "
-            f"most with camera {picture.view.camera_index}: {worst:.0%}", picture.view.image, number,
-            picture.view.camera_index))
+            f"most with camera {picture.view.camera_index}: {worst:.0%}"))
     if len(usable) < _MIN_HULL_VIEWS:
         return
     seen = _visual_hull(usable, box)
@@ -336,10 +340,9 @@ def _look_at_masks(result: Survey, pictures: list[Picture]) -> None:
                                                                   np.maximum(tight[1], bounds[1])])
     for picture, recall in zip(usable, recalls, strict=True):
         if recall < _VIEW_RECALL:
-            result.findings.append(Finding(
+            result.findings.append(picture.finding(
                 "W13", f"in frame {number} the other views explain {recall:.0%} of the foreground of camera "
-                f"{picture.view.camera_index}: its pose or its mask is wrong", picture.view.image, number,
-                picture.view.camera_index))
+                f"{picture.view.camera_index}: its pose or its mask is wrong"))
 
 
 def _foreground_rays(picture: Picture) -> np.ndarray:
@@ -348,7 +351,8 @@ def _foreground_rays(picture: Picture) -> np.ndarray:
     y, x = np.nonzero(picture.thumbnail[..., 3] > 0.95)
     u, v = (x + 0.5) * c.width / width, (y + 0.5) * c.height / height
     local = np.stack([(u - c.cx) / c.fx, (c.cy - v) / c.fy, -np.ones_like(u)], -1)
-    return local @ c.camera_to_world[:, :3].T
+    rays: np.ndarray = local @ c.camera_to_world[:, :3].T
+    return rays
 
 
 def _visual_hull(pictures: list[Picture], box: np.ndarray) -> tuple[list[float], np.ndarray | None] | None:
@@ -397,13 +401,16 @@ def _coarse_mask(picture: Picture) -> np.ndarray:
     step = max(1, -(-max(alpha.shape) // _HULL_PICTURE))
     h, w = -(-alpha.shape[0] // step), -(-alpha.shape[1] // step)
     padded = np.pad(alpha, ((0, h * step - alpha.shape[0]), (0, w * step - alpha.shape[1])))
-    return padded.reshape(h, step, w, step).mean((1, 3)) > 0.5
+    mask: np.ndarray = padded.reshape(h, step, w, step).mean((1, 3)) > 0.5
+    return mask
 
 
 def _grown(mask: np.ndarray) -> np.ndarray:
     """One pixel to every side: the hull's points are as coarse as the masks."""
     padded = np.pad(mask, 1)
-    return np.max([padded[y:y + mask.shape[0], x:x + mask.shape[1]] for y in range(3) for x in range(3)], axis=0)
+    neighbours = [padded[y:y + mask.shape[0], x:x + mask.shape[1]] for y in range(3) for x in range(3)]
+    grown: np.ndarray = np.max(neighbours, axis=0)
+    return grown
 
 
 # ---- Report ------------------------------------------------------------------

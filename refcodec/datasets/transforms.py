@@ -161,7 +161,8 @@ def _read_videos(documents: list[Document], held_out: dict[int, set[str]], selec
     if any(d.frame is not None for d in documents):
         raise DatasetError("D10", "videos hold many frames: name them in one transforms.json, not in a file a frame",
                            path)
-    shots, errors = [], []
+    shots: list[Shot] = []
+    errors: list[DatasetError] = []
     for document in documents:
         for item in document.content["frames"]:
             entry = _Entry(document, item, None, None)
@@ -273,8 +274,8 @@ def _view(entry: _Entry, index: int, split: Split) -> View:
     name = entry.item.get("camera_label") or f"camera {index}"
     model, parameters = _lens_model(entry)
     lens = Lens(model, width, height, fx, fx if fy is None else fy, cx, cy, parameters)
-    camera, lens = checks.lens_camera(lens, to_world, str(name), path)
-    return View(camera, image, _image_path(entry, "mask_path"), split, index, lens)
+    camera, distorted = checks.lens_camera(lens, to_world, str(name), path)
+    return View(camera, image, _image_path(entry, "mask_path"), split, index, distorted)
 
 
 def _focal(entry: _Entry, axis: str, size: int) -> float | None:

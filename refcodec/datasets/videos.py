@@ -4,12 +4,17 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from refcodec.errors import DatasetError
+
+if TYPE_CHECKING:
+    from av import VideoFrame
 
 EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 # Decoders kept open, some 27 MB each at 1080p. Views are read frame by frame,
@@ -71,7 +76,8 @@ class _Reader:
             raise DatasetError("D05", "the video holds no pictures", self.path)
         if len(set(self.times)) != len(self.times):
             raise DatasetError("D05", "the video has pictures with the same time stamp", self.path)
-        self.pictures, self.position = None, -1
+        self.pictures: Iterator[VideoFrame] = iter(())  # those behind `position`
+        self.position = -1
         frame = self._decode(0)
         if getattr(frame, "rotation", 0):
             raise DatasetError("D05", f"the video is to be shown rotated by {frame.rotation} degrees: encode it again "
@@ -80,10 +86,10 @@ class _Reader:
         return VideoHeader(frame.width, frame.height, any(c.is_alpha for c in frame.format.components),
                            len(self.times), float(rate) if rate else None)
 
-    def _decode(self, position: int):
+    def _decode(self, position: int) -> VideoFrame:
         """The picture at `position`, going on from the last one where that is near."""
-        starts = [self.times[position], self.times[0]]  # some files' indices lead behind what is sought
-        if self.pictures is not None and self.position < position <= self.position + _NEAR:
+        starts: list[int | None] = [self.times[position], self.times[0]]  # some indices lead behind what is sought
+        if self.position < position <= self.position + _NEAR:
             starts.insert(0, None)
         wanted = self.times[position]
         for start in starts:
@@ -94,7 +100,7 @@ class _Reader:
             if frame is not None and frame.pts == wanted:
                 self.position = position
                 return frame
-        self.pictures = None
+        self.pictures = iter(())
         raise DatasetError("D05", f"the video's picture {position} can't be decoded", self.path)
 
     def read(self, position: int, mode: str) -> np.ndarray:
@@ -102,9 +108,10 @@ class _Reader:
             raise DatasetError("D05", f"the video has {len(self.times)} pictures, none at position {position}",
                                self.path)
         try:
-            return self._decode(position).to_ndarray(format={"RGB": "rgb24", "RGBA": "rgba"}[mode])
+            pixels: np.ndarray = self._decode(position).to_ndarray(format={"RGB": "rgb24", "RGBA": "rgba"}[mode])
+            return pixels
         except (*self.failures, OSError) as error:
-            self.pictures = None
+            self.pictures = iter(())
             raise DatasetError("D05", f"can't decode the video's picture {position}: {error}", self.path) from error
 
 
@@ -113,7 +120,7 @@ class _Pool:
 
     def __init__(self) -> None:
         self.readers: OrderedDict[Path, _Reader] = OrderedDict()
-        self.headers: dict[tuple, VideoHeader] = {}
+        self.headers: dict[tuple[Path, int, int], VideoHeader] = {}
         self.lock = threading.RLock()
 
     def reader(self, path: Path) -> _Reader:

@@ -90,11 +90,11 @@ def _named(name: str, several: bool) -> Iterator[None]:
 def _survey(name: str, source: Source) -> list[_Run]:
     runs: list[_Run] = []
     for unit in source.units():
-        group = source.decoder.group
-        if unit.type == UnitType.GROUP_HEADER and (not runs or runs[-1].scene != group.scene):
+        scene = source.decoder.current_group.scene
+        if unit.type == UnitType.GROUP_HEADER and (not runs or runs[-1].scene != scene):
             if runs:
                 runs[-1].stop = unit.offset
-            runs.append(_Run(source, name, group.scene, unit.offset))
+            runs.append(_Run(source, name, scene, unit.offset))
         elif unit.type == UnitType.FRAME:
             number, _, time_stamp = frame_head(unit.payload)
             runs[-1].add(number, time_stamp)
@@ -108,7 +108,7 @@ class _Prologue:
     units: list[Unit]
     notes: list[str]
 
-    def of(self, kind: UnitType) -> Unit | None:
+    def of(self, kind: UnitType | int) -> Unit | None:
         return next((u for u in self.units if u.type == kind), None)
 
 
@@ -149,22 +149,23 @@ def _differences(a: Source, b: Source) -> str:
 def _plan(runs: list[_Run]) -> list[tuple[_Run, int, int]]:
     """How far numbers and time stamps of each run move."""
     moves: list[tuple[_Run, int, int]] = []
-    last_number, last_time, before = -1, -1, None
+    last_number, last_time, scene = -1, -1, -1
+    steps: list[int] = []  # of the run before, if it is of the same scene
     for run in runs:
-        if before is None or run.scene != before.scene:
-            last_time, before = -1, None
+        if run.scene != scene:
+            last_time, scene, steps = -1, run.scene, []
         by_number = max(0, last_number + 1 - run.numbers[0])
         by_time = 0
         if run.times[0] <= last_time:
             ticks = run.source.header.ticks_per_second
-            step = (before.steps[-1:] or run.steps[:1] or [max(1, ticks // _DEFAULT_RATE)])[0]
+            step = (steps[-1:] or run.steps[:1] or [max(1, ticks // _DEFAULT_RATE)])[0]
             by_time = last_time + step - run.times[0]
         last_number, last_time = run.numbers[-1] + by_number, run.times[-1] + by_time
         if last_number > _LAST or last_time > _LAST:
             what = "frame numbers" if last_number > _LAST else "time stamps"
             raise UsageError(f"{run.name} does not fit behind the files before: {what} would exceed 32 bits")
         moves.append((run, by_number, by_time))
-        before = run
+        steps = run.steps
     return moves
 
 
@@ -174,8 +175,7 @@ def _copy(run: _Run, writer: UnitWriter, by_number: int, by_time: int, progress:
     if by_number and source.header.digest_type:
         decoder = _decoder(source)
     source.file.seek(run.start)
-    reader = UnitReader(source.file, run.start)
-    reader.header = source.file_header
+    reader = UnitReader(source.file, run.start, source.file_header)
     while reader.offset < run.stop:
         unit = reader.read_unit()
         if unit is None:

@@ -26,7 +26,7 @@ def cut(file: BinaryIO, out: BinaryIO, wanted: range, *, exact: bool = False,
     report.details = dict(asked=dict(first=wanted.start, stop=wanted.stop), widened=None)
     keeping = False  # whether the units that follow belong to a group that is kept
     for unit in source.units():
-        group = source.decoder.group
+        group = source.decoder.current_group
         if unit.type == UnitType.GROUP_HEADER:
             if group.first_frame >= wanted.stop:
                 break
@@ -52,7 +52,7 @@ def cut(file: BinaryIO, out: BinaryIO, wanted: range, *, exact: bool = False,
 
 
 def _begin(writer: UnitWriter, source: Source, report: EditReport, wanted: range, exact: bool) -> None:
-    first = source.decoder.group.first_frame
+    first = source.decoder.current_group.first_frame
     if first < wanted.start:
         if exact:
             raise UsageError(f"frame {wanted.start} is a P-frame: a cut can begin at frame {first}, which it depends "

@@ -60,19 +60,19 @@ def code_exactly(header: SequenceHeader, tensors: Sequence[np.ndarray], occupanc
         values = np.moveaxis(tensor, 0, -1).reshape(-1, info.shape[0]).astype(np.int64)
         cells = _coded_cells(header, info, occupancy)
         choices = [(grid, layers) for grid in _grids(values, steps[i]) for layers in _layers(grid)]
-        grid, (low, high, bits) = min(choices, key=lambda c: _estimate(c[1][0]) + _estimate(c[1][1]))
-        significance = Significance.ALL
+        grid, (low, high) = min(choices, key=lambda c: sum(_estimate(layer.q) for layer in c[1] if layer is not None))
+        significance, symbols = Significance.ALL, low.q
         if cells is not None and not grid.q[~cells].any():
-            significance, low = Significance.OCCUPIED, low[cells]
+            significance, symbols = Significance.OCCUPIED, symbols[cells]
         prediction = Prediction.CONSTANT if grid.offset else Prediction.NONE
         if high is not None:
-            coding.shared.append(TensorCoding(i, high.astype(np.int32), i, (_coarser(grid.step, bits),)))
-            coding.shared_models[i] = best_static(high)
+            coding.shared.append(TensorCoding(i, high.q.astype(np.int32), i, (high.step,)))
+            coding.shared_models[i] = best_static(high.q)
             prediction = Prediction.BASE
         coding.tensors.append(TensorCoding(
-            i, low.astype(np.int32), i, (grid.step,), prediction, significance,
-            base=(1, 0) if high is not None else (0, 0), offset=grid.offset))
-        coding.models[i] = best_static(low)
+            i, symbols.astype(np.int32), i, (low.step,), prediction, significance,
+            base=(1, 0) if high is not None else (0, 0), offset=low.offset))
+        coding.models[i] = best_static(symbols)
     return coding
 
 
@@ -87,15 +87,15 @@ def _grids(values: np.ndarray, steps: Collection[Step]) -> Iterator[_Grid]:
     """Ways to write the values as multiples of a step; the last always works."""
     for mantissa, exponent in sorted(steps):
         right = max(-exponent, 0)
-        step = mantissa << max(exponent, 0)
-        if step > 1 << right:
-            q = ((values << right + 1) + step) // (2 * step)
+        size = mantissa << max(exponent, 0)
+        if size > 1 << right:
+            q = ((values << right + 1) + size) // (2 * size)
             if np.array_equal(dequantise(q, mantissa, exponent), values):
                 yield _Grid(q, (mantissa, exponent), 0)
     divisor = int(np.gcd.reduce((values - values.flat[0]).reshape(-1))) or 1
     if _step(divisor) is None:
         divisor &= -divisor  # its power of two
-    if (step := _step(divisor)) is not None and divisor > 1 or values.min() == values.max():
+    if (step := _step(divisor)) is not None and (divisor > 1 or values.min() == values.max()):
         offset = int(values.flat[0]) % divisor if divisor > 1 else int(values.flat[0])
         offset -= divisor if divisor > 1 and offset > divisor // 2 else 0
         yield _Grid((values - offset) // divisor, step, offset)
@@ -113,24 +113,22 @@ def _coarser(step: Step, bits: int) -> Step | None:
     return _step(step[0] << step[1] + bits)
 
 
-def _layers(grid: _Grid) -> Iterator[tuple[np.ndarray, np.ndarray | None, int]]:
-    """(low, high or None, bits of low): q in one layer or two."""
+def _layers(grid: _Grid) -> Iterator[tuple[_Grid, _Grid | None]]:
+    """(low, high or None): a grid in one layer or two."""
     q, (mantissa, exponent) = grid.q, grid.step
     low, high = int(q.min()), int(q.max())
     if max(high, -low) <= MAX_SYMBOL:
-        yield q, None, 0
+        yield grid, None
     for bits in _LOW_BITS:
-        if exponent < 0 or high - low < 1 << bits or _coarser(grid.step, bits) is None:
+        if exponent < 0 or high - low < 1 << bits or (coarser := _coarser(grid.step, bits)) is None:
             continue
         ends = [(end >> bits << bits) * (mantissa << exponent) for end in (low, high)]
         if max(high >> bits, -(low >> bits)) <= MAX_SYMBOL and INT32_MIN <= ends[0] and ends[1] <= INT32_MAX:
-            yield q & (1 << bits) - 1, q >> bits, bits
+            yield _Grid(q & (1 << bits) - 1, grid.step, grid.offset), _Grid(q >> bits, coarser, 0)
 
 
-def _estimate(layer: np.ndarray | None) -> float:
+def _estimate(layer: np.ndarray) -> float:
     """Roughly the bits of symbols and model: a table of the values, or escapes from a small one."""
-    if layer is None:
-        return 0.0
     counts = np.unique(layer, return_counts=True)[1]
     spread = int(layer.max() - layer.min()) + 1
     escapes = 2 * float(np.log2(1 + np.abs(layer - np.median(layer))).sum() + layer.size)

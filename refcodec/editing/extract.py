@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import io
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -30,7 +30,7 @@ def extract(file: BinaryIO, out: BinaryIO, number: int) -> EditReport:
     source.seek_frame(number)
     steps: list[set[Step]] = [set() for _ in source.header.tensors]
     for unit in source.units():
-        group = source.decoder.group
+        group = source.decoder.current_group
         if unit.type == UnitType.GROUP_HEADER and group.first_frame > number:
             break
         if unit.type != UnitType.FRAME or not group.meets(source.decoder.wanted):
@@ -45,7 +45,7 @@ def extract(file: BinaryIO, out: BinaryIO, number: int) -> EditReport:
     raise UsageError(f"the stream holds no frame {number}")
 
 
-def _note_steps(steps: list[set[Step]], frame) -> None:
+def _note_steps(steps: list[set[Step]], frame: Any) -> None:
     """Keeps those steps of which the tensors may be multiples after a frame."""
     for t in frame.tensor:
         if t.prediction != Prediction.PREVIOUS:
@@ -54,20 +54,20 @@ def _note_steps(steps: list[set[Step]], frame) -> None:
             steps[t.tensor_id].update((s.step_mantissa, s.step_exponent) for s in t.step)
 
 
-def _copied(source: Source, out: BinaryIO, unit: Unit, frame) -> EditReport:
+def _copied(source: Source, out: BinaryIO, unit: Unit, frame: Any) -> EditReport:
     writer = UnitWriter(out, source.header, source.file_header.level)
     needs_shared = any(t.prediction == Prediction.BASE for t in frame.tensor)
     writer.begin()
     for other in source.prologue:
         if other.type != UnitType.SHARED or needs_shared:
             writer.copy(other)
-    writer.begin_group(frame.frame_number, 1, source.decoder.group.scene)
+    writer.begin_group(frame.frame_number, 1, source.decoder.current_group.scene)
     writer.add_frame(frame.frame_number, INTRA, unit.payload)
     return _report(writer, frame, recoded=False)
 
 
-def _recoded(source: Source, out: BinaryIO, frame, steps: list[set[Step]]) -> EditReport:
-    state, scene = source.decoder.state, source.decoder.group.scene
+def _recoded(source: Source, out: BinaryIO, frame: Any, steps: list[set[Step]]) -> EditReport:
+    state, scene = source.decoder.state, source.decoder.current_group.scene
     coding = code_exactly(state.header, state.tensors, state.occupancy, steps)
     buffer = io.BytesIO()
     writer, payloads = StreamWriter(buffer, source.header, max(LEVELS)), [0]
@@ -94,7 +94,7 @@ def _recoded(source: Source, out: BinaryIO, frame, steps: list[set[Step]]) -> Ed
     return report
 
 
-def _report(writer: UnitWriter, frame, recoded: bool) -> EditReport:
+def _report(writer: UnitWriter, frame: Any, recoded: bool) -> EditReport:
     report = EditReport().close(writer)
     report.details = dict(frame=frame.frame_number, recoded=recoded)
     return report

@@ -31,7 +31,7 @@ _POLYNOMIAL = 0xEDB88320
 _TRUSTED = 4  # bytes of a file header that may be wrong: fewer than its checksum and signature
 
 
-def mended_file_header(data: bytes, error: BitstreamError) -> FileHeader:
+def mended_file_header(data: bytes | mmap.mmap, error: BitstreamError) -> FileHeader:
     """The file header that the first bytes are nearest to; raises `error` where that is not clear."""
     found = data[:FILE_HEADER_SIZE]
     if error.requirement not in ("R-FILE-01", "R-FILE-02") or len(found) < FILE_HEADER_SIZE:

@@ -5,7 +5,7 @@ import io
 import mmap
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ..decoder import Group, SequenceDecoder
 from ..errors import BitstreamError
@@ -23,13 +23,21 @@ _ONCE = (UnitType.CAMERAS, UnitType.METADATA, UnitType.SHARED)
 
 @dataclass(slots=True)
 class _Part:
-    """A group as far as it is intact: its header, and the units behind it that are kept."""
+    """A group as far as it is intact: its header, and where the units behind it are that are kept."""
 
     group: Group
-    units: list[Unit] = field(default_factory=list)  # without payload
+    units: list[range] = field(default_factory=list)  # of the file's bytes
     frames: int = 0
     time_stamp: int = 0  # of the first frame
     last_time: int = 0
+
+    def add(self, unit: Unit) -> None:
+        if unit.type == UnitType.FRAME:
+            _, _, self.last_time = frame_head(unit.payload)
+            if not self.frames:
+                self.time_stamp = self.last_time
+            self.frames += 1
+        self.units.append(range(unit.offset, unit.offset + unit.size))
 
 
 def repair(data: bytes | mmap.mmap, out: BinaryIO, *, decode: bool = False,
@@ -48,12 +56,11 @@ def repair(data: bytes | mmap.mmap, out: BinaryIO, *, decode: bool = False,
 
 
 class _Repair:
-    def __init__(self, data: bytes | mmap.mmap, out: BinaryIO, decode: bool, progress):
+    def __init__(self, data: bytes | mmap.mmap, out: BinaryIO, decode: bool, progress: Callable[[int], None]):
         self.data, self.out, self.progress = data, out, progress
-        self.wanted = None if decode else NOTHING
         self.report = EditReport()
         self.damage: list[BitstreamError] = []
-        self.dropped: list[dict] = []
+        self.dropped: list[dict[str, Any]] = []
         self.known: set[int] = set()
         self.prologue: list[Unit] = []
         self.part: _Part | None = None
@@ -61,13 +68,12 @@ class _Repair:
         self.last_number = self.last_time = -1
         self.last_scene = 0
         self.writer: UnitWriter | None = None
+        self.file_header = self._file_header()
+        self.reader = UnitReader(io.BytesIO(data) if isinstance(data, bytes) else data, header=self.file_header)
+        self.reader.seek(FILE_HEADER_SIZE)
+        self.decoder = SequenceDecoder(self.file_header, wanted=None if decode else NOTHING)
 
     def run(self) -> EditReport:
-        header = self._file_header()
-        self.reader = UnitReader(io.BytesIO(self.data) if isinstance(self.data, bytes) else self.data)
-        self.reader.header = header
-        self._seek(FILE_HEADER_SIZE)
-        self.decoder = SequenceDecoder(header, wanted=self.wanted)
         self._sequence_header()
         while not self.decoder.ended and self._next():
             pass
@@ -97,11 +103,13 @@ class _Repair:
 
     def _sequence_header(self) -> None:
         """Feeds the sequence header, or what can stand for it; raises what is wrong with it where nothing can."""
-        start, header = self.reader.offset, self.reader.header
-        unit = found = unit_at(self.data, start, header)
-        if found is not None and found.type == UnitType.SEQUENCE_HEADER:
-            following = start + found.size
+        start, header = self.reader.offset, self.file_header
+        unit = unit_at(self.data, start, header)
+        following: int | None
+        if unit is not None and unit.type == UnitType.SEQUENCE_HEADER:
+            following = start + unit.size
         else:
+            following = start if unit is not None else following_unit(self.data, start, header)
             try:
                 self.reader.read_unit()
                 error = BitstreamError("R-UNIT-08", start, "unit_header.unit_type", "The first unit is another one.")
@@ -110,38 +118,32 @@ class _Repair:
             self.damage.append(error)
             if unit := mended_unit(self.data, start, UnitType.SEQUENCE_HEADER, header):
                 following, how = start + unit.size, "one byte of it was set right by its checksum"
-            elif unit := self._repetition(start):
-                following = start if found is not None else following_unit(self.data, start, header)
+            elif following is not None and (unit := self._repetition(following)):
                 how = "a repetition of it was taken in its place"
             else:
                 raise error
             self.report.notes.append(f"the sequence header was damaged: {how}")
         self.decoder.feed(unit)
         self.prologue.append(unit)
-        self._seek(following)
+        self.reader.seek(following)
 
     def _repetition(self, start: int) -> Unit | None:
         at: int | None = start
         while at is not None and at < len(self.data):
-            unit = unit_at(self.data, at, self.reader.header)
+            unit = unit_at(self.data, at, self.file_header)
             if unit is not None and unit.type == UnitType.SEQUENCE_HEADER:
                 return unit
-            at = at + unit.size if unit is not None else following_unit(self.data, at, self.reader.header)
+            at = at + unit.size if unit is not None else following_unit(self.data, at, self.file_header)
         return None
 
     # Units
 
-    def _seek(self, offset: int) -> None:
-        self.reader.stream.seek(offset)
-        self.reader.offset = offset
 
     def _next(self) -> bool:
         """Takes the next unit; False where there is none."""
         start = self.reader.offset
         try:
-            unit = self.reader.read_unit()
-            if unit is None:
-                raise BitstreamError("R-FILE-06", start, "unit_header", "There is no end unit.")
+            unit = self.reader.next_unit()
         except BitstreamError as e:
             self.damage.append(e)
             if self.reader.offset > start:  # whole, but of an unknown critical type or with wrong flags
@@ -153,25 +155,25 @@ class _Repair:
         return True
 
     def _pass_damage(self, start: int) -> bool:
-        header = mended_unit(self.data, start, UnitType.GROUP_HEADER, self.reader.header)
+        header = mended_unit(self.data, start, UnitType.GROUP_HEADER, self.file_header)
         if header is not None:
             self.report.notes.append(f"the group header at byte {start} was set right by its checksum")
-            self._seek(start + header.size)
+            self.reader.seek(start + header.size)
             self._take(header)
             return True
-        following = following_unit(self.data, start, self.reader.header)
-        stop = len(self.data) if following is None else following
-        unit = None if following is None else unit_at(self.data, following, self.reader.header)
+        following = following_unit(self.data, start, self.file_header)
+        unit = None if following is None else unit_at(self.data, following, self.file_header)
+        stop = len(self.data) if unit is None else unit.offset
         closing = self.data[start : start + 2] in _CLOSING and (unit is None or unit.type == UnitType.END)
         if stop > start and not closing:
             self._drop(start, stop, "damaged data")
         if unit is None:
             return False
         # A group goes on when what was damaged was none of its frames.
-        if not (self.decoder.frames_left and unit.type == UnitType.FRAME
-                and frame_head(unit.payload)[0] == self.decoder.group.first_frame + self.part.frames):
+        if not (self.part is not None and self.decoder.frames_left and unit.type == UnitType.FRAME
+                and frame_head(unit.payload)[0] == self.part.group.first_frame + self.part.frames):
             self._give_up_group()
-        self._seek(following)
+        self.reader.seek(stop)
         return True
 
     def _take(self, unit: Unit) -> None:
@@ -204,20 +206,13 @@ class _Repair:
         match unit.type:
             case UnitType.GROUP_HEADER:
                 self._flush()
-                group = self.decoder.group
+                group = self.decoder.current_group
                 self.part, self.groups_met = _Part(group), True
                 self.known.update(range(group.first_frame, group.first_frame + group.frame_count))
-            case UnitType.FRAME:
-                part = self.part
-                _, _, part.last_time = frame_head(unit.payload)
-                if not part.frames:
-                    part.time_stamp = part.last_time
-                part.units.append(Unit(unit.type, unit.offset, b"", unit.flags))
-                part.frames += 1
             case UnitType.INDEX | UnitType.END:
                 pass
             case _ if self.part is not None:
-                self.part.units.append(Unit(unit.type, unit.offset, b"", unit.flags))
+                self.part.add(unit)
             case _ if self.groups_met:
                 self._drop(unit.offset, unit.offset + unit.size, f"a {unit.label} unit of a group that was dropped")
             case _:
@@ -248,17 +243,17 @@ class _Repair:
                            "R-GRP-04" if group.first_frame <= self.last_number else "R-FRM-04")
             self.damage.append(BitstreamError(requirement, group.offset, "group_header",
                                               "The group does not follow those that were kept."))
-            last = unit_at(self.data, part.units[-1].offset, self.reader.header)
-            self._drop(group.offset, last.offset + last.size, "a group out of order")
+            self._drop(group.offset, part.units[-1].stop, "a group out of order")
             return
         if self.writer is None:
-            self.writer = UnitWriter(self.out, self.decoder.header, self.reader.header.level)
+            self.writer = UnitWriter(self.out, self.decoder.sequence_header, self.file_header.level)
             self.writer.begin()
             for unit in self.prologue:
                 self.writer.copy(unit)
         self.writer.begin_group(group.first_frame, part.frames, group.scene)
         for place in part.units:
-            unit = unit_at(self.data, place.offset, self.reader.header)
+            data = io.BytesIO(self.data[place.start : place.stop])
+            unit = UnitReader(data, place.start, self.file_header).next_unit()
             if unit.type == UnitType.FRAME:
                 number, kind, _ = frame_head(unit.payload)
                 self.writer.add_frame(number, kind, unit.payload)
@@ -270,11 +265,11 @@ class _Repair:
 
     def _indexed(self) -> list[int]:
         """Frame numbers of the index, found through the end unit."""
-        end = unit_at(self.data, max(0, len(self.data) - END_UNIT_SIZE), self.reader.header)
+        end = unit_at(self.data, max(0, len(self.data) - END_UNIT_SIZE), self.file_header)
         if end is None or end.type != UnitType.END or len(end.payload) != END_UNIT_SIZE - 10:
             return []
         at = syn.END.parse(end.payload, end.payload_offset)[0].index_offset
-        index = unit_at(self.data, at, self.reader.header) if 0 < at < end.offset else None
+        index = unit_at(self.data, at, self.file_header) if 0 < at < end.offset else None
         if index is None or index.type != UnitType.INDEX:
             return []
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ..decoder import INTRA, SequenceDecoder, read_index
 from ..errors import BitstreamError
@@ -29,25 +29,21 @@ class Source:
         self.file_header = self.reader.read_file_header()
         self.decoder = SequenceDecoder(self.file_header, wanted=wanted)
         self.prologue: list[Unit] = []
-        while (unit := self._read()).type != UnitType.GROUP_HEADER or self.decoder.header is None:
+        while (unit := self.reader.next_unit()).type != UnitType.GROUP_HEADER or self.decoder.header is None:
             self.decoder.feed(unit)
             self.prologue.append(unit)
         self.header = self.decoder.header
         self._pending: Unit | None = unit
         self._indexed: int | None = None  # frame that the index promises at the next group header
 
-    def _read(self) -> Unit:
-        unit = self.reader.read_unit()
-        if unit is None:
-            raise BitstreamError("R-FILE-06", self.reader.offset, "unit_header", "There is no end unit.")
-        return unit
 
     def units(self) -> Iterator[Unit]:
         """The units from the first group header on, the end unit included, after they were checked."""
         while not self.decoder.ended:
-            unit, self._pending = self._pending or self._read(), None
+            unit, self._pending = self._pending or self.reader.next_unit(), None
             self.decoder.feed(unit)
-            if self._indexed not in (None, found := getattr(self.decoder.group, "first_frame", None)):
+            found = self.decoder.group.first_frame if self.decoder.group is not None else None
+            if self._indexed not in (None, found):
                 raise BitstreamError("R-IDX-01", unit.offset, "index.entry.frame_offset",
                                      f"The index says that frame {self._indexed} begins here, not frame {found}.")
             self._indexed = None
@@ -62,11 +58,11 @@ class Source:
         here = self.file.tell()
         entries = read_index(self.file, self.file_header) or ()
         starts = [(n, offset) for n, kind, offset in entries if kind == INTRA and n <= number]
-        if not starts or starts[-1][1] <= self._pending.offset:
+        if not starts or (self._pending is not None and starts[-1][1] <= self._pending.offset):
             self.file.seek(here)
             return
-        self._indexed, self.reader.offset = starts[-1]
-        self.file.seek(self.reader.offset)
+        self._indexed, offset = starts[-1]
+        self.reader.seek(offset)
         self._pending = None
         self.decoder.jump()
 
@@ -85,7 +81,7 @@ class EditReport:
     bytes: int = 0
     index: bool = False
     notes: list[str] = field(default_factory=list)
-    details: dict = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
 
     def close(self, writer: UnitWriter) -> EditReport:
         """Ends the file and takes down what is in it."""
@@ -96,7 +92,7 @@ class EditReport:
         self.first_frame, self.last_frame = writer.entries[0][0], writer.entries[-1][0]
         return self
 
-    def to_dict(self, command: str) -> dict:
+    def to_dict(self, command: str) -> dict[str, Any]:
         """The JSON report, as `schemas/edit.schema.json` describes it."""
         return dict(
             **tool_dict(), command=command,

@@ -69,7 +69,7 @@ class SymbolDecoder:
                 at += n
             entry_size = size[run.table]
             base = run.location + low[run.table]
-            values = entries + base
+            values: np.ndarray = entries + base
             escaped = np.flatnonzero(entries == entry_size)
             for i in escaped.tolist():
                 values[i] = self._escape(int(base[i]), int(entry_size[i]))
@@ -103,7 +103,7 @@ class SymbolDecoder:
 class SymbolEncoder:
     """Writes known values; `bits` sums their ideal code length under the tables."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.coder = constriction.stream.queue.RangeEncoder()
         self.bits = 0.0
 
@@ -132,7 +132,8 @@ class SymbolEncoder:
         self.bits += len(bits)
 
     def words(self) -> np.ndarray:
-        return self.coder.get_compressed()
+        words: np.ndarray = self.coder.get_compressed()
+        return words
 
 
 def coded_blocks(mask: np.ndarray | None, size: int) -> Iterator[tuple[np.ndarray | slice, slice]]:
@@ -145,12 +146,11 @@ def coded_blocks(mask: np.ndarray | None, size: int) -> Iterator[tuple[np.ndarra
     for start in range(0, size, _BLOCK):
         stop = min(start + _BLOCK, size)
         if mask is None:
-            cells, count = slice(start, stop), stop - start
-        else:
-            cells = start + np.flatnonzero(mask.reshape(-1)[start:stop])
-            count = len(cells)
-        yield cells, slice(done, done + count)
-        done += count
+            yield slice(start, stop), slice(start, stop)
+            continue
+        cells = start + np.flatnonzero(mask.reshape(-1)[start:stop])
+        yield cells, slice(done, done + len(cells))
+        done += len(cells)
 
 
 def _walk(mask: np.ndarray | None, shape: Shape, scan: Shape, padded: tuple[int, ...]
@@ -228,7 +228,7 @@ class _Neighbourhood:
     and what the model says of those is worked out once.
     """
 
-    def __init__(self, model: ContextModel, shape, previous: np.ndarray | None):
+    def __init__(self, model: ContextModel, shape: Shape, previous: np.ndarray | None):
         channels, depth, height, width = shape
         self.model, self.channels = model, channels
         self.padded = (depth + 2 * PAD, height + 2 * PAD, width + 2 * PAD)
@@ -275,12 +275,10 @@ class _Neighbourhood:
         values = self._gather(self.value_offsets + rows)  # (neighbours, n, C)
         energy = self.energies.take(self.energy_offsets + rows) if self.energies is not None else None
         if self.model.joint:
-            by_input: list = [None] * len(self.model.template)
-            for k, i in enumerate(self.value):
-                by_input[i] = values[k].T
-            for k, i in enumerate(self.energy):
-                by_input[i] = energy[k, None]
-            return np.concatenate(by_input).astype(np.float32)
+            by_input = {i: values[k].T for k, i in enumerate(self.value.tolist())}
+            if energy is not None:
+                by_input |= {i: energy[k, None] for k, i in enumerate(self.energy.tolist())}
+            return np.concatenate([by_input[i] for i in range(len(by_input))]).astype(np.float32)
         for k, dc in self.shifted:
             values[k] = _shift_channels(values[k], dc)
         if channel is not None:
@@ -331,23 +329,27 @@ def _shift_channels(values: np.ndarray, dc: int) -> np.ndarray:
     return out
 
 
-def _runs(tables, table: np.ndarray, location: np.ndarray) -> Run:
+def _runs(tables: tuple[Table, ...], table: np.ndarray, location: np.ndarray) -> Run:
     order = np.argsort(table, kind="stable")
     table = table[order]
     return Run(tables, order, np.bincount(table, minlength=len(tables)), table, location[order])
 
 
-def _code(model: EntropyModel, shape, mask: np.ndarray | None, previous: np.ndarray | None,
-          selected: np.ndarray | None, band: np.ndarray | None, code) -> np.ndarray:
+Pick = Callable[[np.ndarray], np.ndarray]
+
+
+def _code(model: EntropyModel, shape: Shape, mask: np.ndarray | None, previous: np.ndarray | None,
+          selected: np.ndarray | None, band: np.ndarray | None,
+          code: Callable[[Run, np.ndarray, np.ndarray, Pick], np.ndarray]) -> np.ndarray:
     """Walks the symbols of a tensor. `code(run, low, size, pick)` returns the sorted values
     of a step; `pick(values)` takes the step's symbols, unsorted, from (cells, C) values.
 
     selected: (cells, C), which symbols there are; the others are 0. None: all.
     Returns the values, int32 (cells, C) in raster order of the coded cells.
     """
-    channels, context = shape[0], isinstance(model, ContextModel)
-    scan = model.scan if context else (0, 0, 0, 0)
-    around = _Neighbourhood(model, shape, previous) if context and model.template else None
+    channels, scan, around = shape[0], (0, 0, 0, 0), None
+    if isinstance(model, ContextModel):
+        scan, around = model.scan, _Neighbourhood(model, shape, previous) if model.template else None
     steps, rows = _walk(mask, shape, scan, shape[1:] if around is None else around.padded)
     values = np.zeros((math.prod(shape[1:]) if mask is None else int(np.count_nonzero(mask)), channels), np.int32)
     if not len(values):
@@ -362,7 +364,7 @@ def _code(model: EntropyModel, shape, mask: np.ndarray | None, previous: np.ndar
             location, table = _unconditional(model, part, step_channels, channels, band)
         else:
             step_rows = rows(part if step_channels is None else part // channels)
-            location, table = _predict(model, around, step_rows, step_channels)
+            location, table = _predict(around, step_rows, step_channels)
         pick = partial(_of_cells if step_channels is None else _of_symbols, part)
         if selected is None:
             run = _runs(tables, table, location)
@@ -384,12 +386,14 @@ def _code(model: EntropyModel, shape, mask: np.ndarray | None, previous: np.ndar
 
 def _of_cells(part: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Of (cells, C) values those of some cells, channels of a cell together."""
-    return values[part].reshape(-1)
+    found: np.ndarray = values[part].reshape(-1)
+    return found
 
 
 def _of_symbols(part: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Of (cells, C) values those of some symbols."""
-    return values.reshape(-1)[part]
+    found: np.ndarray = values.reshape(-1)[part]
+    return found
 
 
 def _unconditional(model: EntropyModel, part: np.ndarray, channel: np.ndarray | None, channels: int,
@@ -407,7 +411,7 @@ def _unconditional(model: EntropyModel, part: np.ndarray, channel: np.ndarray | 
     return np.tile(location, len(part)), np.tile(table, len(part))
 
 
-def _predict(model: ContextModel, around: _Neighbourhood, rows, channel) -> tuple[np.ndarray, np.ndarray]:
+def _predict(around: _Neighbourhood, rows: np.ndarray, channel: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Location and table of the symbols of a step, in batches of cells."""
     symbols = around.channels if channel is None else 1  # of each row
     location, table = np.empty((len(rows), symbols), np.int32), np.empty((len(rows), symbols), np.uint8)
@@ -415,14 +419,15 @@ def _predict(model: ContextModel, around: _Neighbourhood, rows, channel) -> tupl
     busy = np.flatnonzero(around.active[rows])
     for start in range(0, len(busy), BATCH):
         part = busy[start : start + BATCH]
-        found = model.predict(around.inputs(rows[part], None if channel is None else channel[part]))
+        found = around.model.predict(around.inputs(rows[part], None if channel is None else channel[part]))
         # A joint model has a row for each channel; symbols go cell by cell.
         location[part], table[part] = (v.T.reshape(len(part), symbols) for v in found)
     return location.reshape(-1), table.reshape(-1)
 
 
-def decode_symbols(model: EntropyModel, shape, mask, previous, words: np.ndarray,
-                   selected: np.ndarray | None = None, band: np.ndarray | None = None) -> np.ndarray:
+def decode_symbols(model: EntropyModel, shape: Shape, mask: np.ndarray | None, previous: np.ndarray | None,
+                   words: np.ndarray, selected: np.ndarray | None = None,
+                   band: np.ndarray | None = None) -> np.ndarray:
     """Decodes the quantised values of one tensor (spec 6.3).
 
     shape: (C, z, y, x). mask: bool (z, y, x) of the coded cells, None for all.
@@ -436,9 +441,10 @@ def decode_symbols(model: EntropyModel, shape, mask, previous, words: np.ndarray
         raise EntropyError("R-ENT-02", "There are words but no coded elements.")
     if (fast := acceleration.compiled("entropy.compiled")) is not None:
         try:
-            return fast.decode_symbols(model, shape, mask, previous, words, selected, band)
+            decoded: np.ndarray = fast.decode_symbols(model, shape, mask, previous, words, selected, band)
         except fast.Failure as e:
             raise EntropyError(e.requirement, e.detail) from None
+        return decoded
     decoder = SymbolDecoder(words)
     values = _code(model, shape, mask, previous, selected, band,
                    lambda run, low, size, _: decoder.values(run, low, size))
@@ -448,15 +454,16 @@ def decode_symbols(model: EntropyModel, shape, mask, previous, words: np.ndarray
     return values
 
 
-def encode_symbols(model: EntropyModel, shape, mask, previous, values: np.ndarray,
-                   selected: np.ndarray | None = None, band: np.ndarray | None = None) -> tuple[np.ndarray, float]:
+def encode_symbols(model: EntropyModel, shape: Shape, mask: np.ndarray | None, previous: np.ndarray | None,
+                   values: np.ndarray, selected: np.ndarray | None = None,
+                   band: np.ndarray | None = None) -> tuple[np.ndarray, float]:
     """Inverse of `decode_symbols`: (uint32 words, ideal code length in bits)."""
     encoder, values = SymbolEncoder(), np.ascontiguousarray(values, np.int32)
     if values.size and max(values.max(), -values.min()) > MAX_SYMBOL:
         raise ValueError(f"a quantised value exceeds ±{MAX_SYMBOL}")
 
-    def code(run, low, size, pick):
-        known = pick(values)[run.order]
+    def code(run: Run, low: np.ndarray, size: np.ndarray, pick: Pick) -> np.ndarray:
+        known: np.ndarray = pick(values)[run.order]
         encoder.write(run, low, size, known)
         return known
 
@@ -464,16 +471,18 @@ def encode_symbols(model: EntropyModel, shape, mask, previous, values: np.ndarra
     return encoder.words(), encoder.bits
 
 
-def decode_mask(model: EntropyModel, shape, mask, previous, words: np.ndarray,
-                band: np.ndarray | None = None) -> np.ndarray:
+def decode_mask(model: EntropyModel, shape: Shape, mask: np.ndarray | None, previous: np.ndarray | None,
+                words: np.ndarray, band: np.ndarray | None = None) -> np.ndarray:
     """Decodes which elements of a tensor are coded: bool (coded cells, C) (spec 6.3). Raises EntropyError."""
     bits = decode_symbols(model, shape, mask, previous, words, band=band)
     if bits.size and (bits.min() < 0 or bits.max() > 1):
         raise EntropyError("R-ENT-05", f"One is {bits.max() if bits.max() > 1 else bits.min()}.")
-    return bits > 0
+    coded: np.ndarray = bits > 0
+    return coded
 
 
-def decode_occupancy(model: EntropyModel, shape, previous: np.ndarray | None, words: np.ndarray) -> np.ndarray:
+def decode_occupancy(model: EntropyModel, shape: tuple[int, int, int], previous: np.ndarray | None,
+                     words: np.ndarray) -> np.ndarray:
     """Decodes occupancy: bool `shape`, which is (z, y, x) (spec 6.1.2). previous: int8 (z, y, x, 1), that of
     the previous frame, or None. Raises EntropyError."""
     return decode_mask(model, (1, *shape), None, previous, words).reshape(shape)

@@ -181,10 +181,8 @@ def fits(model: EntropyModel, channels: int, bands: int) -> bool:
     return len(model.entries) == (1, channels, bands, bands * channels)[model.assignment]
 
 
-def occupancy_fault(model: EntropyModel | None) -> str | None:
-    """The requirement that a model of the occupancy breaks; None for one that can serve. model: None when undefined."""
-    if model is None:
-        return "R-OCC-05"
+def occupancy_fault(model: EntropyModel) -> str | None:
+    """The requirement that a model of the occupancy breaks; None for one that can serve."""
     if not fits(model, 1, 1):
         return "R-OCC-06"
     return None if codes(model, BERNOULLI) else "R-OCC-07"

@@ -17,25 +17,32 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
+from unittest import mock
 
 import constriction
 import numpy as np
 
-from .. import acceleration
+from .. import acceleration, decoder
 from ..datasets import Dataset
 from ..decoder import Frame, SequenceDecoder, open_stream
-from ..entropy.coder import MAX_SYMBOL, encode_symbols
-from ..entropy.models import StaticModel
+from ..entropy.coder import MAX_SYMBOL, decode_symbols, encode_symbols
+from ..entropy.models import EntropyModel, StaticModel, model_from_syntax
 from ..entropy.tables import laplace_tables
-from ..fields import NumpyOps
+from ..errors import UsageError
+from ..fields import Ops
 from ..inspection import inspect
 from ..syntax import structures as syn
-from ..syntax.headers import Mapping
+from ..syntax.headers import Mapping, TensorInfo
 from ..syntax.registry import UnitType
-from ..syntax.units import UnitReader, build_unit
+from ..syntax.units import Unit, UnitReader, build_unit
 from ..tensors.state import frame_digest
-from .held_out import view_psnr
-from .published import recoded
+from .held_out import render_views
+from .metrics import psnr
+from .published import Quantised, recoded
+
+if TYPE_CHECKING:
+    from ..encoder import EncodeOptions, Progress
 
 GROUPS = 8  # copies of a group to measure decoding side by side with
 _PACKAGE = str(Path(__file__).parent.parent.parent)
@@ -47,7 +54,7 @@ class Configuration:
     """A row of the ablation: its name, and how it departs from the full codec."""
 
     name: str
-    changes: dict
+    changes: dict[str, Any]
 
 
 CONFIGURATIONS = (
@@ -72,14 +79,33 @@ class Row:
 # Quality and size of whole files.
 
 
-def held_out_psnr(frames: Iterable[Frame], dataset: Dataset, ops=None) -> list[float]:
-    """Mean PSNR over the held-out views of each decoded frame, paired by position."""
-    return [view_psnr(frame.header, frame.tensors, frame.occupancy,
-                      ((v.camera, v.load()) for v in shot.split("test")), ops or NumpyOps())[0]
-            for frame, shot in zip(frames, dataset.frames, strict=True)]
+def require_held_out(dataset: Dataset) -> None:
+    """Raises UsageError where a frame has no view to measure PSNR on."""
+    if not all(frame.split("test") for frame in dataset.frames):
+        raise UsageError(f"{dataset.source} has no held-out views to measure PSNR on")
 
 
-def interpolated_size(rows: Sequence[Row], quality: float) -> float | None:
+def held_out_psnr(frames: Iterable[Frame], dataset: Dataset, ops: Ops | None = None) -> list[float]:
+    """Mean PSNR over the held-out views of each decoded frame, paired by position; every frame has some."""
+    found = []
+    for frame, shot in zip(frames, dataset.frames, strict=True):
+        views = ((v.camera, v.load()) for v in shot.split("test"))
+        rendered = render_views(frame.header, frame.values(), frame.occupancy, views, ops)
+        found.append(float(np.mean([psnr(v.picture, v.truth) for v in rendered])))
+    return found
+
+
+class RatePoint(Protocol):
+    """What has a size, in bytes a frame, and a PSNR, in dB."""
+
+    @property
+    def size(self) -> float: ...
+
+    @property
+    def psnr(self) -> float: ...
+
+
+def interpolated_size(rows: Sequence[RatePoint], quality: float) -> float | None:
     """Bytes a frame at a PSNR, by a straight line through (PSNR, log size); None beyond 1 dB outside."""
     rows = sorted(rows, key=lambda r: r.psnr)
     if len(rows) < 2 or not rows[0].psnr - 1 <= quality <= rows[-1].psnr + 1:
@@ -100,7 +126,7 @@ def requantise(frames: Sequence[Frame], step: float) -> bytes:
     entropy coding, in the same format, with the same occupancy. Weights keep eight
     fractional bits.
     """
-    def quantise(info, values: np.ndarray):
+    def quantise(info: TensorInfo, values: np.ndarray) -> Quantised:
         units = max(1, round((step if info.mapping != Mapping.NONE else 2.0**-8) * 2.0**info.frac_bits))
         exponent = max(0, units.bit_length() - 16)
         mantissa = units >> exponent
@@ -122,7 +148,8 @@ def histogram_model(q: np.ndarray) -> StaticModel:
     return StaticModel(((low, (*counts.tolist(), int(np.ceil(outside / scale)))),))
 
 
-def baseline_at(frames: Sequence[Frame], dataset: Dataset, quality: float, ops=None, trials: int = 7) -> Row:
+def baseline_at(frames: Sequence[Frame], dataset: Dataset, quality: float, ops: Ops | None = None,
+                trials: int = 7) -> Row:
     """The baseline's largest step that keeps a PSNR, by bisection on log(step)."""
     low, high, best = np.log(2.0**-9), np.log(2.0), None
     for _ in range(trials):
@@ -177,36 +204,44 @@ class CodingFigures:
         return self.memory / self.tensor_bytes
 
 
+class _Tensor(NamedTuple):
+    """What `decode_symbols` was given for one tensor, and what it made of that."""
+
+    model: EntropyModel
+    shape: tuple[int, int, int, int]
+    mask: np.ndarray | None
+    previous: np.ndarray | None
+    words: np.ndarray
+    selected: np.ndarray | None
+    band: np.ndarray | None
+    values: np.ndarray
+
+
 def coding_figures(path: Path, repeats: int = 3) -> CodingFigures:
     """Measures a file by decoding it; the symbols are coded again for their ideal length."""
-    from ..entropy import coder
-
     fast = acceleration.prepare()
-    seen: list[tuple] = []
-    original = coder.decode_symbols
+    seen: list[_Tensor] = []
 
-    def recording(model, shape, mask, previous, words, selected=None, band=None):
-        values = original(model, shape, mask, previous, words, selected, band)
-        seen.append((model, shape, mask, previous, words, selected, band, values))
+    def recording(model: EntropyModel, shape: tuple[int, int, int, int], mask: np.ndarray | None,
+                  previous: np.ndarray | None, words: np.ndarray, selected: np.ndarray | None = None,
+                  band: np.ndarray | None = None) -> np.ndarray:
+        values = decode_symbols(model, shape, mask, previous, words, selected, band)
+        seen.append(_Tensor(model, shape, mask, previous, words, selected, band, values))
         return values
 
-    from .. import decoder
-
-    decoder.decode_symbols = recording
-    try:
+    with mock.patch.object(decoder, "decode_symbols", recording):
         frames = list(open_stream(path))
-    finally:
-        decoder.decode_symbols = original
-    symbols = sum(s[-1].size for s in seen)
+    symbols = sum(t.values.size for t in seen)
     ideal = coded = 0.0
-    for model, shape, mask, previous, words, selected, band, values in seen:
-        again, bits = encode_symbols(model, shape, mask, previous, values, selected, band)
-        if not np.array_equal(again, words):
+    for t in seen:
+        again, bits = encode_symbols(t.model, t.shape, t.mask, t.previous, t.values, t.selected, t.band)
+        if not np.array_equal(again, t.words):
             raise AssertionError("coding the decoded symbols again gives other words")
-        ideal, coded = ideal + bits, coded + 32 * len(words)
-    def decode():
-        for s in seen:
-            original(*s[:7])
+        ideal, coded = ideal + bits, coded + 32 * len(t.words)
+
+    def decode() -> None:
+        for t in seen:
+            decode_symbols(*t[:7])
 
     entropy_time = _best(repeats, decode, time.thread_time)
     with acceleration.switched_off():
@@ -229,7 +264,7 @@ def coding_figures(path: Path, repeats: int = 3) -> CodingFigures:
         group_speeds)
 
 
-def _decode(source, jobs: int) -> None:
+def _decode(source: Path | BinaryIO, jobs: int) -> None:
     for frame in open_stream(source).frames(jobs=jobs):
         del frame  # before the next one's tensors are made
 
@@ -238,15 +273,16 @@ def repeated_group(path: Path, copies: int = GROUPS) -> bytes:
     """The first group of a file as `copies` groups, each with frame numbers, times and digests of its own."""
     with open(path, "rb") as file:
         reader = UnitReader(file)
-        decoder = SequenceDecoder(reader.read_file_header())
-        before, group = [], []
+        sequence = SequenceDecoder(reader.read_file_header())
+        before: list[Unit] = []
+        group: list[tuple[Unit, Frame]] = []
         for unit in reader.units():
-            frame = decoder.feed(unit)
+            frame = sequence.feed(unit)
             if frame is not None:
                 group.append((unit, frame))
-            elif decoder.group is None:
+            elif sequence.group is None:
                 before.append(unit)
-            if group and not decoder.frames_left:
+            if group and not sequence.frames_left:
                 break
         file.seek(0)
         out = [file.read(before[0].offset), *(build_unit(u.type, u.payload) for u in before)]
@@ -255,7 +291,7 @@ def repeated_group(path: Path, copies: int = GROUPS) -> bytes:
         header = dict(group_sync=syn.GROUP_SYNC, scene_id=first.scene, first_frame_number=copy * count,
                       frame_count=count)
         out.append(build_unit(UnitType.GROUP_HEADER, syn.GROUP_HEADER.build(
-            header, level=decoder.file_header.bounds, header=decoder.header)))
+            header, level=sequence.file_header.bounds, header=sequence.header)))
         for i, (unit, frame) in enumerate(group):
             number, time_stamp = copy * count + i, copy * (last.time_stamp + 1) + frame.time_stamp
             new = {"frame.frame_number": number.to_bytes(4, "little"),
@@ -293,7 +329,7 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if len(values) else float("nan")
 
 
-def _best(repeats: int, call: Callable, clock: Callable[[], float] = time.perf_counter) -> float:
+def _best(repeats: int, call: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
     times = []
     for _ in range(repeats):
         started = clock()
@@ -365,42 +401,39 @@ def published_size_speed(frames: Sequence[Frame], side: int = 96, repeats: int =
     model = models[entry.model_ref]
     values = np.moveaxis(now - before, 0, -1).reshape(-1, shape[0])
     previous = np.clip(np.moveaxis(before, 0, -1), -127, 127).astype(np.int8)
-    from ..entropy.coder import decode_symbols
-
     words, _ = encode_symbols(model, shape, None, previous, values)
     taken = _best(repeats, lambda: decode_symbols(model, shape, None, previous, words), time.thread_time)
     return values.size, values.size / taken
 
 
-def _models_of(frame: Frame) -> dict:
-    from ..entropy.models import model_from_syntax
-
+def _models_of(frame: Frame) -> dict[int, EntropyModel]:
     return {m.model_id: model_from_syntax(m) for m in frame.syntax.model}
 
 
 # All of it.
 
 
-def run(dataset_path: str, folder: Path, options, lagrangians: Sequence[float],
-        on_progress=None, tell: Callable[[str], None] = print) -> dict:
+def run(dataset_path: str, folder: Path, options: EncodeOptions, lagrangians: Sequence[float],
+        on_progress: Callable[[Progress], None] | None = None, tell: Callable[[str], None] = print) -> dict[str, Any]:
     """Encodes and measures; returns the report.
 
     The full codec is encoded at every lambda; the others at the first, and compared
     with the full codec's curve at their own PSNR.
 
-    options: EncodeOptions shared by all. Everything is kept in `folder`.
+    options: shared by all. Everything is kept in `folder`. Raises UsageError.
     """
     from ..datasets import load_dataset
     from ..encoder import encode
 
     dataset = load_dataset(dataset_path, frames=options.frames)
+    require_held_out(dataset)
     folder.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     files: dict[tuple[str, float | None], Path] = {}
     encodes = []
+    trained: dict[str, Sequence[float | None]] = {CONFIGURATIONS[0].name: [None], "full": lagrangians}
     for configuration in CONFIGURATIONS:
-        trained = {CONFIGURATIONS[0].name: [None], "full": lagrangians}.get(configuration.name, lagrangians[:1])
-        for value in trained:
+        for value in trained.get(configuration.name, lagrangians[:1]):
             name = configuration.name.replace(" ", "-").replace(",", "") + (f"-{value:g}" if value else "")
             path = folder / f"{name}.rfv"
             chosen = dataclasses.replace(options, lagrangian=value, **configuration.changes)
@@ -441,7 +474,7 @@ def run(dataset_path: str, folder: Path, options, lagrangians: Sequence[float],
     return report
 
 
-def markdown(report: dict) -> str:
+def markdown(report: dict[str, Any]) -> str:
     """The report as tables."""
     c = report["coding"]
     lines = [f"{report['frames']} frames of {report['dataset']}, preset {report['preset']}; "

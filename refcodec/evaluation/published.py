@@ -78,9 +78,9 @@ def coded_frames(path: str | Path) -> Iterator[CodedFrame]:
         reader = UnitReader(file)
         decoder = SequenceDecoder(reader.read_file_header())
         for unit in reader.units():
-            before = decoder.state.copy() if decoder.state is not None else None
+            before = decoder.state.copy() if decoder.header is not None else None
             if (frame := decoder.feed(unit)) is not None:
-                assert before is not None and decoder.state is not None  # since the sequence header
+                assert before is not None  # since the sequence header
                 tensors = tuple(_coded_tensor(t, before, decoder.state) for t in frame.syntax.tensor)
                 yield CodedFrame(frame, tensors, _model_bytes(frame))
 

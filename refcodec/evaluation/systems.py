@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -21,13 +22,17 @@ from PIL import Image, ImageDraw, ImageFont
 from ..datasets import Dataset
 from ..decoder import open_stream
 from ..errors import RefcodecError, UsageError
+from ..fields import Ops
 from ..files import replacing
 from ..inspection import inspect
 from ..syntax.headers import Mapping, Representation
-from .benchmark import held_out_psnr, interpolated_size
+from .benchmark import held_out_psnr, interpolated_size, require_held_out
 from .held_out import device_ops
 from .points import PointStore, key_of, write_json
 from .published import CodedFrame, coded_frames, independent_frames, masked_wavelet_pipeline, rle_huffman
+
+if TYPE_CHECKING:
+    from ..encoder import EncodeOptions, Progress
 
 _FINE_STEP = 2.0**-12  # of fields whose quantisation is the matter of the pipeline after it
 MARKERS = "<!-- systems -->", "<!-- /systems -->"
@@ -42,12 +47,13 @@ class Entry:
     """
 
     name: str
-    changes: dict
+    changes: dict[str, Any]
     bits: int | None = None
     once: bool = False
 
 
-_WITHOUT_RATE = dict(system="rate-aware", group_size=1, rate_loss=False, learn_steps=False, step=_FINE_STEP)
+_WITHOUT_RATE: dict[str, Any] = dict(system="rate-aware", group_size=1, rate_loss=False, learn_steps=False,
+                                     step=_FINE_STEP)
 
 ENTRIES = (
     Entry("rate-aware-dif", dict(system="rate-aware", representation="dif")),
@@ -115,15 +121,15 @@ class Point:
 # One point.
 
 
-def measure(path: Path, dataset: Dataset, name: str, lagrangian: float | None, seconds: float, ops=None) -> Point:
+def measure(path: Path, dataset: Dataset, name: str, lagrangian: float | None, seconds: float,
+            ops: Ops | None = None) -> Point:
     """Decodes a file and measures it. seconds: that making it took. ops: for rendering."""
     with open_stream(path) as stream:
-        quality = held_out_psnr(stream, dataset, ops)
-    report = inspect(path)
-    kinds = report.by_type()
+        header, quality = stream.header, held_out_psnr(stream, dataset, ops)
+    kinds = inspect(path).by_type()
     mean = {kind: kinds[kind]["mean_bytes"] if kind in kinds else None for kind in "IP"}
     intra = [f for f in coded_frames(path) if f.frame.type == 1]
-    weights = 4.0 * report.header.tensor_elements if report.header.representation == Representation.MLP else None
+    weights = 4.0 * header.tensor_elements if header.representation == Representation.MLP else None
     return Point(name, lagrangian, len(quality), path.stat().st_size / len(quality), float(np.mean(quality)), quality,
                  mean["I"], mean["P"], seconds, zero_share(intra), **_against_published(intra), weights=weights)
 
@@ -135,7 +141,7 @@ def zero_share(frames: Sequence[CodedFrame]) -> float | None:
     return 1 - sum(np.count_nonzero(v) for v in values) / total if total else None
 
 
-def _against_published(frames: Sequence[CodedFrame]) -> dict:
+def _against_published(frames: Sequence[CodedFrame]) -> dict[str, float]:
     """The sizes of `Point` that compare with the published pipeline; none without coded masks.
 
     The pipeline runs twice, ignorant of the occupancy and knowing it; the smaller counts.
@@ -146,7 +152,7 @@ def _against_published(frames: Sequence[CodedFrame]) -> dict:
     for frame in frames:
         grids = [t for t in frame.tensors if t.info.mapping != Mapping.NONE]
         masked = [t for t in grids if t.tools.masked]
-        mask_models = {t.mask_model_id for t in masked}
+        mask_models = {t.mask_model_id for t in masked if t.mask_model_id is not None}
         used = mask_models | {t.model_id for t in grids}
         sums["tensors"] += sum(t.words + t.mask_words for t in grids) + sum(frame.models.get(i, 0) for i in used)
         sums["published"] += min(len(masked_wavelet_pipeline(
@@ -160,14 +166,14 @@ def _against_published(frames: Sequence[CodedFrame]) -> dict:
 
 @dataclass(slots=True)
 class Comparison:
-    """Makes and keeps the points of one folder. options: EncodeOptions shared by all."""
+    """Makes and keeps the points of one folder. options: shared by all."""
 
     dataset: Dataset
     folder: Path
-    options: object
+    options: EncodeOptions
     tell: Callable[[str], None] = lambda text: None
-    on_progress: Callable | None = None
-    ops: object = None
+    on_progress: Callable[[Progress], None] | None = None
+    ops: Ops | None = None
     failures: dict[str, str] = field(default_factory=dict)
 
     def point(self, entry: Entry, lagrangian: float | None) -> Point | None:
@@ -188,7 +194,7 @@ class Comparison:
         self.tell(f"{stem}: {point.size / 1000:.1f} KB a frame, {point.psnr:.2f} dB")
         return point
 
-    def _make(self, entry: Entry, chosen, path: Path) -> float:
+    def _make(self, entry: Entry, chosen: EncodeOptions, path: Path) -> float:
         """Encodes; returns the seconds."""
         from ..encoder import encode
 
@@ -204,7 +210,7 @@ class Comparison:
             unquantised.unlink()
         return time.monotonic() - started
 
-    def _key(self, entry: Entry, chosen) -> str:
+    def _key(self, entry: Entry, chosen: EncodeOptions) -> str:
         """Everything that a point depends on."""
         options = dataclasses.asdict(chosen)
         for name in ("resume", "frames"):
@@ -215,24 +221,24 @@ class Comparison:
 # All of them.
 
 
-def run(dataset_path: str, folder: Path, options, names: Sequence[str] = (), lagrangians: Sequence[float] = (),
-        tell: Callable[[str], None] = print, on_progress=None) -> dict:
+def run(dataset_path: str, folder: Path, options: EncodeOptions, names: Sequence[str] = (),
+        lagrangians: Sequence[float] = (), tell: Callable[[str], None] = print,
+        on_progress: Callable[[Progress], None] | None = None) -> dict[str, Any]:
     """Encodes and measures the systems; writes systems.json, .csv, .md and .png after every point.
 
-    options: EncodeOptions shared by all. names: see `entries`. lagrangians: operating
+    options: shared by all. names: see `entries`. lagrangians: operating
     points; none: the preset's. Returns the report.
     """
     from ..datasets import load_dataset
 
     chosen = entries(names)
     dataset = load_dataset(dataset_path, frames=options.frames, holdout=options.holdout, aabb=options.aabb)
-    if not all(f.split("test") for f in dataset.frames):
-        raise UsageError(f"{dataset_path} has no held-out views to measure PSNR on")
+    require_held_out(dataset)
     folder.mkdir(parents=True, exist_ok=True)
     comparison = Comparison(dataset, folder, options, tell, on_progress, device_ops(options.device))
     wanted = [(e, v) for e in chosen for v in (tuple(lagrangians) or (None,))[: 1 if e.once else None]]
     points: list[Point] = []
-    report: dict = {}
+    report: dict[str, Any] = {}
     for number, (entry, value) in enumerate(wanted, 1):
         tell(f"point {number} of {len(wanted)}")
         if (point := comparison.point(entry, None if entry.once else value)) is not None:
@@ -244,7 +250,7 @@ def run(dataset_path: str, folder: Path, options, names: Sequence[str] = (), lag
     return report
 
 
-def write(report: dict, points: Sequence[Point], folder: Path) -> None:
+def write(report: dict[str, Any], points: Sequence[Point], folder: Path) -> None:
     """The report as files."""
     write_json(folder / "systems.json", report)
     with replacing(folder / "systems.csv") as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
@@ -258,13 +264,16 @@ def write(report: dict, points: Sequence[Point], folder: Path) -> None:
         plot(points, folder / "systems.png")
 
 
-def comparisons(points: Sequence[Point]) -> list[dict]:
+def comparisons(points: Sequence[Point]) -> list[dict[str, Any]]:
     """What the points of this run say about each other: dictionaries of `what`, `value`, `unit`."""
-    found: list[dict] = []
+    found: list[dict[str, Any]] = []
 
     def add(what: str, value: float | None, unit: str = "times") -> None:
         if value is not None and math.isfinite(value):
             found.append(dict(what=what, value=value, unit=unit))
+
+    def ratio(size: float | None, to: float | None) -> float | None:
+        return size / to if size is not None and to is not None else None
 
     def named(name: str) -> list[Point]:
         return [p for p in points if p.name == name]
@@ -273,14 +282,14 @@ def comparisons(points: Sequence[Point]) -> list[dict]:
         if p.inter and p.intra:
             add(f"{p.label}: P-frame / I-frame", p.inter / p.intra)
         if p.masks is not None:
-            add(f"{p.label}: coefficients that are zero", 100 * p.zero_share, "%")
-            add(f"{p.label}: published pipeline on the same tensors / this file", p.published / p.tensors)
-            add(f"{p.label}: run lengths and Huffman codes of the same masks / coded masks", p.run_lengths / p.masks)
+            add(f"{p.label}: coefficients that are zero", p.zero_share and 100 * p.zero_share, "%")
+            add(f"{p.label}: published pipeline on the same tensors / this file", ratio(p.published, p.tensors))
+            add(f"{p.label}: run lengths and Huffman codes of the same masks / coded masks",
+                ratio(p.run_lengths, p.masks))
             for twin in named(f"{p.name}-unmasked"):
                 add(f"{p.label}: PSNR against the same without masks", p.psnr - twin.psnr, "dB")
                 add(f"{p.label}: size of the same without masks / with", twin.size / p.size)
-        if p.weights is not None:
-            add(f"{p.label}: 32-bit weights / this file", p.weights / p.size)
+        add(f"{p.label}: 32-bit weights / this file", ratio(p.weights, p.size))
         if p.name.startswith("rate-aware-"):
             for alone in named(p.name.replace("rate-aware", "independent")):
                 add(f"{p.label}: independent frames / this file", alone.size / p.size)
@@ -288,11 +297,11 @@ def comparisons(points: Sequence[Point]) -> list[dict]:
         if p.name.startswith("ecrf-"):
             others = named(p.name.replace("ecrf", "masked-wavelet"))
             equal = interpolated_size(others, p.psnr)
-            add(f"{p.label}: masked wavelet at the same PSNR / this file", equal and equal / p.size)
+            add(f"{p.label}: masked wavelet at the same PSNR / this file", ratio(equal, p.size))
     return found
 
 
-def markdown(report: dict) -> str:
+def markdown(report: dict[str, Any]) -> str:
     """The report as tables."""
     def kilobytes(size: float | None) -> str:
         return f"{size / 1000:.1f}" if size is not None else "–"
@@ -314,7 +323,7 @@ def markdown(report: dict) -> str:
     return "\n".join(lines)
 
 
-def insert(report: dict, document: Path) -> None:
+def insert(report: dict[str, Any], document: Path) -> None:
     """Puts the tables between the markers of a document. Raises UsageError where it has none."""
     try:
         text = document.read_text(encoding="utf-8")
@@ -369,8 +378,8 @@ def plot(points: Sequence[Point], path: Path) -> None:
         places = [place(p.size / 1000, p.psnr) for p in own]
         if len(places) > 1:
             draw.line(places, colour, 2 * _SCALE)
-        for at in [*places, ((width + 14) * _SCALE, line_at)]:
-            _marker(draw, at, k, colour)
+        for spot in [*places, ((width + 14) * _SCALE, line_at)]:
+            _marker(draw, spot, k, colour)
         draw.text(((width + 28) * _SCALE, line_at), name, "black", font, anchor="lm")
     with replacing(path) as temporary:
         image.resize((width + _LEGEND, height), Image.Resampling.LANCZOS).save(temporary, format="PNG")

@@ -7,7 +7,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Protocol
 
 from ..errors import BitstreamError
 from . import structures as syn
@@ -65,16 +65,23 @@ class Unit:
         return self.type.name.lower() if isinstance(self.type, UnitType) else f"unit_type_{self.type}"
 
 
+class ByteStream(Protocol):
+    """What units are read from: a file, a pipe (never sought in), or a file mapped into memory."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+    def seek(self, offset: int, /) -> object: ...
+
+
 class UnitReader:
-    """Reads a file or a pipe front to back, unit by unit, never seeking.
+    """Reads a file or a pipe front to back, unit by unit, seeking only when told to.
 
     Memory stays within the bytes that have arrived: no length is trusted before
-    its data are there. Raises BitstreamError.
+    its data are there. header: the file's, to start behind it. Raises BitstreamError.
     """
 
-    def __init__(self, stream: BinaryIO, offset: int = 0):
-        self.stream, self.offset = stream, offset
-        self.header: FileHeader | None = None
+    def __init__(self, stream: ByteStream, offset: int = 0, header: FileHeader | None = None):
+        self.stream, self.offset, self.header = stream, offset, header
         self.header_trace: Trace | None = None
 
     def _read(self, size: int) -> bytes:
@@ -119,6 +126,18 @@ class UnitReader:
         """All units up to the end of the data. The caller checks their order."""
         while (unit := self.read_unit()) is not None:
             yield unit
+
+    def seek(self, offset: int) -> None:
+        """Goes to a byte of the file, where a unit begins."""
+        self.stream.seek(offset)
+        self.offset = offset
+
+    def next_unit(self) -> Unit:
+        """The next unit of a stream that has not come to its end unit yet (R-FILE-06)."""
+        unit = self.read_unit()
+        if unit is None:
+            raise BitstreamError("R-FILE-06", self.offset, "unit_header", "There is no end unit.")
+        return unit
 
     def read_unit(self) -> Unit | None:
         """The next unit, or None where the data end between units."""
@@ -182,10 +201,8 @@ def unit_at(data: bytes | mmap.mmap, offset: int, header: FileHeader) -> Unit | 
     size = struct.unpack("<BBI", head)[2]
     if size > header.bounds.unit_size:
         return None
-    reader = UnitReader(io.BytesIO(data[offset : offset + UNIT_OVERHEAD + size]), offset)
-    reader.header = header
     try:
-        return reader.read_unit()
+        return UnitReader(io.BytesIO(data[offset : offset + UNIT_OVERHEAD + size]), offset, header).read_unit()
     except BitstreamError:
         return None
 
