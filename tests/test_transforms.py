@@ -312,6 +312,19 @@ def test_gradient_is_the_adjoint(floats, data, mode, spatial):
 
 
 @settings(max_examples=40)
+@given(st.data(), st.tuples(*[st.sampled_from((1, 8, 16, 24))] * 3))
+def test_gradients_of_the_dct_transform_like_values(floats, data, spatial):
+    """Of cells in whole blocks: the inverse is the adjoint of `forward`, as training in the cells takes it to be."""
+    import torch
+
+    rng = seeded(data.draw)
+    values, gradient = (torch.from_numpy(rng.standard_normal((2, *spatial))) for _ in range(2))
+    found = (floats.forward(Transform.BLOCK_DCT, 0, values) * gradient).sum()
+    expected = (values * floats.inverse(Transform.BLOCK_DCT, 0, gradient, spatial)).sum()
+    assert abs(found - expected) <= 1e-3 * values.norm() * gradient.norm()
+
+
+@settings(max_examples=40)
 @given(small_cases(600))
 def test_gains_are_those_of_unit_coefficients(floats, case):
     import torch

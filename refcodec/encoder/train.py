@@ -215,7 +215,7 @@ class _Training:
         parameters = {slot.id: torch.nn.Parameter(self.values[slot.part]) for slot in self.trained}
         logits = {i: torch.nn.Parameter(logits) for i, logits in self.logits.items()}
         # The same values as cells of the field, for the steps that are taken there. The block DCT is
-        # orthonormal: gradients are transformed like values.
+        # orthonormal, but for cells that fill up a last block: gradients are transformed like values.
         cells = {slot.id: torch.nn.Parameter(slot.synthesis(slot.grid(self.values)).contiguous())
                  for slot in self.trained if slot.plan.transform == Transform.BLOCK_DCT and s.cells_until > 0}
         groups = [([*(parameters[slot.id] for slot in self.grids), *cells.values()], grid_rate),
