@@ -36,7 +36,8 @@ def main() -> None:
     file = str(out / "fox.rfv")
     started = time.monotonic()
     refcodec("encode", "demo/fox", file, "--frames", f":{arguments.frames}", "--system", "ecrf",
-             "--representation", "vm", "--no-evaluate", "--metadata", "title=Running fox", "--metadata", "attribution=see demo/fox/LICENSE.md")
+             "--representation", "vm", "--no-evaluate", "--metadata", "title=Running fox",
+             "--metadata", "attribution=see demo/fox/LICENSE.md")
     refcodec("decode", file, str(out / "tensors"))
     refcodec("inspect", file)
     refcodec("validate", file)
