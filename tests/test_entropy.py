@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import spec_decoder
+from refcodec.entropy import coder
 from refcodec.entropy.coder import (
     MAX_SYMBOL,
     EntropyError,
@@ -119,6 +120,18 @@ def test_garbage_is_decoded_or_refused(case, data):
     else:
         assert np.abs(values).max(initial=0) <= MAX_SYMBOL
         assert selected is None or not values[~selected].any()
+
+
+@settings(max_examples=60)
+@given(st.tuples(st.integers(1, 3), *[st.integers(1, 7)] * 3), st.tuples(*[st.integers(0, 3)] * 3))
+def test_steps_are_the_same_found_one_by_one_or_sorted(shape, weights):
+    _, depth, height, width = shape
+    one_by_one = coder._wavefronts(shape, (0, *weights))
+    if one_by_one is None:
+        return
+    keys = sum(w * i for w, i in zip(weights, np.indices((depth, height, width)))).reshape(-1).astype(np.uint16)
+    for found, expected in zip(one_by_one, coder._by_key(keys), strict=True):
+        assert found.tolist() == expected.tolist()
 
 
 @settings(max_examples=100)
