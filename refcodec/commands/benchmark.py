@@ -40,6 +40,10 @@ _dataset = click.argument("dataset", type=click.Path())
 _folder = click.argument("folder", type=click.Path(path_type=Path))
 _preset = click.option("--preset", default="tiny", show_default=True)
 _frames = click.option("--frames", type=FrameRange(), help="The dataset's frame numbers, as for encode.")
+_intra = click.option("--intra-iterations", type=click.IntRange(1),
+                      help="Training of an I-frame, in place of the preset's.")
+_inter = click.option("--inter-iterations", type=click.IntRange(1),
+                      help="Training of a P-frame, in place of the preset's.")
 _device = click.option("--device", default="auto", show_default=True)
 _seed = click.option("--seed", type=int, default=0, show_default=True)
 
@@ -53,6 +57,10 @@ _seed = click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--lambda", "lagrangians", type=float, multiple=True,
               help="Operating points of the full codec, two at least; all else uses the first. "
                    "[default: 1e-3 and 3e-3]")
+@click.option("--system", default="rate-aware", show_default=True, help="One with P-frames, as for encode.")
+@click.option("--representation", help="dif, vm, triplane or grid; by default the first that the system codes.")
+@_intra
+@_inter
 @_device
 @_seed
 def tools(dataset: str, folder: Path, frames: range | None, lagrangians: Sequence[float], **options: Any) -> None:
@@ -80,8 +88,8 @@ def tools(dataset: str, folder: Path, frames: range | None, lagrangians: Sequenc
 @click.option("--system", "names", multiple=True,
               help="Of these systems only: rate-aware, rate-aware-vm, … Repeatable. [default: all]")
 @click.option("--group-size", type=click.IntRange(1), default=20, show_default=True)
-@click.option("--intra-iterations", type=click.IntRange(1), help="Training of an I-frame, in place of the preset's.")
-@click.option("--inter-iterations", type=click.IntRange(1), help="Training of a P-frame, in place of the preset's.")
+@_intra
+@_inter
 @_device
 @_seed
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")

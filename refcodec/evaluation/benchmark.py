@@ -376,14 +376,16 @@ def decoding_memory(path: Path) -> int:
     return int(done.stdout)
 
 
-def published_size_speed(frames: Sequence[Frame], side: int = 96, repeats: int = 3) -> tuple[int, float]:
-    """(symbols, symbols a second) on a grid of the published size.
+def published_size_speed(frames: Sequence[Frame], side: int = 96, repeats: int = 3) -> tuple[int, float] | None:
+    """(symbols, symbols a second) on a grid of the published size; None where there is no dictionary field.
 
     The four-channel basis of the last frame and the one before, enlarged to side^3 by
     repetition in space, with the models of the stream's own statistics: a real grid's
     values, at the size at which the design was tried.
     """
-    info_index = next(i for i, t in enumerate(frames[-1].header.tensors) if t.mapping == Mapping.SAWTOOTH)
+    info_index = next((i for i, t in enumerate(frames[-1].header.tensors) if t.mapping == Mapping.SAWTOOTH), None)
+    if info_index is None:
+        return None
     coded = frames[-1].syntax.tensor
     entry = next((t for t in coded if t.tensor_id == info_index), None)
     if entry is None:
@@ -462,14 +464,15 @@ def run(dataset_path: str, folder: Path, options: EncodeOptions, lagrangians: Se
     tell("measuring decoding")
     path = files["full", lagrangians[0]]
     figures = coding_figures(path)
-    symbols, speed = published_size_speed(list(open_stream(path)))
+    published = published_size_speed(list(open_stream(path)))
     starts = start_times(path)
     report = dict(
-        dataset=str(dataset_path), frames=len(dataset.frames), preset=options.preset, reference_psnr=reference.psnr,
-        baseline_psnr=baseline.psnr, ablation=table, points=[dataclasses.asdict(r) for r in rows],
+        dataset=str(dataset_path), frames=len(dataset.frames), preset=options.preset, system=options.system,
+        representation=options.representation, reference_psnr=reference.psnr, baseline_psnr=baseline.psnr,
+        ablation=table, points=[dataclasses.asdict(r) for r in rows],
         coding={**dataclasses.asdict(figures), "share_of_raw": figures.share_of_raw,
                 "memory_ratio": figures.memory_ratio},
-        published_size=dict(symbols=symbols, speed=speed), start_times=starts, encodes=encodes)
+        published_size=published and dict(zip(("symbols", "speed"), published)), start_times=starts, encodes=encodes)
     (folder / "benchmark.json").write_text(json.dumps(report, indent=1))
     return report
 
@@ -477,7 +480,8 @@ def run(dataset_path: str, folder: Path, options: EncodeOptions, lagrangians: Se
 def markdown(report: dict[str, Any]) -> str:
     """The report as tables."""
     c = report["coding"]
-    lines = [f"{report['frames']} frames of {report['dataset']}, preset {report['preset']}; "
+    field = f" on {report['representation']}" if report["representation"] else ""
+    lines = [f"{report['frames']} frames of {report['dataset']}, {report['system']}{field}, preset {report['preset']}; "
              "PSNR on held-out views.", "",
              "| configuration | KB a frame | PSNR | times the full codec at equal PSNR |", "|---|---|---|---|"]
     for row in report["ablation"]:
@@ -495,8 +499,9 @@ def markdown(report: dict[str, Any]) -> str:
                                    + ("" if c["compiled"] else "; nothing above used numba")),
         ("whole decoding", f"{c['decode_speed'] / 1e6:.2f} M symbols/s; {_by_jobs(c['frame_speeds'])}"),
         (f"whole decoding of {GROUPS} groups", _by_jobs(c["group_speeds"])),
-        ("entropy decoding, 96^3 x 4 grid", f"{report['published_size']['speed'] / 1e6:.2f} M symbols/s "
-                                            f"({report['published_size']['symbols']} symbols)"),
+        *([] if report["published_size"] is None else [
+            ("entropy decoding, 96^3 x 4 grid", f"{report['published_size']['speed'] / 1e6:.2f} M symbols/s "
+                                                f"({report['published_size']['symbols']} symbols)")]),
         ("memory of decoding", f"{c['memory'] / 1e6:.1f} MB, {c['memory_ratio']:.2f} times a frame's tensors"),
         ("start", ", ".join(f"{name} {seconds:.2f} s" for name, seconds in report["start_times"].items())),
     ]
