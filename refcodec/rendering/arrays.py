@@ -5,6 +5,7 @@ float32, int64 or bool.
 """
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ class NumpyArrays:
     """numpy arrays on the CPU."""
 
     parallelism = 1  # how much more memory than the default a chunk may take
+    threads = os.cpu_count() or 1  # chunks rendered at a time
     abs, ceil, exp, expm1 = np.abs, np.ceil, np.exp, np.expm1
     minimum, maximum = np.minimum, np.maximum
     # Not ufuncs, so they would become methods.
@@ -95,6 +97,7 @@ class TorchArrays:
     def __init__(self, torch: Any, device: Any):
         self.torch, self.device = torch, device
         self.parallelism = 1 if device.type == "cpu" else 16
+        self.threads = 1  # torch has its own
         self.abs, self.ceil, self.exp, self.expm1 = torch.abs, torch.ceil, torch.exp, torch.expm1
         self.minimum, self.maximum, self.where = torch.minimum, torch.maximum, torch.where
         self.full_like, self.inference = torch.full_like, torch.no_grad
