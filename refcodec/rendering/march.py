@@ -133,16 +133,17 @@ def render_rays(
     rgb = np.empty((count, 3), np.float32)
     depth, opacity = np.empty(count, np.float32), np.empty(count, np.float32)
 
-    def render(part: slice) -> int:
+    def render(start: int) -> int:
+        end = min(start + chunk, count)
         with xp.inference():
-            colour, opacity[part], depth[part] = march(origins[part], directions[part])
-        rgb[part] = colour + (1 - opacity[part, None]) * background
-        return part.stop
+            colour, opacity[start:end], depth[start:end] = march(origins[start:end], directions[start:end])
+        rgb[start:end] = colour + (1 - opacity[start:end, None]) * background
+        return end
 
-    parts = [slice(start, min(start + chunk, count)) for start in range(0, count, chunk)]
-    with ThreadPoolExecutor(min(xp.threads, len(parts)) or 1) as pool:
+    starts = range(0, count, chunk)
+    with ThreadPoolExecutor(min(xp.threads, len(starts)) or 1) as pool:
         try:
-            for done in pool.map(render, parts):
+            for done in pool.map(render, starts):
                 if on_progress:
                     on_progress(done, count)
         except BaseException:
