@@ -217,7 +217,6 @@ class _Validator:
                         return None
                 data = bytes(body) + struct.pack("<I", zlib.crc32(body))
 
-
     def _units(self) -> None:
         while not self.decoder.ended:
             start = self.reader.offset

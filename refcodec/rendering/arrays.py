@@ -28,7 +28,7 @@ class NumpyArrays:
     """numpy arrays on the CPU."""
 
     parallelism = 1  # how much more memory than the default a chunk may take
-    threads = os.cpu_count() or 1  # chunks rendered at a time
+    threads = min(os.cpu_count() or 1, 8)  # chunks rendered at a time: bounds the memory too
     abs, ceil, exp, expm1 = np.abs, np.ceil, np.exp, np.expm1
     minimum, maximum = np.minimum, np.maximum
     # Not ufuncs, so they would become methods.
