@@ -19,8 +19,8 @@ import numpy as np
 from . import acceleration
 from .entropy.coder import EntropyError, decode_mask, decode_symbols
 from .entropy.models import (
-    BERNOULLI,
-    LAPLACE,
+    BIT_FAMILIES,
+    VALUE_FAMILIES,
     ContextModel,
     EntropyModel,
     fits,
@@ -175,16 +175,16 @@ def _decode_tensors(v: Any, trace: Trace, unit: str, state: FrameState, models: 
         tensor = v.tensor[i]
         tools, tensor_id = Tools.from_syntax(tensor), tensor.tensor_id
         shape = tools.coefficient_shape(state.header.tensors[tensor_id].shape)
-        mask, bands = state.mask(tensor_id, tools), state.bands(tensor_id, tools)
+        mask, bands, blocks = state.mask(tensor_id, tools), state.bands(tensor_id, tools), tools.block_counts(shape)
         previous, selected, element = state.contexts(tensor_id, tools), None, "words"
         try:
             if tools.masked:
                 element = "mask_words"
                 selected = decode_mask(models[tensor.mask_model_ref], shape, mask, previous,
-                                       np.frombuffer(tensor.mask_words, "<u4"), bands)
+                                       np.frombuffer(tensor.mask_words, "<u4"), bands, blocks)
                 element = "words"
             values = decode_symbols(models[tensor.model_ref], shape, mask, previous,
-                                    np.frombuffer(tensor.words, "<u4"), selected, bands)
+                                    np.frombuffer(tensor.words, "<u4"), selected, bands, blocks)
         except EntropyError as e:
             path = f"{unit}.tensor[{i}].{element}"
             raise BitstreamError(e.requirement, trace.offset(path), path, str(e)) from None
@@ -463,15 +463,15 @@ class SequenceDecoder:
                 refuse("R-TEN-05", at + "significance")
             shape = tools.coefficient_shape(info.shape)
             coefficients += math.prod(shape)
-            uses = [("mask_model_ref", tensor.mask_model_ref, BERNOULLI)] if tools.masked else []
-            for element, model_ref, family in [*uses, ("model_ref", tensor.model_ref, LAPLACE)]:
+            uses = [("mask_model_ref", tensor.mask_model_ref, BIT_FAMILIES)] if tools.masked else []
+            for element, model_ref, families in [*uses, ("model_ref", tensor.model_ref, VALUE_FAMILIES)]:
                 model = models.get(model_ref)
                 if model is None:
                     refuse("R-TEN-06", at + element, f"Model {model_ref} is not defined.")
                 if not fits(model, info.shape[0], len(tools.steps)):
                     refuse("R-TEN-07", at + element, f"Model {model_ref} does not fit {info.shape[0]} channels and "
                            f"{len(tools.steps)} bands.")
-                if isinstance(model, ContextModel) and model.family != family:
+                if isinstance(model, ContextModel) and model.family not in families:
                     refuse("R-TEN-13", at + element, f"Model {model_ref} is of family {model.family}.")
                 multiplications += work(model, shape)
         for requirement, found, allowed, what in (

@@ -137,7 +137,7 @@ class Demand:
         for m in value.model:
             c = m.context
             models[m.model_id] = (False, 0) if c is None else (
-                c.channel_mode == 1, c.hidden_count * (syn.input_count(c) + 2 * c.model_channels))
+                c.channel_mode == 1, c.hidden_count * (syn.input_count(c) + syn.output_count(c) * c.model_channels))
         coefficients = work = 0
         if occupancy_model is not None:
             work += self.header.occupancy_voxels * models.get(occupancy_model, (False, 0))[1]

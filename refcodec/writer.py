@@ -269,17 +269,19 @@ class StreamWriter(UnitWriter):
             tools = t.tools
             shape = tools.coefficient_shape(self.header.tensors[t.tensor_id].shape)
             mask, bands = state.mask(t.tensor_id, tools), state.bands(t.tensor_id, tools)
+            blocks = tools.block_counts(shape)
             previous, bits = state.contexts(t.tensor_id, tools), 0.0
             syntax: dict[str, Any] = dict(mask_model_ref=None, mask_word_count=None, mask_words=None)
             if tools.masked:
                 assert t.mask is not None and t.mask_model_id is not None, "a masked tensor comes with both"
                 words, bits = encode_symbols(models[t.mask_model_id], shape, mask, previous,
-                                             t.mask.astype(np.int32), band=bands)
+                                             t.mask.astype(np.int32), band=bands, blocks=blocks)
                 coded.masks[t.tensor_id] = 4 * len(words)
                 coded.symbols += t.mask.size
                 syntax = dict(mask_model_ref=t.mask_model_id, mask_word_count=len(words),
                               mask_words=words.astype("<u4").tobytes())
-            words, value_bits = encode_symbols(models[t.model_id], shape, mask, previous, t.values, t.mask, bands)
+            words, value_bits = encode_symbols(models[t.model_id], shape, mask, previous, t.values, t.mask, bands,
+                                               blocks)
             state.reconstruct(t.tensor_id, tools, t.values)
             coded.sizes[t.tensor_id] = 4 * len(words) + coded.masks.get(t.tensor_id, 0)
             coded.ideal_bits[t.tensor_id] = bits + value_bits

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from refcodec.entropy.models import ContextModel, StaticModel
+from refcodec.entropy.models import LAPLACE, MIXTURE, ContextModel, StaticModel
 from refcodec.rendering.cameras import Camera
 from refcodec.rendering.paths import look_at
 from refcodec.syntax.headers import (
@@ -50,18 +50,19 @@ def small_header(occupancy=(6, 5, 4), bases=((2, 5, 2.0), (1, 4, 3.3)), coeffici
     return SequenceHeader(**{**fields, **changes})
 
 
-def context_model(rng, template_id=3, joint=False, channels=1, scan=(0, 1, 1, 1), hidden=4, template=None):
+def context_model(rng, template_id=3, joint=False, channels=1, scan=(0, 1, 1, 1), hidden=4, template=None,
+                  family=LAPLACE):
     """A context model with random weights and plausible biases."""
     template = tuple(template or TEMPLATES[template_id])
-    c = channels if joint else 1
+    c, outputs = channels if joint else 1, 3 if family == MIXTURE else 2
     n = input_count(dict(template_id=1, channel_mode=int(joint), model_channels=c,
                          neighbour=[dict(neighbour_source=t[0], offset_c=t[1], offset_z=t[2], offset_y=t[3],
                                          offset_x=t[4]) for t in template]))
     return ContextModel(
         joint, c, scan, template_id, template, 2,
         rng.integers(-60, 60, (hidden, n)).astype(np.int8), rng.integers(-200, 200, hidden).astype(np.int16),
-        9, 8, rng.integers(-40, 40, (2 * c, hidden)).astype(np.int8),
-        np.tile([0, 14 << 8], c).astype(np.int32))
+        9, 8, rng.integers(-40, 40, (outputs * c, hidden)).astype(np.int8),
+        np.tile([0, 14 << 8, 2 << 8][:outputs], c).astype(np.int32), family, 8 if family == MIXTURE else 0)
 
 
 def sparse_values(rng, cells: int, channels: int, scale=1.5) -> np.ndarray:

@@ -66,10 +66,10 @@ def both(call):
 @given(tensors(), st.data())
 def test_symbols_are_the_same(case, data):
     """Of what an encoder wrote, of the same cut short or garbled, and of noise."""
-    model, shape, mask, previous, values, selected, band = case
-    words, _ = encode_symbols(model, shape, mask, previous, values, selected, band)
+    model, shape, mask, previous, values, selected, band, blocks = case
+    words, _ = encode_symbols(model, shape, mask, previous, values, selected, band, blocks)
     with compiled(True):
-        assert np.array_equal(decode_symbols(model, shape, mask, previous, words, selected, band), values)
+        assert np.array_equal(decode_symbols(model, shape, mask, previous, words, selected, band, blocks), values)
     match data.draw(st.sampled_from(["short", "long", "garbled", "noise"])):
         case "short":
             words = words[: data.draw(st.integers(0, len(words)))]
@@ -80,9 +80,9 @@ def test_symbols_are_the_same(case, data):
             words[data.draw(st.integers(0, len(words) - 1))] ^= np.uint32(data.draw(st.integers(0, 2**32 - 1)))
         case _:
             words = np.array(data.draw(st.lists(st.integers(0, 2**32 - 1), max_size=30)), np.uint32)
-    plain, fast = both(lambda: decode_symbols(model, shape, mask, previous, words, selected, band))
+    plain, fast = both(lambda: decode_symbols(model, shape, mask, previous, words, selected, band, blocks))
     assert plain == fast
-    plain, fast = both(lambda: decode_mask(model, shape, mask, previous, words, band))
+    plain, fast = both(lambda: decode_mask(model, shape, mask, previous, words, band, blocks))
     assert plain == fast
 
 

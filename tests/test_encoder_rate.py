@@ -1,4 +1,6 @@
 """The rate estimate is what the integer model of the stream costs (spec 6.4, 6.7)."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -8,7 +10,7 @@ torch = pytest.importorskip("torch")
 from refcodec.encoder import rate
 from refcodec.encoder.latents import integer_step, step_value
 from refcodec.entropy.coder import encode_symbols
-from refcodec.entropy.models import ContextModel
+from refcodec.entropy.models import LAPLACE, MIXTURE, ContextModel
 from refcodec.entropy.tables import laplace_tables
 
 
@@ -32,14 +34,31 @@ def test_estimated_bits_are_those_of_the_tables(index):
     np.testing.assert_allclose(estimate[common], true[common], atol=5e-3)
 
 
-@pytest.mark.parametrize("index", range(rate.SCALES))
-def test_coded_bits_count_escapes_as_the_coder_does(index):
+@pytest.mark.parametrize("table", range(0, len(rate.TABLES), 7))
+def test_coded_bits_are_those_of_the_coder(table):
     values = np.array([0, 1, -1, 2, -3, 5, -9, 30, -200, 255, 256, 300, -4000, 100000], np.int32)
+    of_mixture = table < rate.LAPLACE_TABLE
+    shape, index = divmod(table, rate.SCALES) if of_mixture else (0, table - rate.LAPLACE_TABLE)
     model = ContextModel.fixed([0], [index])
+    if of_mixture:
+        model = replace(model, family=MIXTURE, output_weight=np.zeros((3, 0), np.int8),
+                        output_bias=np.array([0, index, shape], np.int32))
     for value in values:
         _, real = encode_symbols(model, (1, 1, 1, 1), None, None, np.array([[value]], np.int32))
-        found = float(rate.coded_bits(torch.tensor([float(value)]), torch.tensor(float(index))))
-        assert found == pytest.approx(real, abs=1.2)  # the rarest frequencies are rounded to whole numbers
+        found = float(rate.coded_bits(torch.tensor([float(value)]), torch.tensor(float(table))))
+        assert found == pytest.approx(real, rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", range(5))
+def test_mixtures_are_near_their_tables(shape):
+    x = torch.arange(-4, 5, dtype=torch.float64)
+    for index in range(0, rate.SCALES, 3):
+        k = torch.full_like(x, index)
+        estimate = rate.mixture_bits(x, k, torch.full_like(x, shape)).numpy()
+        table = rate.TABLES[rate.SCALES * shape + index]
+        at = x.numpy().astype(int) - table.low
+        common = table.frequencies[at] > 1000
+        np.testing.assert_allclose(estimate[common], table.bits[at][common], atol=1e-2)
 
 
 @settings(max_examples=50)
@@ -59,7 +78,7 @@ def test_tabled_slopes():
     table = rate.slope_table("cpu")
     x = torch.linspace(-2, 2, 401)
     for index in (0, 10, 30, 43):
-        row = torch.full(x.shape, index * rate.ROW_LENGTH, dtype=torch.int32)
+        row = torch.full(x.shape, (rate.LAPLACE_TABLE + index) * rate.ROW_LENGTH, dtype=torch.int32)
         exact = rate.laplace_slope(x, rate.table_scale(torch.full_like(x, float(index))))
         assert float((rate.tabled_slope(table, x, row) - exact).abs().max()) < 0.02 * float(exact.abs().max())
     uncoded = torch.full(x.shape, rate.UNCODED_ROW, dtype=torch.int32)
@@ -67,10 +86,11 @@ def test_tabled_slopes():
 
 
 @settings(max_examples=20)
-@given(st.integers(0, 2**31), st.sampled_from([2, 3, 4, 5]), st.floats(0.1, 20))
-def test_network_predicts_what_its_integer_model_predicts(seed, template, spread):
+@given(st.integers(0, 2**31), st.sampled_from([2, 3, 4, 5, 15]), st.floats(0.1, 20),
+       st.sampled_from([LAPLACE, MIXTURE]))
+def test_network_predicts_what_its_integer_model_predicts(seed, template, spread, family):
     generator = torch.Generator().manual_seed(seed)
-    net = rate.ContextNetwork(template, 8, generator)
+    net = rate.ContextNetwork(template, 8, generator, family=family)
     with torch.no_grad():
         for p in net.parameters():
             p.copy_(torch.randn(p.shape, generator=generator) * spread / 4)
@@ -78,16 +98,21 @@ def test_network_predicts_what_its_integer_model_predicts(seed, template, spread
     inputs = torch.randint(-127, 128, (200, len(model.template)), generator=generator).float()
     location, table = model.predict(np.ascontiguousarray(inputs.numpy().T))
     for network in (net, rate.ContextNetwork.from_model(model)):
-        mu, index = network(inputs)
+        mu, index = network.tables(inputs)
         np.testing.assert_array_equal(mu.detach().numpy(), location[0])
-        np.testing.assert_array_equal(index.detach().numpy(), table[0])
+        index = index.detach().numpy() - (rate.LAPLACE_TABLE if family == LAPLACE else 0)
+        np.testing.assert_array_equal(index, table[0])
 
 
 # Registered templates on a grid; listed neighbours, with other channels too, and with planes the scans that they need.
 ACROSS = ((0, -1, 0, 0, -1), (0, 2, 0, -1, 0), (1, 1, 0, 0, 0), (2, 0, -1, 0, 0))
-NEIGHBOURHOODS = [(t, rate.SCAN, (4, 5, 6)) for t in (2, 3, 4, 5)] + [(ACROSS, (0, 1, 3, 1), (4, 5, 6))] + [
-    (*rate.plane_template(axis, temporal), tuple(1 if a == 2 - axis else n for a, n in enumerate((7, 8, 9))))
-    for axis in range(3) for temporal in (False, True)]
+ONE = (1, 1, 1)
+NEIGHBOURHOODS = [(t, rate.SCAN, (4, 5, 6), ONE) for t in (2, 3, 4, 5)] + [
+    (*rate.plane_template(axis, temporal), tuple(1 if a == 2 - axis else n for a, n in enumerate((7, 8, 9))), ONE)
+    for axis in range(3) for temporal in (False, True)] + [
+    (ACROSS, (0, 1, 3, 1), (4, 5, 6), ONE), (ACROSS, (2, 1, 3, 1), (4, 5, 6), ONE), (14, (1, 1, 1, 1), (1, 16, 24), (1, 2, 3)),
+    (15, (1, 1, 1, 1), (8, 8, 16), (1, 1, 2)), (15, (2, 1, 1, 1), (8, 8, 1), ONE), (15, (1, 3, 3, 3), (1, 16, 8), (1, 2, 1)),
+    (15, (0, 1, 1, 1), (1, 16, 8), (1, 2, 1))]
 
 
 @settings(max_examples=20)
@@ -95,29 +120,23 @@ NEIGHBOURHOODS = [(t, rate.SCAN, (4, 5, 6)) for t in (2, 3, 4, 5)] + [(ACROSS, (
 def test_contexts_are_those_of_the_coder(seed, neighbourhood):
     """Bits predicted from our contexts are the bits that the coder spends with its own."""
     rng = np.random.default_rng(seed)
-    template, scan, spatial = neighbourhood
+    template, scan, spatial, blocks = neighbourhood
     cells = int(np.prod(spatial))
     grid = (*spatial, 3)
     current = rng.integers(-6, 7, grid) * rng.integers(0, 2, grid)
     previous = rng.integers(-40, 41, grid).astype(np.int8)
-    net = rate.ContextNetwork(template, 8, torch.Generator().manual_seed(seed), scan)
+    family = MIXTURE if template in (14, 15) else LAPLACE
+    net = rate.ContextNetwork(template, 8, torch.Generator().manual_seed(seed), scan, family)
     with torch.no_grad():
         net.output_bias[1] = rate.table_index(8.0) / 8
         net.output_weight *= 2
-    around = rate.Neighbourhood(template, torch.from_numpy(current), torch.from_numpy(previous))
+    around = rate.Neighbourhood(template, torch.from_numpy(current), torch.from_numpy(previous), scan, blocks)
     inputs = around.inputs(torch.arange(cells))
-    location, index = net(inputs)
-    assert len(set(index.tolist())) > 1  # contexts matter
-    bits = 0.0
-    for value, k in zip(current.reshape(-1) - location.detach().numpy().astype(int), index.int().tolist()):
-        table = laplace_tables()[k]
-        excess = abs(value) - table.size // 2
-        if excess > 0:  # an escape: its entry, the side, an Exp-Golomb code (spec 6.5)
-            bits += table.bits[-1] + 2 * int(excess).bit_length()
-        else:
-            bits += table.bits[value - table.low]
-    _, ideal = encode_symbols(net.export(), (3, *spatial), None, previous, current.reshape(-1, 3))
-    assert bits == pytest.approx(ideal, rel=1e-9)
+    location, table = net.tables(inputs)
+    assert len(set(table.tolist())) > 1  # contexts matter
+    bits = float(rate.coded_bits(torch.from_numpy(current.reshape(-1)) - location.detach(), table).double().sum())
+    _, ideal = encode_symbols(net.export(), (3, *spatial), None, previous, current.reshape(-1, 3), blocks=blocks)
+    assert bits == pytest.approx(ideal, rel=1e-6)
     quiet = inputs.reshape(-1, 3, inputs.shape[1]).abs().sum((1, 2)) == 0
     assert (quiet | around.active).all()  # what is not active sees zeros only
 
@@ -129,7 +148,7 @@ def test_neighbours_on_a_plane_come_before_and_stay_on_it(axis):
     assert len(set(template)) == len(template)
     for source, dc, *offset in template:
         assert dc == 0 and offset[2 - axis] == 0
-        assert source in (rate.PREVIOUS, rate.PREVIOUS_ENERGY) or np.dot(scan[1:], offset) < 0
+        assert rate.is_previous(source) or np.dot(scan[1:], offset) < 0
 
 
 @given(st.floats(0.01, 50), st.integers(8, 16))

@@ -19,22 +19,33 @@ from refcodec.entropy.coder import (
     encode_occupancy,
     encode_symbols,
 )
-from refcodec.entropy.models import BERNOULLI, LAPLACE, ContextModel, StaticModel
+from refcodec.entropy.models import BERNOULLI, LAPLACE, MIXTURE, ContextModel, StaticModel
 from refcodec.entropy.occupancy import compress, decompress, pack, unpack
-from refcodec.entropy.tables import LAPLACE_REACH, TOTAL, Table, bernoulli_tables, laplace_tables, static_table
+from refcodec.entropy.tables import (
+    LAPLACE_REACH,
+    TOTAL,
+    Table,
+    bernoulli_tables,
+    laplace_tables,
+    mixture_tables,
+    static_table,
+)
+from refcodec.syntax.registry import SOURCES, is_energy
 from synthetic import context_model, sparse_values
 
 
 @st.composite
 def tensors(draw):
-    """(model, shape, mask, previous, values, selected, band) of one tensor, any tool combination."""
+    """(model, shape, mask, previous, values, selected, band, blocks) of one tensor, any tool combination."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     shape = (draw(st.integers(1, 9)), *(draw(st.integers(1, 7)) for _ in range(3)))
+    blocks = tuple(draw(st.integers(1, 3)) for _ in range(3))
     kind, bands = draw(st.sampled_from(["fixed", "static", "per-channel", "joint"])), draw(st.sampled_from([1, 3, 4]))
-    family = draw(st.sampled_from([LAPLACE, LAPLACE, BERNOULLI]))
+    family = draw(st.sampled_from([LAPLACE, MIXTURE, BERNOULLI]))
     if kind == "fixed":
         n = draw(st.sampled_from([1, shape[0]]))
-        model = ContextModel.fixed(rng.integers(-127, 128, n).tolist(), rng.integers(0, 44, n).tolist(), family)
+        model = ContextModel.fixed(rng.integers(-127, 128, n).tolist(), rng.integers(0, 44, n).tolist(),
+                                   BERNOULLI if family == BERNOULLI else LAPLACE)
     elif kind == "static":
         assignment = draw(st.integers(0, 3))
         n = (1, shape[0], bands, bands * shape[0])[assignment]
@@ -42,15 +53,14 @@ def tensors(draw):
                                   for _ in range(n)), assignment)
     else:
         scan = [0 if kind == "joint" else draw(st.integers(0, 3)), *(draw(st.integers(0, 3)) for _ in range(3))]
-        template_id = draw(st.integers(1, 13))
+        template_id = draw(st.integers(1, 15))
         template = None
         if template_id == 1:
             dc = st.integers(-2, 2) if kind == "per-channel" else st.just(0)
-            template = draw(st.lists(st.integers(0, 3).flatmap(lambda s: st.tuples(
-                st.just(s), dc if s < 2 else st.just(0), *[st.integers(-2, 2)] * 3)), min_size=1, max_size=6))
+            template = draw(st.lists(st.sampled_from(sorted(SOURCES)).flatmap(lambda s: st.tuples(
+                st.just(s), st.just(0) if is_energy(s) else dc, *[st.integers(-2, 2)] * 3)), min_size=1, max_size=6))
         model = context_model(rng, template_id, kind == "joint", shape[0], tuple(scan),
-                              draw(st.integers(1, 9)), template)
-        model = replace(model, family=family)
+                              draw(st.integers(1, 9)), template, family)
     mask = rng.random(shape[1:]) < draw(st.sampled_from([0, 0.3, 1])) if draw(st.booleans()) else None
     cells = int(mask.sum()) if mask is not None else shape[1] * shape[2] * shape[3]
     values = sparse_values(rng, cells, shape[0], draw(st.sampled_from([0.1, 2, 300])))
@@ -62,7 +72,7 @@ def tensors(draw):
     if draw(st.booleans()):
         selected = rng.random(values.shape) < draw(st.sampled_from([0, 0.3, 1]))
         values[~selected] = 0
-    return model, shape, mask, previous, values, selected, band
+    return model, shape, mask, previous, values, selected, band, blocks
 
 
 @settings(max_examples=40)
@@ -81,40 +91,40 @@ def test_occupancy_round_trip(seed, shape, share, temporal):
 @settings(max_examples=150)
 @given(tensors())
 def test_round_trip(case):
-    model, shape, mask, previous, values, selected, band = case
-    words, bits = encode_symbols(model, shape, mask, previous, values, selected, band)
-    assert np.array_equal(decode_symbols(model, shape, mask, previous, words, selected, band), values)
+    model, shape, mask, previous, values, selected, band, blocks = case
+    words, bits = encode_symbols(model, shape, mask, previous, values, selected, band, blocks)
+    assert np.array_equal(decode_symbols(model, shape, mask, previous, words, selected, band, blocks), values)
     assert 32 * len(words) <= bits + 64 + 1e-3 * values.size
     # What was not written can't be read: a longer payload is refused, not ignored.
     with pytest.raises(EntropyError):
-        decode_symbols(model, shape, mask, previous, np.append(words, np.ones(3, np.uint32)), selected, band)
+        decode_symbols(model, shape, mask, previous, np.append(words, np.ones(3, np.uint32)), selected, band, blocks)
 
 
 @settings(max_examples=60)
 @given(tensors(), st.sampled_from([0, 0.2, 1]), st.integers(0, 2**32 - 1))
 def test_masks_round_trip(case, share, seed):
     """Bits come back as bits, with models of either kind; anything else that a model can say is refused."""
-    model, shape, mask, previous, values, _, band = case
+    model, shape, mask, previous, values, _, band, blocks = case
     bits = np.random.default_rng(seed).random(values.shape) < share
-    words, _ = encode_symbols(model, shape, mask, previous, bits.astype(np.int32), band=band)
-    found = decode_mask(model, shape, mask, previous, words, band)
+    words, _ = encode_symbols(model, shape, mask, previous, bits.astype(np.int32), band=band, blocks=blocks)
+    found = decode_mask(model, shape, mask, previous, words, band, blocks)
     assert found.dtype == bool and np.array_equal(found, bits)
     others = bits.astype(np.int32)
     if others.size:
         others.flat[seed % others.size] = 2 if seed % 2 else -1
-        words, _ = encode_symbols(model, shape, mask, previous, others, band=band)
+        words, _ = encode_symbols(model, shape, mask, previous, others, band=band, blocks=blocks)
         with pytest.raises(EntropyError) as refused:
-            decode_mask(model, shape, mask, previous, words, band)
+            decode_mask(model, shape, mask, previous, words, band, blocks)
         assert refused.value.requirement == "R-ENT-05"
 
 
 @settings(max_examples=60)
 @given(tensors(), st.data())
 def test_garbage_is_decoded_or_refused(case, data):
-    model, shape, mask, previous, _, selected, band = case
+    model, shape, mask, previous, _, selected, band, blocks = case
     words = np.array(data.draw(st.lists(st.integers(0, 2**32 - 1), max_size=40)), np.uint32)
     try:
-        values = decode_symbols(model, shape, mask, previous, words, selected, band)
+        values = decode_symbols(model, shape, mask, previous, words, selected, band, blocks)
     except EntropyError as e:
         assert e.requirement in ("R-ENT-01", "R-ENT-02", "R-ENT-03", "R-ENT-04")
     else:
@@ -168,6 +178,16 @@ def test_laplace_tables_are_those_of_the_specification():
         assert table.low == expected["low"] == -reach
         assert table.frequencies.tolist() == expected["frequencies"]
         assert table.frequencies.sum() == TOTAL and table.frequencies.min() >= 1
+
+
+def test_mixture_tables_are_those_of_the_specification():
+    spec = spec_decoder.namespace()["MIXTURE"]
+    laplace = laplace_tables()
+    for n, (table, expected) in enumerate(zip(mixture_tables(), spec, strict=True)):
+        assert table.low == expected["low"] == laplace[min(n % 44 + 8, 43)].low
+        assert table.frequencies.tolist() == expected["frequencies"]
+        assert table.frequencies.sum() == TOTAL and table.frequencies.min() >= 1
+        assert table.frequencies[-table.low] >= 81245
 
 
 def test_bernoulli_tables_are_those_of_the_specification():

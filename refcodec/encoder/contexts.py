@@ -15,6 +15,7 @@ import torch
 from refcodec.encoder.latents import Slot
 from refcodec.encoder.rate import (
     ROW_LENGTH,
+    LAPLACE_TABLE,
     SCALES,
     SCAN,
     UNCODED_ROW,
@@ -23,25 +24,26 @@ from refcodec.encoder.rate import (
     Scan,
     Template,
     coded_bits,
-    laplace_bits,
     neighbours,
     plane_template,
     slope_table,
     table_index,
-    table_scale,
     tabled_slope,
 )
 from refcodec.encoder.systems import Kind, Model, Rate, kind_of
-from refcodec.entropy.models import ContextModel, EntropyModel
+from refcodec.entropy.models import LAPLACE, MIXTURE, ContextModel, EntropyModel
+from refcodec.syntax.coding import Transform, block_counts
 from refcodec.syntax.headers import Role
 from refcodec.tensors.state import FrameState
 
 _INTRA_TEMPLATE, _INTER_TEMPLATE = 4, 5  # of grids; less 2: without energies
-_HIDDEN_UNITS = 8
+_DCT_TEMPLATE, _DCT_SCAN = 14, (1, 1, 1, 1)  # of coefficients; the template plus 1 with the frame before
+_HIDDEN_UNITS, _DCT_HIDDEN_UNITS = 8, 4
 _FIRST_SCALE = 0.35
 # Steps of the networks' training: at the first refresh, there with a network of the frame before, at the others.
 _FIRST_STEPS, _WARM_STEPS, _REFRESH_STEPS = 60, 16, 8
-_FINAL_SHARE, _ONLY_SHARE = 0.4, 1.2  # of `model_iterations`, at the end: after refreshes, and without any
+# Of `model_iterations`, at the end: after refreshes or with a network of the frame before; without either.
+_FINAL_SHARE, _ONLY_SHARE = 0.4, 2.5
 _FIT_SYMBOLS = 4096  # of a step, those that see zeros alone not counted
 _CELLS = 1 << 17  # cells predicted at once
 
@@ -56,19 +58,20 @@ class ContextGroup:
     slots: list[Slot]
     template: int | Template
     scan: Scan
+    family: int
     in_loss: bool
 
     def matches(self, model: EntropyModel | None) -> TypeGuard[ContextModel]:
         """Whether a model of the stream has this group's neighbours."""
         return (isinstance(model, ContextModel) and model.template == neighbours(self.template)
-                and model.scan == self.scan)
+                and model.scan == self.scan and model.family == self.family)
 
 
 def context_groups(slots: Sequence[Slot], temporal: bool, energies: bool = True) -> list[ContextGroup]:
     """Grids and planes that context models may serve, by what their values have in common.
 
     The coefficients, coarse bases and fine bases of a dictionary field; any other grid by
-    itself; planes by the axis that they lack. temporal: with neighbours in the frame before. energies: with sums
+    itself; planes by the axis that they lack; under a block DCT all grids, and all planes. temporal: with neighbours in the frame before. energies: with sums
     over channels, and templates of their own for planes.
     """
     members: dict[tuple[Kind, int, bool], list[Slot]] = {}
@@ -79,15 +82,19 @@ def context_groups(slots: Sequence[Slot], temporal: bool, energies: bool = True)
             continue
         fine = slot.info.role == Role.DIF_BASIS and slot.info.index >= (bases + 1) // 2
         alike = slot.info.index if kind == Kind.PLANE else slot.info.role
+        if slot.plan.transform == Transform.BLOCK_DCT:
+            alike, fine = -1, False
         members.setdefault((kind, alike, fine), []).append(slot)
     groups = []
     for model_id, (key, group) in enumerate(members.items()):
-        template, scan = (_INTER_TEMPLATE if temporal else _INTRA_TEMPLATE), SCAN
-        if not energies:
+        template, scan, family = (_INTER_TEMPLATE if temporal else _INTRA_TEMPLATE), SCAN, LAPLACE
+        if group[0].plan.transform == Transform.BLOCK_DCT:
+            template, scan, family = _DCT_TEMPLATE + temporal, _DCT_SCAN, MIXTURE
+        elif not energies:
             template -= 2
         elif key[0] == Kind.PLANE:
             template, scan = plane_template(2 - group[0].info.shape[1:].index(1), temporal)
-        groups.append(ContextGroup(model_id, group, template, scan, group[0].plan.rate == Rate.CONTEXT))
+        groups.append(ContextGroup(model_id, group, template, scan, family, group[0].plan.rate == Rate.CONTEXT))
     return groups
 
 
@@ -106,14 +113,15 @@ class RateModel:
         self.location = torch.zeros(total, device=device)
         # Row of `slopes` for each value; the last row, all zero, for what is not coded.
         self.slopes = slope_table(device)
-        self.table_row = torch.full((total,), round(table_index(_FIRST_SCALE)) * ROW_LENGTH, dtype=torch.int32,
-                                    device=device)
+        self.table_row = torch.full((total,), (LAPLACE_TABLE + round(table_index(_FIRST_SCALE))) * ROW_LENGTH,
+                                    dtype=torch.int32, device=device)
         self.bits = {s.id: 0.0 for s in slots}
         self.cells: dict[int, torch.Tensor] = {}
         self.groups = context_groups(slots, previous is not None, energies)
         self.networks: dict[int, ContextNetwork] = {}
         for group in self.groups:
-            network = ContextNetwork(group.template, _HIDDEN_UNITS, host_generator, group.scan)
+            hidden = _DCT_HIDDEN_UNITS if group.family == MIXTURE else _HIDDEN_UNITS
+            network = ContextNetwork(group.template, hidden, host_generator, group.scan, group.family)
             known = self.known(group)
             # The group's latest network, as far as the stream knows it, is a better start.
             if group.matches(known):
@@ -142,7 +150,7 @@ class RateModel:
 
     def finish(self, group: ContextGroup, symbols: ByTensor, selected: ByTensor, iterations: int) -> None:
         """The last training of a network, on the symbols that will be coded."""
-        share = _FINAL_SHARE if group.in_loss else _ONLY_SHARE
+        share = _FINAL_SHARE if group.in_loss or group.matches(self.known(group)) else _ONLY_SHARE
         self.fit(group, symbols, selected, math.ceil(share * iterations))
 
     def fit(self, group: ContextGroup, symbols: ByTensor, selected: ByTensor, steps: int) -> None:
@@ -168,7 +176,8 @@ class RateModel:
         before = torch.from_numpy(context).to(self.device) if context is not None else None
         coded = torch.zeros_like(values).view(-1, slot.channels)
         coded[self.cells[slot.id]] = values.view(-1, slot.channels)[self.cells[slot.id]]
-        return Neighbourhood(group.template, coded.view(*slot.shape, slot.channels), before)
+        return Neighbourhood(group.template, coded.view(*slot.shape, slot.channels), before, group.scan,
+                             block_counts(slot.plan.transform, slot.shape))
 
     @torch.no_grad()
     def _fit_laplace(self, slot: Slot, symbols: torch.Tensor, selected: torch.Tensor | None) -> None:
@@ -181,7 +190,7 @@ class RateModel:
         total.index_add_(0, band, values.abs() * counted)
         count.index_add_(0, band, counted)
         scale = total / count.clamp(min=1)
-        index = (4 * torch.log2(scale.clamp(min=1e-9) / 0.06)).clamp(0, SCALES - 1).round()[band]
+        index = LAPLACE_TABLE + (4 * torch.log2(scale.clamp(min=1e-9) / 0.06)).clamp(0, SCALES - 1).round()[band]
         self.bits[slot.id] = float((coded_bits(values, index) * counted).sum())
         if slot.plan.rate == Rate.NONE:
             self.table_row[slot.part] = UNCODED_ROW
@@ -198,7 +207,7 @@ class RateModel:
         symbols = symbols.view(-1, channels)
         active = around.active[cells]
         slot.cells(self.table_row).fill_(UNCODED_ROW)
-        location, index = network(torch.zeros((1, around.input_count), device=self.device))
+        location, index = network.tables(torch.zeros((1, around.input_count), device=self.device))
         quiet = cells[~active]
         slot.cells(self.location)[quiet] = location
         slot.cells(self.table_row)[quiet] = int(index) * ROW_LENGTH
@@ -206,7 +215,7 @@ class RateModel:
         values, counts = torch.unique(of_quiet, return_counts=True)
         total = float((coded_bits(values - location, index) * counts).sum())
         for part in torch.split(cells[active], _CELLS):
-            location, index = network(around.inputs(part))
+            location, index = network.tables(around.inputs(part))
             slot.cells(self.location)[part] = location.view(-1, channels)
             slot.cells(self.table_row)[part] = index.int().view(-1, channels) * ROW_LENGTH
             bits = coded_bits(symbols[part].reshape(-1) - location, index)
@@ -254,11 +263,9 @@ class RateModel:
                 at = 0
             batch = order[at:at + _FIT_SYMBOLS]
             at += _FIT_SYMBOLS
-            location, index = network(torch.cat([nothing, inputs[batch]]))
-            scale = table_scale(index)
-            loss = (laplace_bits(quiet - location[0], scale[0]) * occurrences).sum()
+            loss = (network.bits(quiet[None], nothing) * occurrences).sum()
             if len(batch):
-                loss = loss + laplace_bits(values[batch] - location[1:], scale[1:]).mean() * busy_count
+                loss = loss + network.bits(values[batch], inputs[batch]).mean() * busy_count
             optimiser.zero_grad()
             torch.autograd.backward(loss / total)
             optimiser.param_groups[0]["lr"] = rate * (1 - 0.9 * i / steps)

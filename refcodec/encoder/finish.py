@@ -55,7 +55,8 @@ class Symbols:
 
     def bits(self, model: EntropyModel) -> float:
         """Exact code length of the values."""
-        return encode_symbols(model, self.shape, self.coded, self.context, self.values, self.mask, self.band)[1]
+        return encode_symbols(model, self.shape, self.coded, self.context, self.values, self.mask, self.band,
+                              self.tools.block_counts(self.shape))[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from refcodec.encoder.rate import Scan, Template
-from refcodec.entropy.coder import PAD, encode_symbols
+from refcodec.entropy.coder import encode_symbols
 from refcodec.entropy.fitting import band_number, best_static, model_bytes
 from refcodec.entropy.models import BERNOULLI, HIDDEN_LIMIT, INPUT_LIMIT, ContextModel, EntropyModel
 from refcodec.entropy.tables import BERNOULLI_ONE
-from refcodec.syntax.registry import ENERGY, EXPLICIT, PREVIOUS, PREVIOUS_ENERGY, TEMPLATES, VALUE
+from refcodec.syntax.registry import ENERGY, EXPLICIT, PREVIOUS, PREVIOUS_ENERGY, TEMPLATES, VALUE, is_energy
 
 Shape4 = tuple[int, int, int, int]
 
@@ -58,6 +58,7 @@ _BATCH = 1 << 14  # contexts of an iteration
 # Fixed-point formats of the integer network, in bits after the binary point.
 _HIDDEN_BITS, _OUTPUT_SHIFT = 5, 10
 _TABLE_GAIN = 8  # table steps that one unit of the output stands for: evens out the learning rates
+_REACH = 2  # of the neighbours here
 _MIDDLE, _TABLE_LOGIT = len(BERNOULLI_ONE) // 2, 0.375 * math.log(2)  # log-odds between neighbouring tables
 
 
@@ -119,7 +120,7 @@ def mask_inputs(symbols: MaskSymbols, scan: Scan, template: Template, joint: boo
     cells = symbols.cells if symbols.cells is not None else np.ones(spatial, bool)
     bits = np.zeros((*spatial, channels), np.int8)
     bits[cells] = symbols.mask
-    padding = [(PAD, PAD)] * 3 + [(0, 0)]
+    padding = [(_REACH, _REACH)] * 3 + [(0, 0)]
     previous = symbols.previous if symbols.previous is not None else np.zeros_like(bits)
     sources = {VALUE: np.pad(bits, padding), PREVIOUS: np.pad(previous, padding)}
     total = np.abs(sources[PREVIOUS].astype(np.int32)).sum(-1, keepdims=True)
@@ -130,7 +131,7 @@ def mask_inputs(symbols: MaskSymbols, scan: Scan, template: Template, joint: boo
     sources[ENERGY] = np.minimum(energy, INPUT_LIMIT).astype(np.int8)
     columns = []
     for source, dc, *o in template:
-        z, y, x = (slice(PAD + d, PAD + d + n) for d, n in zip(o, spatial))
+        z, y, x = (slice(_REACH + d, _REACH + d + n) for d, n in zip(o, spatial))
         near = sources[source][z, y, x][cells]
         ahead = int(np.dot(scan[1:], o))
         if source == ENERGY:  # of the channels that are decoded by then
@@ -146,7 +147,7 @@ def mask_inputs(symbols: MaskSymbols, scan: Scan, template: Template, joint: boo
             near = shifted
         columns.append(near)
     if joint:
-        return np.concatenate([c[:, :1] if source >= ENERGY else c for c, (source, *_) in zip(columns, template)], 1)
+        return np.concatenate([c[:, :1] if is_energy(source) else c for c, (source, *_) in zip(columns, template)], 1)
     return np.stack(columns, -1).reshape(-1, len(template))
 
 

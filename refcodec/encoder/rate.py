@@ -8,16 +8,34 @@ integer arithmetic predicts.
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import torch
 
-from refcodec.entropy.coder import PAD
-from refcodec.entropy.models import HIDDEN_LIMIT, INPUT_LIMIT, LOCATION_LIMIT, ContextModel
-from refcodec.entropy.tables import LAPLACE_REACH, PRECISION
-from refcodec.syntax.registry import ENERGY, EXPLICIT, PREVIOUS, PREVIOUS_ENERGY, TEMPLATES
+from refcodec.entropy.models import (
+    HIDDEN_LIMIT,
+    INPUT_LIMIT,
+    LAPLACE,
+    LOCATION_LIMIT,
+    MIXTURE,
+    SCALES,
+    SHAPES,
+    ContextModel,
+)
+from refcodec.entropy.tables import MIXTURE_DISTANCE, MIXTURE_WIDE, laplace_tables, mixture_tables
+from refcodec.syntax.registry import (
+    BY_FREQUENCY,
+    EXPLICIT,
+    TEMPLATES,
+    is_energy,
+    is_magnitude,
+    is_previous,
+)
 
-SCALES = 44
+# Tables that training knows, by number: mixtures, then Laplace.
+TABLES = (*mixture_tables(), *laplace_tables())
+LAPLACE_TABLE = len(mixture_tables())  # number of the first of these
 SCAN = (0, 1, 1, 1)  # wavefronts: all the spatial templates look at lower coordinates only
 Scan = tuple[int, int, int, int]
 Template = tuple[tuple[int, int, int, int, int], ...]
@@ -38,17 +56,40 @@ def laplace_bits(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     return torch.where(a < 0.5, inside, outside) / math.log(2)
 
 
-def coded_bits(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Bits that the Laplace table `index` (whole numbers) spends on x, escapes included (spec 6.5, 6.7).
+def mixture_bits(x: torch.Tensor, index: torch.Tensor, shape: torch.Tensor) -> torch.Tensor:
+    """`laplace_bits` of a mixture (spec 6.9): of the scale of table `index` and one further on, in parts that `shape`
+    says. Between two shapes its gradient is that of a straight line between their parts."""
+    wide = torch.tensor(MIXTURE_WIDE, dtype=x.dtype, device=x.device) / 64
+    shape = shape.clamp(0, len(MIXTURE_WIDE) - 1)
+    low = torch.floor(shape.detach()).long().clamp(max=len(MIXTURE_WIDE) - 2)
+    parts = wide[low] + (shape - low) * (wide[low + 1] - wide[low])
+    near = torch.log2(1 - parts) - laplace_bits(x, table_scale(index))
+    far = torch.log2(parts) - laplace_bits(x, table_scale((index + MIXTURE_DISTANCE).clamp(max=SCALES - 1)))
+    return -torch.logaddexp2(near, far)
 
-    x: distance from the location, whole numbers, of any shape that `index` broadcasts to.
+
+@cache
+def _code_lengths() -> tuple[torch.Tensor, torch.Tensor]:
+    """Bits of |x| under every table, its escape where it does not hold x, up to one beyond the longest reach; and the
+    reach of each table."""
+    reach = torch.tensor([-t.low for t in TABLES])
+    bits = torch.empty((len(TABLES), int(reach.max()) + 2))
+    for row, table in zip(bits, TABLES):
+        row.fill_(float(table.bits[-1]))
+        row[: 1 - table.low] = torch.from_numpy(table.bits[-table.low : -1])
+    return bits, reach
+
+
+def coded_bits(x: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+    """Bits that a table spends on x, escapes included (spec 6.5, 6.7, 6.9).
+
+    x: distance from the location, whole numbers, of any shape that `table`, numbers among TABLES, broadcasts to.
     """
-    scale, reach = table_scale(index), index.new_tensor(LAPLACE_REACH)[index.long()]
-    longest = float(PRECISION)  # no entry is rarer
-    inside = laplace_bits(x, scale).clamp(max=longest)
-    escape = ((reach + 0.5) / (scale * math.log(2))).clamp(max=longest)
-    excess = (x.abs() - reach).clamp(min=1)
-    return torch.where(x.abs() > reach, escape + 2 * torch.floor(torch.log2(excess)) + 2, inside)
+    bits, reach = (t.to(x.device) for t in _code_lengths())
+    size, table = x.abs().long(), table.long()
+    excess = (size - reach[table]).clamp(min=0)
+    prefix = torch.floor(torch.log2(excess.clamp(min=1).double())).to(x.dtype)
+    return bits[table, size.clamp(max=bits.shape[1] - 1)] + torch.where(excess > 0, 2 * prefix + 2, 0)
 
 
 def laplace_slope(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
@@ -62,23 +103,26 @@ def laplace_slope(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     return torch.where(a < 1, outer - inner, 1 / (scale * math.log(2))) * torch.sign(x)
 
 
-_BINS = 64  # steps of `slope_table` along |x|, up to 1
-ROW_LENGTH = _BINS + 1
-UNCODED_ROW = SCALES * ROW_LENGTH
+_BINS, _SLOPE_REACH = 64, 4  # steps of `slope_table` along |x|, to 1; how far it goes
+ROW_LENGTH = _BINS * _SLOPE_REACH + 1
+UNCODED_ROW = len(TABLES) * ROW_LENGTH
 
 
+@cache
 def slope_table(device: torch.device | str) -> torch.Tensor:
-    """`laplace_slope` for the scale of every Laplace table (rows) and |x| in steps of
-    1 / 64 up to 1, beyond which it is constant; the last row is zero: (45 * 65,)."""
-    x = (torch.arange(_BINS + 1, device=device) + 0.5).clamp(max=_BINS) / _BINS
-    scale = table_scale(torch.arange(SCALES, device=device))
-    table = laplace_slope(x[None].double(), scale[:, None].double())
-    return torch.cat([table, torch.zeros_like(table[:1])]).float().reshape(-1)
+    """`laplace_slope`, or that of a mixture, for every one of TABLES (rows) and |x| in steps of 1 / 64 up to 4, beyond
+    which it is taken as constant; the last row is zero: ((220 + 44 + 1) * 257,)."""
+    x = (torch.arange(ROW_LENGTH).double() + 0.5).clamp(max=ROW_LENGTH - 1) / _BINS
+    index = torch.arange(SCALES)[:, None].double()
+    rows = [mixture_bits(x + 0.5, index, torch.full_like(index, shape))
+            - mixture_bits((x - 0.5).abs(), index, torch.full_like(index, shape)) for shape in range(SHAPES)]
+    rows.append(laplace_slope(x[None], table_scale(index)))
+    return torch.cat([*rows, torch.zeros_like(rows[0][:1])]).float().reshape(-1).to(device)
 
 
 def tabled_slope(table: torch.Tensor, x: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
-    """`laplace_slope` of x read from `slope_table`; row: int32 table indices times 65."""
-    column = (x.abs() * _BINS).clamp_(max=_BINS).int()
+    """Derivative of the bits at x read from `slope_table`; row: int32 table numbers times ROW_LENGTH."""
+    column = (x.abs() * _BINS).clamp_(max=ROW_LENGTH - 1).int()
     return table[column.add_(row).long()] * torch.sign(x)
 
 
@@ -110,82 +154,108 @@ def plane_template(axis: int, temporal: bool) -> tuple[int, Scan]:
 
 
 class Neighbourhood:
-    """Gathers the inputs of a context model for the symbols of one tensor.
+    """Gathers the inputs of a context model for the symbols of one tensor (spec 6.4).
 
-    template: a registered one's `template_id`, or its neighbours. current, previous:
-    quantised values (z, y, x, C); previous may be None (all zero).
+    template: a registered one's `template_id`, or its neighbours. current, previous: quantised values (z, y, x, C);
+    previous may be None (all zero). scan: weights of the decoding order, which says what is decoded before a symbol.
+    blocks: cells from one frequency to the next.
     """
 
-    def __init__(self, template: int | Template, current: torch.Tensor, previous: torch.Tensor | None):
-        template = neighbours(template)
-        self.shape, self.input_count = current.shape, len(template)
-        planes = [_padded(current)]
-        if any(source in (PREVIOUS, PREVIOUS_ENERGY) for source, *_ in template):
-            planes.append(_padded(torch.zeros_like(current) if previous is None else previous))
+    def __init__(self, template: int | Template, current: torch.Tensor, previous: torch.Tensor | None,
+                 scan: Scan = SCAN, blocks: tuple[int, int, int] = (1, 1, 1)):
+        self.template, self.shape = neighbours(template), current.shape
+        places = [tuple(d * (b if source & BY_FREQUENCY else 1) for d, b in zip(offset, blocks))
+                  for source, _, *offset in self.template]
+        inside = [all(abs(p) < n for p, n in zip(place, self.shape)) for place in places]
+        reach = [max([abs(place[axis]) for place, there in zip(places, inside) if there], default=0) for axis in range(3)]
+        padding = [0, 0] + [r for r in reversed(reach) for _ in (0, 1)]
+        channels = self.shape[3]
+        # Of each frame: values, sums of magnitudes up to each channel, and zero, cell by cell.
+        planes = [_seen(torch.nn.functional.pad(values.float().clamp(-INPUT_LIMIT, INPUT_LIMIT), padding))
+                  for values in (current, previous if previous is not None else torch.zeros_like(current))]
+        self._flat, size = torch.cat([p.reshape(-1) for p in planes]), 2 * channels + 1
+        padded = planes[0].shape
+        stride = (padded[1] * padded[2] * size, padded[2] * size, size)
+        self._stride, self._first = stride, sum(r * s for r, s in zip(reach, stride))
         # Cells with anything but zeros around them: all others get one and the same prediction.
-        energy = torch.stack([p[PAD:-PAD, PAD:-PAD, PAD:-PAD, -1] for p in planes]).sum(0)
-        reach = max((abs(o) for n in template for o in n[2:]), default=0)
-        self.active = torch.nn.functional.max_pool3d(energy[None], 2 * reach + 1, 1, reach).reshape(-1) > 0
-        # One row a cell: its values, then their energy. The previous frame's rows follow.
-        self._rows = torch.cat([p.reshape(-1, p.shape[-1]) for p in planes])
-        _, height, width, channels = self.shape
-        if any(dc for _, dc, *_ in template):  # a column for channels that do not exist
-            self._rows = torch.nn.functional.pad(self._rows, (0, 1))
-        self._row_size = self._rows.shape[1]
-        offsets = [(source in (PREVIOUS, PREVIOUS_ENERGY)) * planes[0][..., 0].numel()
-                   + (dz * (height + 2 * PAD) + dy) * (width + 2 * PAD) + dx
-                   for source, _, dz, dy, dx in template]
-        self._offsets = torch.tensor(offsets, dtype=torch.long, device=current.device)
-        # Which column of a row each input of each channel is.
-        columns = [[channels if source in (ENERGY, PREVIOUS_ENERGY)
-                    else c + dc if 0 <= c + dc < channels else channels + 1 for source, dc, *_ in template]
-                   for c in range(channels)]
-        first = torch.arange(len(template)) * self._row_size
-        self._columns = (torch.tensor(columns).reshape(channels, -1) + first).reshape(-1).to(current.device)
+        busy = [p[..., 2 * channels - 1] > 0 for p in planes]
+        active = torch.zeros(self.shape[:3], dtype=torch.bool, device=current.device)
+        # Of each neighbour that there can be: its input, where it lies from a cell's row, and by channel the column.
+        self._inputs: list[tuple[int, torch.Tensor, bool]] = []
+        for i, ((source, dc, *_), place, there) in enumerate(zip(self.template, places, inside)):
+            if not there:
+                continue
+            before = is_previous(source)
+            z, y, x = (slice(r + p, r + p + n) for r, p, n in zip(reach, place, self.shape))
+            active |= busy[before][z, y, x]
+            ahead = 0 if before else int(np.dot(scan[1:], place))
+            start = before * planes[0].numel() + sum(p * s for p, s in zip(place, stride))
+            columns = [start + _column(source, c + dc, c, channels, None if before else (scan[0], ahead))
+                       for c in range(channels)]
+            self._inputs.append((i, torch.tensor(columns, device=current.device), is_magnitude(source)))
+        self.active = active.reshape(-1)
+
+    @property
+    def input_count(self) -> int:
+        return len(self.template)
 
     def inputs(self, cells: torch.Tensor) -> torch.Tensor:
         """Inputs at cells (n,), raster indices: (n·C, N) float32, channels of a cell together."""
         _, height, width, channels = self.shape
         x, y, z = cells % width, cells // width % height, cells // (width * height)
-        rows = ((z + PAD) * (height + 2 * PAD) + y + PAD) * (width + 2 * PAD) + x + PAD
-        around = self._rows[(rows[:, None] + self._offsets).reshape(-1)]
-        around = around.reshape(len(cells), len(self._offsets) * self._row_size)
-        return around.index_select(1, self._columns).reshape(len(cells) * channels, len(self._offsets))
+        rows = self._first + z * self._stride[0] + y * self._stride[1] + x * self._stride[2]
+        found = torch.zeros((len(cells), channels, self.input_count), device=self._flat.device)
+        for i, columns, magnitude in self._inputs:
+            values = self._flat[rows[:, None] + columns]
+            found[..., i] = values.abs() if magnitude else values
+        return found.reshape(-1, self.input_count)
 
 
-def _padded(values: torch.Tensor) -> torch.Tensor:
-    """What a model sees, zeros around: (z + 4, y + 4, x + 4, C + 1), the energy last."""
-    clamped = values.float().clamp(-INPUT_LIMIT, INPUT_LIMIT)
-    energy = clamped.abs().sum(-1, keepdim=True).clamp(max=INPUT_LIMIT)
-    return torch.nn.functional.pad(torch.cat([clamped, energy], -1), (0, 0) + (PAD, PAD) * 3)
+def _column(source: int, near: int, channel: int, channels: int, order: tuple[int, int] | None) -> int:
+    """Column of `_seen` that an input reads. near: the neighbour's channel. order: the scan's weight of the channel
+    and by how much the neighbour's key exceeds that of the cell's; None in the previous frame."""
+    known = channels  # of the neighbour's channels, those with lower keys than the symbol
+    if order is not None:
+        weight, ahead = order
+        known = min(max(channel - ahead // weight, 0), channels) if weight else channels * (ahead < 0)
+    if is_energy(source):
+        return channels + known - 1 if known else 2 * channels
+    return near if 0 <= near < known else 2 * channels
+
+
+def _seen(values: torch.Tensor) -> torch.Tensor:
+    """Values (..., C), sums of magnitudes up to each channel, clamped, and zero: (..., 2C + 1)."""
+    sums = values.abs().cumsum(-1).clamp(max=INPUT_LIMIT)
+    return torch.cat([values, sums, torch.zeros_like(values[..., :1])], -1)
 
 
 class ContextNetwork(torch.nn.Module):
     """The trainable form of a per-channel `ContextModel`; template: as in `Neighbourhood`.
 
-    Parameters are real numbers in the units of the field's symbols; `forward` rounds
-    them, and everything computed from them, as the integer model does (spec 6.4).
+    family: LAPLACE, or MIXTURE with locations of 0. Parameters are real numbers in the units of the field's symbols;
+    `forward` rounds them, and everything computed from them, as the integer model does (spec 6.4).
     """
 
     def __init__(self, template: int | Template, hidden: int, generator: torch.Generator | None = None,
-                 scan: Scan = SCAN):
+                 scan: Scan = SCAN, family: int = LAPLACE):
         super().__init__()
         self.template_id = template if isinstance(template, int) else EXPLICIT
-        self.template, self.scan = neighbours(template), scan
-        inputs = len(self.template)
+        self.template, self.scan, self.family = neighbours(template), scan, family
+        inputs, outputs = len(self.template), 3 if family == MIXTURE else 2
+        self.register_buffer("gain", torch.tensor([float(family == LAPLACE), _SCALE_GAIN, 1.0])[:outputs])
         self.hidden_weight = torch.nn.Parameter(
             0.5 * torch.randn((hidden, inputs), generator=generator) / math.sqrt(max(inputs, 1)))
         self.hidden_bias = torch.nn.Parameter(torch.zeros(hidden))
-        self.output_weight = torch.nn.Parameter(0.02 * torch.randn((2, hidden), generator=generator))
-        self.output_bias = torch.nn.Parameter(torch.tensor([0.0, table_index(0.5) / _SCALE_GAIN]))
+        self.output_weight = torch.nn.Parameter(0.02 * torch.randn((outputs, hidden), generator=generator))
+        self.output_bias = torch.nn.Parameter(torch.tensor([0.0, table_index(0.5) / _SCALE_GAIN, 1.5])[:outputs])
 
     @classmethod
     def from_model(cls, model: ContextModel) -> ContextNetwork:
         """The network whose `export` is `model`, which must come from an `export`."""
         template = model.template if model.template_id == EXPLICIT else model.template_id
-        net = cls(template, len(model.hidden_bias), scan=model.scan)
+        net = cls(template, len(model.hidden_bias), scan=model.scan, family=model.family)
         one = 2.0 ** -(_HIDDEN_BITS + _HIDDEN_SHIFT)
-        gain = np.array([1, _SCALE_GAIN], np.float32)
+        gain = np.maximum(net.gain.numpy(), 1)  # locations that are always 0 have the gain 0
         scales = (one, one, 2.0 ** (_HIDDEN_BITS - _OUTPUT_SHIFT) / gain[:, None], 2.0**-_OUTPUT_SHIFT / gain)
         sources = (model.hidden_weight, model.hidden_bias, model.output_weight, model.output_bias)
         parameters = (net.hidden_weight, net.hidden_bias, net.output_weight, net.output_bias)
@@ -199,18 +269,32 @@ class ContextNetwork(torch.nn.Module):
         one = 2.0 ** (_HIDDEN_BITS + _HIDDEN_SHIFT)
         w1 = _round(self.hidden_weight * one).clamp(-127, 127)
         b1 = _round(self.hidden_bias * one).clamp(-32767, 32767)
-        gain = self.output_bias.new_tensor([1.0, _SCALE_GAIN])
+        gain = self.gain
         w2 = _round(self.output_weight * gain[:, None] * 2.0 ** (_OUTPUT_SHIFT - _HIDDEN_BITS)).clamp(-127, 127)
         b2 = _round(self.output_bias * gain * 2.0**_OUTPUT_SHIFT).clamp(-(1 << 21), 1 << 21)
         return w1, b1, w2, b2
 
-    def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """inputs (n, N) -> location (n,) and table index (n,), whole numbers."""
+    def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """inputs (n, N) -> location, scale and, of mixtures, shape (n,), whole numbers."""
         w1, b1, w2, b2 = self._integers()
         hidden = torch.nn.functional.linear(inputs, w1, b1)
         hidden = _round(hidden / 2.0**_HIDDEN_SHIFT).clamp(0, HIDDEN_LIMIT)
         out = _round(torch.nn.functional.linear(hidden, w2, b2) / 2.0**_OUTPUT_SHIFT)
-        return out[:, 0].clamp(-LOCATION_LIMIT, LOCATION_LIMIT), out[:, 1].clamp(0, SCALES - 1)
+        location, scale = out[:, 0].clamp(-LOCATION_LIMIT, LOCATION_LIMIT), out[:, 1].clamp(0, SCALES - 1)
+        return location, scale, out[:, 2].clamp(0, SHAPES - 1) if self.family == MIXTURE else None
+
+    def bits(self, values: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+        """Differentiable code length of values (n, ...) in contexts (n, N)."""
+        location, scale, shape = (None if o is None else o.reshape(-1, *[1] * (values.ndim - 1))
+                                  for o in self(inputs))
+        if shape is None:
+            return laplace_bits(values - location, table_scale(scale))
+        return mixture_bits(values, scale, shape)
+
+    def tables(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Location and number among TABLES (n,), for contexts (n, N)."""
+        location, scale, shape = self(inputs)
+        return location, (LAPLACE_TABLE if shape is None else SCALES * shape) + scale
 
     def export(self) -> ContextModel:
         """The integer model of the stream."""
@@ -218,4 +302,4 @@ class ContextNetwork(torch.nn.Module):
         return ContextModel(
             False, 1, self.scan, self.template_id, self.template,
             _HIDDEN_SHIFT, w1.astype(np.int8), b1.astype(np.int16), _OUTPUT_SHIFT, _OUTPUT_SHIFT,
-            w2.astype(np.int8), b2.astype(np.int32))
+            w2.astype(np.int8), b2.astype(np.int32), self.family, _OUTPUT_SHIFT if self.family == MIXTURE else 0)

@@ -120,7 +120,7 @@ def kind_of(info: TensorInfo) -> Kind:
 
 _CONTEXT = TensorPlan(model=Model.CONTEXT, rate=Rate.CONTEXT)
 _WAVELET = TensorPlan(Transform.WAVELET, masks=True, rate=Rate.NONE, steps=Steps.RANGE)
-_DCT = TensorPlan(Transform.BLOCK_DCT)
+_DCT = TensorPlan(Transform.BLOCK_DCT, model=Model.SMALLER)
 _DIF, _VM, _TRIPLANE = Representation.DIF, Representation.VM, Representation.TRIPLANE
 _GRID, _MLP = Representation.GRID, Representation.MLP
 

@@ -16,11 +16,10 @@ import constriction
 import numpy as np
 
 from .. import acceleration
-from ..syntax.registry import ENERGY, PREVIOUS, PREVIOUS_ENERGY
+from ..syntax.registry import is_energy, is_magnitude, is_previous
 from .models import INPUT_LIMIT, ContextModel, EntropyModel, StaticModel
 from .tables import HALF, Table
 
-PAD = 2  # offsets of neighbours reach this far
 MAX_SYMBOL = (1 << 20) - 1
 MAX_ESCAPE_PREFIX = 20
 # Cells of one batch inside a step: bounds the memory of a step without an effect on the result.
@@ -28,6 +27,7 @@ BATCH = 1 << 16
 _BLOCK = 1 << 14
 
 Shape = tuple[int, int, int, int]  # (C, z, y, x)
+Spatial = tuple[int, int, int]  # (z, y, x)
 
 
 # Channel counts whose int8 values of one cell can be loaded as one number.
@@ -153,36 +153,72 @@ def coded_blocks(mask: np.ndarray | None, size: int) -> Iterator[tuple[np.ndarra
         done += len(cells)
 
 
-def _walk(mask: np.ndarray | None, shape: Shape, scan: Shape, padded: tuple[int, ...]
+@dataclass(frozen=True)
+class Margin:
+    """The store that contexts come from: an array with zeros around, so that no neighbour needs a check.
+
+    before: zeros before the first cell along z, y, x. padded: (z, y, x) of the store, a row for each place.
+    """
+
+    before: Spatial
+    padded: Spatial
+
+    @classmethod
+    def of(cls, model: ContextModel, spatial: Spatial) -> Margin:
+        """For the neighbours of a model whose offsets count cells."""
+        offsets = np.array([n[2:] for n in model.template] + [(0, 0, 0)])
+        before, after = np.maximum(-offsets.min(0), 0).tolist(), np.maximum(offsets.max(0), 0).tolist()
+        # As far on both sides of the outermost axis, and one cell more for what the others add: so the rows from which a
+        # cell is seen are rows of the store, too.
+        outermost = next((axis for axis in range(3) if before[axis] or after[axis]), 2)
+        before[outermost] = after[outermost] = max(before[outermost], after[outermost]) + 1
+        return cls(tuple(before), tuple(b + n + a for b, n, a in zip(before, spatial, after)))
+
+    @property
+    def size(self) -> int:
+        """Number of rows."""
+        return math.prod(self.padded)
+
+    @property
+    def stride(self) -> Spatial:
+        """Rows from one cell to the next along z, y, x."""
+        return self.padded[1] * self.padded[2], self.padded[2], 1
+
+    def rows(self, cells: np.ndarray, spatial: Spatial) -> np.ndarray:
+        """Rows of cells at flat positions in an array of `spatial` (z, y, x)."""
+        lines, x = np.divmod(cells, spatial[2])
+        z, y = np.divmod(lines, spatial[1])
+        rows: np.ndarray = (((z + self.before[0]) * self.padded[1] + y + self.before[1]) * self.padded[2]
+                            + x + self.before[2])
+        return rows
+
+    def inside(self, store: np.ndarray, spatial: Spatial) -> np.ndarray:
+        """The cells of a store (z, y, x, ...)."""
+        z, y, x = (slice(b, b + n) for b, n in zip(self.before, spatial))
+        return store[z, y, x]
+
+
+def _walk(mask: np.ndarray | None, shape: Shape, scan: Shape, margin: Margin
           ) -> tuple[Iterable[np.ndarray], Callable[[np.ndarray], np.ndarray]]:
     """The steps in coding order (spec 6.3), and what gives the rows of coded cells in a padded store.
 
     A step is an array of cells, or of symbols (cell * channels + channel) where the scan
     separates the channels of a cell; cells are counted among the coded ones.
-    padded: (z, y, x) of the store that contexts come from.
     """
     _, depth, height, width = shape
     size = depth * height * width
     if mask is None and not scan[0] and (steps := _wavefronts(shape, scan)) is not None:
-        return steps, lambda cells: _padded_rows(cells, shape, padded)
+        return steps, lambda cells: margin.rows(cells, shape[1:])
     count = size if mask is None else int(np.count_nonzero(mask))
     key, rows = np.empty(count, np.uint16), np.empty(count, np.int32)
     for cells, part in coded_blocks(mask, size):
         cells = np.arange(cells.start, cells.stop) if isinstance(cells, slice) else cells
         z, y, x = cells // (height * width), cells // width % height, cells % width
         key[part] = scan[1] * z + scan[2] * y + scan[3] * x
-        rows[part] = _padded_rows(cells, shape, padded)
+        rows[part] = margin.rows(cells, shape[1:])
     if scan[0]:
         key = (key[:, None] + scan[0] * np.arange(shape[0], dtype=np.uint16)).reshape(-1)
     return _by_key(key), rows.take
-
-
-def _padded_rows(cells: np.ndarray, shape: Shape, padded: tuple[int, ...]) -> np.ndarray:
-    """Rows, in a store with PAD cells around, of cells at flat positions."""
-    _, _, height, width = shape
-    lines, x = np.divmod(cells, width)
-    z, y = np.divmod(lines, height)
-    return ((z + PAD) * padded[1] + y + PAD) * padded[2] + x + PAD
 
 
 def _wavefronts(shape: Shape, scan: Shape) -> Iterator[np.ndarray] | None:
@@ -228,25 +264,24 @@ class _Neighbourhood:
     and what the model says of those is worked out once.
     """
 
-    def __init__(self, model: ContextModel, shape: Shape, previous: np.ndarray | None):
-        channels, depth, height, width = shape
+    def __init__(self, model: ContextModel, shape: Shape, margin: Margin, previous: np.ndarray | None):
+        channels = shape[0]
         self.model, self.channels = model, channels
-        self.padded = (depth + 2 * PAD, height + 2 * PAD, width + 2 * PAD)
-        sources = np.array([n[0] for n in model.template])
-        temporal = np.isin(sources, (PREVIOUS, PREVIOUS_ENERGY))
-        values = np.zeros((1 + temporal.any(), *self.padded, channels), np.int8)
+        sources = [n[0] for n in model.template]
+        temporal = np.array([is_previous(s) for s in sources])
+        values = np.zeros((1 + temporal.any(), *margin.padded, channels), np.int8)
         if temporal.any() and previous is not None:
-            values[1, PAD:-PAD, PAD:-PAD, PAD:-PAD] = previous
+            margin.inside(values[1], shape[1:])[:] = previous
         self.rows = values.reshape(-1, channels)
         self.packed = self.rows.view(_PACKED[channels]).reshape(-1) if channels in _PACKED else None
-        plane = self.padded[0] * self.padded[1] * self.padded[2]
-        stride = np.array([self.padded[1] * self.padded[2], self.padded[2], 1])
-        offsets = temporal * plane + np.array([n[2:] for n in model.template]) @ stride
-        energy = np.isin(sources, (ENERGY, PREVIOUS_ENERGY))
+        plane = margin.size
+        offsets = temporal * plane + np.array([n[2:] for n in model.template]) @ np.array(margin.stride)
+        energy = np.array([is_energy(s) for s in sources])
         self.value, self.energy = np.flatnonzero(~energy), np.flatnonzero(energy)
         self.value_offsets, self.energy_offsets = offsets[~energy, None], offsets[energy, None]
         self.energies = np.zeros(len(self.rows), np.int8) if energy.any() else None
         self.shifted = [(k, model.template[i][1]) for k, i in enumerate(self.value) if model.template[i][1]]
+        self.magnitudes = [k for k, i in enumerate(self.value) if is_magnitude(sources[i])]
         spatial = offsets - temporal * plane
         self.seen_from, seen_later = (np.array(sorted(set(part.tolist())), np.int64)
                                       for part in (spatial[~temporal], spatial[temporal]))
@@ -273,6 +308,8 @@ class _Neighbourhood:
         (per-channel models whose scan separates the channels of a cell).
         """
         values = self._gather(self.value_offsets + rows)  # (neighbours, n, C)
+        for k in self.magnitudes:
+            np.abs(values[k], out=values[k])
         energy = self.energies.take(self.energy_offsets + rows) if self.energies is not None else None
         if self.model.joint:
             by_input = {i: values[k].T for k, i in enumerate(self.value.tolist())}
@@ -339,7 +376,7 @@ Pick = Callable[[np.ndarray], np.ndarray]
 
 
 def _code(model: EntropyModel, shape: Shape, mask: np.ndarray | None, previous: np.ndarray | None,
-          selected: np.ndarray | None, band: np.ndarray | None,
+          selected: np.ndarray | None, band: np.ndarray | None, blocks: Spatial,
           code: Callable[[Run, np.ndarray, np.ndarray, Pick], np.ndarray]) -> np.ndarray:
     """Walks the symbols of a tensor. `code(run, low, size, pick)` returns the sorted values
     of a step; `pick(values)` takes the step's symbols, unsorted, from (cells, C) values.
@@ -348,9 +385,12 @@ def _code(model: EntropyModel, shape: Shape, mask: np.ndarray | None, previous: 
     Returns the values, int32 (cells, C) in raster order of the coded cells.
     """
     channels, scan, around = shape[0], (0, 0, 0, 0), None
+    margin = Margin((0, 0, 0), shape[1:])
     if isinstance(model, ContextModel):
-        scan, around = model.scan, _Neighbourhood(model, shape, previous) if model.template else None
-    steps, rows = _walk(mask, shape, scan, shape[1:] if around is None else around.padded)
+        model = model.on(shape[1:], blocks)
+        margin = Margin.of(model, shape[1:])
+        scan, around = model.scan, _Neighbourhood(model, shape, margin, previous) if model.template else None
+    steps, rows = _walk(mask, shape, scan, margin)
     values = np.zeros((math.prod(shape[1:]) if mask is None else int(np.count_nonzero(mask)), channels), np.int32)
     if not len(values):
         return values
@@ -427,13 +467,13 @@ def _predict(around: _Neighbourhood, rows: np.ndarray, channel: np.ndarray | Non
 
 def decode_symbols(model: EntropyModel, shape: Shape, mask: np.ndarray | None, previous: np.ndarray | None,
                    words: np.ndarray, selected: np.ndarray | None = None,
-                   band: np.ndarray | None = None) -> np.ndarray:
+                   band: np.ndarray | None = None, blocks: Spatial = (1, 1, 1)) -> np.ndarray:
     """Decodes the quantised values of one tensor (spec 6.3).
 
     shape: (C, z, y, x). mask: bool (z, y, x) of the coded cells, None for all.
     previous: int8 (z, y, x, C), the clamped values of the previous frame, or None.
     words: uint32. selected: bool (coded cells, C), the elements that are coded, None for
-    all. band: uint8 (coded cells,), None when all cells are of band 0.
+    all. band: uint8 (coded cells,), None when all cells are of band 0. blocks: see `block_counts`.
     Returns int32 (coded cells, C), cells in raster order. Raises EntropyError.
     """
     nothing = mask is not None and not mask.any() if selected is None else not selected.any()
@@ -441,12 +481,12 @@ def decode_symbols(model: EntropyModel, shape: Shape, mask: np.ndarray | None, p
         raise EntropyError("R-ENT-02", "There are words but no coded elements.")
     if (fast := acceleration.compiled("entropy.compiled")) is not None:
         try:
-            decoded: np.ndarray = fast.decode_symbols(model, shape, mask, previous, words, selected, band)
+            decoded: np.ndarray = fast.decode_symbols(model, shape, mask, previous, words, selected, band, blocks)
         except fast.Failure as e:
             raise EntropyError(e.requirement, e.detail) from None
         return decoded
     decoder = SymbolDecoder(words)
-    values = _code(model, shape, mask, previous, selected, band,
+    values = _code(model, shape, mask, previous, selected, band, blocks,
                    lambda run, low, size, _: decoder.values(run, low, size))
     decoder.finish()
     if values.size and max(values.max(), -values.min()) > MAX_SYMBOL:
@@ -456,7 +496,7 @@ def decode_symbols(model: EntropyModel, shape: Shape, mask: np.ndarray | None, p
 
 def encode_symbols(model: EntropyModel, shape: Shape, mask: np.ndarray | None, previous: np.ndarray | None,
                    values: np.ndarray, selected: np.ndarray | None = None,
-                   band: np.ndarray | None = None) -> tuple[np.ndarray, float]:
+                   band: np.ndarray | None = None, blocks: Spatial = (1, 1, 1)) -> tuple[np.ndarray, float]:
     """Inverse of `decode_symbols`: (uint32 words, ideal code length in bits)."""
     encoder, values = SymbolEncoder(), np.ascontiguousarray(values, np.int32)
     if values.size and max(values.max(), -values.min()) > MAX_SYMBOL:
@@ -467,14 +507,14 @@ def encode_symbols(model: EntropyModel, shape: Shape, mask: np.ndarray | None, p
         encoder.write(run, low, size, known)
         return known
 
-    _code(model, shape, mask, previous, selected, band, code)
+    _code(model, shape, mask, previous, selected, band, blocks, code)
     return encoder.words(), encoder.bits
 
 
 def decode_mask(model: EntropyModel, shape: Shape, mask: np.ndarray | None, previous: np.ndarray | None,
-                words: np.ndarray, band: np.ndarray | None = None) -> np.ndarray:
+                words: np.ndarray, band: np.ndarray | None = None, blocks: Spatial = (1, 1, 1)) -> np.ndarray:
     """Decodes which elements of a tensor are coded: bool (coded cells, C) (spec 6.3). Raises EntropyError."""
-    bits = decode_symbols(model, shape, mask, previous, words, band=band)
+    bits = decode_symbols(model, shape, mask, previous, words, band=band, blocks=blocks)
     if bits.size and (bits.min() < 0 or bits.max() > 1):
         raise EntropyError("R-ENT-05", f"One is {bits.max() if bits.max() > 1 else bits.min()}.")
     coded: np.ndarray = bits > 0

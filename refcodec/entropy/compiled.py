@@ -5,12 +5,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..syntax.registry import ENERGY, PREVIOUS, PREVIOUS_ENERGY
+from ..syntax.registry import is_energy, is_magnitude, is_previous
 from . import kernels
-from .models import BERNOULLI, LOCATION_LIMIT, ContextModel, EntropyModel, StaticModel
+from .coder import Margin, Shape, Spatial
+from .models import BERNOULLI, LOCATION_LIMIT, MIXTURE, SHAPES, ContextModel, EntropyModel, StaticModel
 from .tables import PRECISION, TOTAL, Table
 
-PAD = 2
 BUDGET = 1 << 31  # multiplications, about, between two looks at interrupts
 _NONE = {dtype: np.empty(0, dtype) for dtype in (np.uint8, np.int8, np.int32)}
 
@@ -22,8 +22,9 @@ class Failure(Exception):
         self.requirement, self.detail = requirement, detail
 
 
-def decode_symbols(model: EntropyModel, shape: tuple[int, ...], mask: np.ndarray | None, previous: np.ndarray | None,
-                   words: np.ndarray, selected: np.ndarray | None = None, band: np.ndarray | None = None) -> np.ndarray:
+def decode_symbols(model: EntropyModel, shape: Shape, mask: np.ndarray | None, previous: np.ndarray | None,
+                   words: np.ndarray, selected: np.ndarray | None, band: np.ndarray | None, blocks: Spatial
+                   ) -> np.ndarray:
     """As `coder.decode_symbols`, after its check of empty tensors. Raises Failure."""
     size = shape[1] * shape[2] * shape[3]
     cells = size if mask is None else int(np.count_nonzero(mask))
@@ -33,7 +34,7 @@ def decode_symbols(model: EntropyModel, shape: tuple[int, ...], mask: np.ndarray
     chosen = _NONE[np.uint8] if selected is None else np.require(selected, bool, ["C", "W"]).reshape(-1).view(np.uint8)
     if cells:
         if isinstance(model, ContextModel):
-            _decode_contexts(model, shape, mask, previous, words, state, chosen, flat)
+            _decode_contexts(model.on(shape[1:], blocks), shape, mask, previous, words, state, chosen, flat)
         else:
             _decode_static(model, shape, band, words, state, chosen, flat)
     if not kernels.finished(words, state):
@@ -56,13 +57,13 @@ def _decode_static(model: StaticModel, shape: tuple[int, ...], band: np.ndarray 
                                   np.empty(len(model.tables) + 1, np.int64), values))
 
 
-def _decode_contexts(model: ContextModel, shape: tuple[int, ...], mask: np.ndarray | None, previous: np.ndarray | None,
+def _decode_contexts(model: ContextModel, shape: Shape, mask: np.ndarray | None, previous: np.ndarray | None,
                      words: np.ndarray, state: np.ndarray, chosen: np.ndarray, values: np.ndarray) -> None:
-    channels, padded = shape[0], tuple(n + 2 * PAD for n in shape[1:])
-    temporal = any(n[0] in (PREVIOUS, PREVIOUS_ENERGY) for n in model.template)
-    network = _network(model, channels, padded)
-    walk = _walk(model, shape, mask, padded, len(values), chosen)
-    store = _store(model, shape, padded, previous if temporal else None, temporal)
+    margin = Margin.of(model, shape[1:])
+    temporal = any(is_previous(n[0]) for n in model.template)
+    network = _network(model, shape[0], margin)
+    walk = _walk(model, shape, mask, margin, len(values), chosen)
+    store = _store(model, shape, margin, previous if temporal else None, temporal)
     longest = int(np.diff(walk.ends, prepend=0).max()) * int(walk.sizes[1])
     scratch = kernels.Scratch(
         np.empty(longest, np.uint8), np.empty(longest, np.int8), np.empty(longest, np.int32),
@@ -95,33 +96,34 @@ def _packed(tables: tuple[Table, ...]) -> kernels.Tables:
 
 
 @lru_cache(maxsize=64)
-def _network(model: ContextModel, channels: int, padded: tuple[int, ...]) -> kernels.Network:
-    """For a store of `padded` rows whose second half is the previous frame, as arrays of their kernels' types."""
-    plane = padded[0] * padded[1] * padded[2]
-    stride = np.array([padded[1] * padded[2], padded[2], 1])
-    values, energies, column = [], [], 0  # (column of the weights, offset, shift of the channel)
+def _network(model: ContextModel, channels: int, margin: Margin) -> kernels.Network:
+    """For a store whose second half is the previous frame, as arrays of their kernels' types."""
+    values: list[tuple[int, int, int]] = []  # (column of the weights, offset, shift of the channel)
+    magnitudes, energies, column = values.copy(), values.copy(), 0
     seen_from = set()
     for source, dc, *place in model.template:
-        row = int(np.dot(place, stride))
-        if source not in (PREVIOUS, PREVIOUS_ENERGY):
+        row = int(np.dot(place, margin.stride))
+        if is_previous(source):
+            row += margin.size
+        else:
             seen_from.add(row)
-        row += plane if source in (PREVIOUS, PREVIOUS_ENERGY) else 0
-        if source in (ENERGY, PREVIOUS_ENERGY):
+        if is_energy(source):
             energies.append((column, row, 0))
             column += 1
         else:
             for c in range(channels if model.joint else 1):
-                values.append((column, row * channels + c + dc, dc))
+                (magnitudes if is_magnitude(source) else values).append((column, row * channels + c + dc, dc))
                 column += 1
-    inputs = np.array(values + energies, np.int64).reshape(-1, 3)
+    inputs = np.array(values + magnitudes + energies, np.int64).reshape(-1, 3)
     first, first_bias, _, second, second_bias, _ = model._layers
     location, table = model.predict(np.zeros((column, 1), np.float32))
-    limits = (len(values), len(energies), 0 if model.family == BERNOULLI else LOCATION_LIMIT, len(model.tables) - 1,
-              inputs[:, 2].any(), np.ptp(location) + np.ptp(table))
+    limits = (len(values), len(magnitudes), len(energies), 0 if model.family == BERNOULLI else LOCATION_LIMIT,
+              model.scales - 1, SHAPES - 1 if model.family == MIXTURE else 0, inputs[:, 2].any(),
+              np.ptp(location) + np.ptp(table))
     return kernels.Network(
         inputs[:, 1].astype(np.uint64), inputs[:, 2].copy(), _widened(first[:, inputs[:, 0]]), first_bias[:, 0].copy(),
         _widened(second), second_bias[:, 0].copy(),
-        np.float32(2.0) ** -np.array([model.hidden_shift, model.location_shift, model.scale_shift], np.float32),
+        np.float32(2.0) ** -np.array([model.hidden_shift, *model.shifts], np.float32),
         np.array(limits, np.int64),
         np.resize(location[:, 0], channels).astype(np.int8), np.resize(table[:, 0], channels),
         np.array(sorted(seen_from), np.int64))
@@ -132,14 +134,14 @@ def _widened(weights: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.pad(weights, ((0, 0), (0, -weights.shape[1] % kernels.UNROLL))))
 
 
-def _walk(model: ContextModel, shape: tuple[int, ...], mask: np.ndarray | None, padded: tuple[int, ...], count: int,
+def _walk(model: ContextModel, shape: Shape, mask: np.ndarray | None, margin: Margin, count: int,
           chosen: np.ndarray) -> kernels.Walk:
     channels, scan = shape[0], np.array(model.scan, np.int64)
     marked = _NONE[np.uint8] if mask is None else np.require(mask, bool, ["C", "W"]).reshape(-1).view(np.uint8)
     run = shape[3] if mask is None else 1
     rows = np.empty(count // channels // run, np.int32)
     counts = np.zeros(int(scan @ (np.array(shape) - 1)) + 1, np.int64)
-    kernels.count_keys(marked, shape, scan, padded, counts, rows)
+    kernels.count_keys(marked, shape, scan, margin.before, margin.padded, counts, rows)
     order, ends = np.empty(int(counts.sum()), np.int32), np.cumsum(counts)
     begins = ends - counts
     kernels.sort_keys(marked, shape, scan, begins, order)
@@ -148,19 +150,17 @@ def _walk(model: ContextModel, shape: tuple[int, ...], mask: np.ndarray | None, 
                         np.array([channels, symbols, channels if model.joint else 1, run]))
 
 
-def _store(model: ContextModel, shape: tuple[int, ...], padded: tuple[int, ...], previous: np.ndarray | None,
+def _store(model: ContextModel, shape: Shape, margin: Margin, previous: np.ndarray | None,
            temporal: bool) -> kernels.Store:
     if not model.template:
         return kernels.Store(_NONE[np.int8], _NONE[np.int8], _NONE[np.uint8])
-    plane = padded[0] * padded[1] * padded[2]
-    rows = plane * (2 if temporal else 1)
-    energetic = any(n[0] in (ENERGY, PREVIOUS_ENERGY) for n in model.template)
+    rows = margin.size * (2 if temporal else 1)
+    energetic = any(is_energy(n[0]) for n in model.template)
     store = kernels.Store(np.zeros(rows * shape[0], np.int8), np.zeros(rows if energetic else 0, np.int8),
-                          np.zeros(plane, np.uint8))
+                          np.zeros(margin.size, np.uint8))
     if previous is not None:
-        stride = np.array([padded[1] * padded[2], padded[2], 1])
-        seen_later = {int(np.dot(n[2:], stride)) for n in model.template if n[0] in (PREVIOUS, PREVIOUS_ENERGY)}
+        seen_later = {int(np.dot(n[2:], margin.stride)) for n in model.template if is_previous(n[0])}
         lines = np.require(previous, np.int8, ["C", "W"]).reshape(*shape[1:3], -1)
-        kernels.take_previous(lines, shape, padded, store.values, store.energies, store.active,
+        kernels.take_previous(lines, shape, margin.before, margin.padded, store.values, store.energies, store.active,
                               np.array(sorted(seen_later), np.int64))
     return store

@@ -55,11 +55,12 @@ class Tables(NamedTuple):
 class Network(NamedTuple):
     """The integer network of a context model, and where its inputs lie (spec 6.4).
 
-    Inputs are values first, then energies. offsets (N,) uint64: of an input in the stores, from the
-    place of its symbol, modulo 2**64; shift (N,) int64: of its channel. first (H, N padded), second (2C, H padded)
+    Inputs are values first, then magnitudes, then energies. offsets (N,) uint64: of an input in the stores, from the
+    place of its symbol, modulo 2**64; shift (N,) int64: of its channel. first (H, N padded), second (KC, H padded)
     float32, with the biases of both, rounding constants included; scales float32: 2**-shift of the hidden
-    layer, locations and tables. limits int64: number of values, of energies, largest location, last table,
-    whether any shift is not 0, whether the quiet outputs differ by channel.
+    layer, locations, scales and, where there are any, shapes. limits int64: number of values, of magnitudes, of
+    energies, largest location, last scale, last shape, whether any shift is not 0, whether the quiet outputs differ
+    by channel.
     quiet_location int8, quiet_table uint8 (C): outputs where all inputs are zero.
     seen_from int64: of the rows whose inputs a row takes part in, how far back they lie.
     """
@@ -119,15 +120,15 @@ class Scratch(NamedTuple):
 
 
 @jit
-def count_keys(mask: np.ndarray, shape: tuple[int, ...], scan: np.ndarray, padded: tuple[int, ...], counts: np.ndarray,
-               rows: np.ndarray) -> None:
+def count_keys(mask: np.ndarray, shape: tuple[int, ...], scan: np.ndarray, before: tuple[int, ...],
+               padded: tuple[int, ...], counts: np.ndarray, rows: np.ndarray) -> None:
     """Sizes of the steps by key, and the rows of the coded cells. mask uint8 (cells), or empty: all cells, whose
     rows are then given for the first of each line alone, to save memory."""
     channels, depth, height, width = shape
     n = cell = 0
     for z in range(depth):
         for y in range(height):
-            row = ((z + 2) * padded[1] + y + 2) * padded[2] + 2
+            row = ((z + before[0]) * padded[1] + y + before[1]) * padded[2] + before[2]
             key = scan[1] * z + scan[2] * y
             if mask.size == 0:
                 rows[z * height + y] = row
@@ -178,14 +179,14 @@ def _row(rows: np.ndarray, cell: Int, run: Int) -> Int:
 
 
 @jit
-def take_previous(previous: np.ndarray, shape: tuple[int, ...], padded: tuple[int, ...], values: np.ndarray,
-                  energies: np.ndarray, active: np.ndarray, seen_later: np.ndarray) -> None:
+def take_previous(previous: np.ndarray, shape: tuple[int, ...], before: tuple[int, ...], padded: tuple[int, ...],
+                  values: np.ndarray, energies: np.ndarray, active: np.ndarray, seen_later: np.ndarray) -> None:
     """Puts the values of the previous frame, int8 (z, y, x * C), into the second half of the store."""
     channels, depth, height, width = shape
     plane = padded[0] * padded[1] * padded[2]
     for z in range(depth):
         for y in range(height):
-            first = ((z + 2) * padded[1] + y + 2) * padded[2] + 2
+            first = ((z + before[0]) * padded[1] + y + before[1]) * padded[2] + before[2]
             marked = -1
             for i in range(width * channels):
                 v = np.int64(previous[z, y, i])
@@ -227,7 +228,9 @@ def _scaled(sums: np.ndarray, scale: Float, low: Float, high: Float) -> None:
 def _evaluate(network: Network, count: Int, outputs: Int, scratch: Scratch) -> None:
     """The network for `count` columns of inputs; fills table and location at their places."""
     zero, hidden_limit = np.float32(0), np.float32(_MAX_HIDDEN)
-    last_location, last_table = np.float32(network.limits[2]), np.float32(network.limits[3])
+    last_location, last_scale = np.float32(network.limits[3]), np.float32(network.limits[4])
+    last_shape, scale_count = np.float32(network.limits[5]), network.limits[4] + 1
+    step = 3 if network.limits[5] else 2
     scales, hidden, sums = network.scales, scratch.hidden, scratch.sums
     first, first_bias, second, second_bias = network.first, network.first_bias, network.second, network.second_bias
     inputs, location, table, place = scratch.inputs, scratch.location, scratch.table, scratch.place
@@ -237,22 +240,29 @@ def _evaluate(network: Network, count: Int, outputs: Int, scratch: Scratch) -> N
         for b in range(BATCH):
             hidden[h, b] = sums[b]
     for c in range(outputs):
-        _layer(second, second_bias, 2 * c, hidden, sums)
+        _layer(second, second_bias, step * c, hidden, sums)
         _scaled(sums, scales[1], -last_location, last_location)
         for b in range(count):
             location[np.uint64(place[b] + c)] = np.int8(sums[b])
-        _layer(second, second_bias, 2 * c + 1, hidden, sums)
-        _scaled(sums, scales[2], zero, last_table)
+        _layer(second, second_bias, step * c + 1, hidden, sums)
+        _scaled(sums, scales[2], zero, last_scale)
         for b in range(count):
             at = np.uint64(place[b] + c)
             if table[at] != ABSENT:
                 table[at] = np.uint8(sums[b])
+        if step == 3:
+            _layer(second, second_bias, step * c + 2, hidden, sums)
+            _scaled(sums, scales[3], zero, last_shape)
+            for b in range(count):
+                at = np.uint64(place[b] + c)
+                if table[at] != ABSENT:
+                    table[at] += np.uint8(scale_count * np.int64(sums[b]))
 
 
 @jit
 def _quiet(network: Network, first: Int, symbols: Int, count: Int, scratch: Scratch) -> None:
     """Table and location of all symbols of a step as if all inputs were zero."""
-    if symbols > 1 and network.limits[5]:
+    if symbols > 1 and network.limits[7]:
         for i in range(0, count, symbols):
             for c in range(symbols):
                 scratch.table[i + c] = network.quiet_table[c]
@@ -266,7 +276,8 @@ def _quiet(network: Network, first: Int, symbols: Int, count: Int, scratch: Scra
 def _predict(walk: Walk, network: Network, store: Store, begin: Int, end: Int, scratch: Scratch) -> Int:
     """Table and location of the symbols of a step that have an input other than zero. Returns their number."""
     channels, symbols, outputs, run = walk.sizes
-    values, energies, shifts = network.limits[0], network.limits[1], network.limits[4]
+    values, magnitudes = network.limits[0], network.limits[0] + network.limits[1]
+    energies, shifts = magnitudes + network.limits[2], network.limits[6]
     # As local names: an array that is taken out of a tuple in a loop is counted each time.
     order, rows, active, stored, energy = walk.order, walk.rows, store.active, store.values, store.energies
     offsets, shift = network.offsets, network.shift
@@ -291,7 +302,13 @@ def _predict(walk: Walk, network: Network, store: Store, begin: Int, end: Int, s
                     v = stored[place + offsets[n]]
                 inputs[n, np.uint64(count)] = v
                 busy |= v
-            for n in range(np.uint64(values), np.uint64(values + energies)):
+            for n in range(np.uint64(values), np.uint64(magnitudes)):
+                v = np.int8(0)
+                if not shifts or 0 <= channel + shift[n] < channels:
+                    v = abs(stored[place + offsets[n]])
+                inputs[n, np.uint64(count)] = v
+                busy |= v
+            for n in range(np.uint64(magnitudes), np.uint64(energies)):
                 v = energy[np.uint64(row) + offsets[n]]
                 inputs[n, np.uint64(count)] = v
                 busy |= v

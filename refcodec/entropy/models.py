@@ -1,20 +1,24 @@
-"""Probability models of a tensor's symbols, as the stream carries them (spec 6.4 to 6.7)."""
+"""Probability models of a tensor's symbols, as the stream carries them (spec 6.4 to 6.9)."""
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
-from ..syntax.structures import input_count, template_of
-from .tables import Table, bernoulli_tables, laplace_tables, static_table
+from ..syntax.registry import BY_FREQUENCY, is_energy
+from ..syntax.structures import input_count, output_count, template_of
+from .tables import LAPLACE_DECAY, MIXTURE_WIDE, Table, bernoulli_tables, laplace_tables, mixture_tables, static_table
 
 INPUT_LIMIT = 127  # inputs are clamped to -127 .. 127
 HIDDEN_LIMIT = 1023  # hidden units to 0 .. 1023
 LOCATION_LIMIT = 127
 
-LAPLACE, BERNOULLI = 0, 1  # `family`
+LAPLACE, BERNOULLI, MIXTURE = range(3)  # `family`
+VALUE_FAMILIES, BIT_FAMILIES = frozenset({LAPLACE, MIXTURE}), frozenset({BERNOULLI})  # of what they may code
+SCALES, SHAPES = len(LAPLACE_DECAY), len(MIXTURE_WIDE)
 ONE_TABLE, BY_CHANNEL, BY_BAND, BY_BAND_AND_CHANNEL = range(4)  # `assignment`
 
 
@@ -22,11 +26,11 @@ ONE_TABLE, BY_CHANNEL, BY_BAND, BY_BAND_AND_CHANNEL = range(4)  # `assignment`
 class ContextModel:
     """The integer network that chooses location and table from decoded neighbours (spec 6.4).
 
-    family: of the tables, LAPLACE for values or BERNOULLI for mask bits.
+    family: of the tables, LAPLACE or MIXTURE for values or BERNOULLI for mask bits.
     joint: all channels of a cell are predicted at once. scan: weights (c, z, y, x)
     of the decoding order. template: neighbours (source, dc, dz, dy, dx).
-    hidden_weight (H, N) int8, hidden_bias (H,) int16, output_weight (2C, H) int8,
-    output_bias (2C,) int32; C = channels of a joint model, else 1.
+    hidden_weight (H, N) int8, hidden_bias (H,) int16, output_weight (KC, H) int8,
+    output_bias (KC,) int32; C = channels of a joint model, else 1; K = 3 for MIXTURE, else 2.
     """
 
     joint: bool
@@ -42,10 +46,12 @@ class ContextModel:
     output_weight: np.ndarray
     output_bias: np.ndarray
     family: int = LAPLACE
+    shape_shift: int = 0
 
     @classmethod
     def from_syntax(cls, v: Any) -> ContextModel:
         h, n, c = v.hidden_count, input_count(v), v.model_channels
+        outputs = output_count(v) * c
 
         def array(values: Any, dtype: type[np.signedinteger[Any]], *shape: int) -> np.ndarray:
             return np.array(values, dtype).reshape(shape)
@@ -53,7 +59,8 @@ class ContextModel:
         return cls(v.channel_mode == 1, c, v.scan_weight, v.template_id, tuple(template_of(v)),
                    v.hidden_shift or 0, array(v.hidden_weight, np.int8, h, n),
                    array(v.hidden_bias, np.int16, h), v.location_shift, v.scale_shift,
-                   array(v.output_weight, np.int8, 2 * c, h), array(v.output_bias, np.int32, 2 * c), v.family)
+                   array(v.output_weight, np.int8, outputs, h), array(v.output_bias, np.int32, outputs), v.family,
+                   v.shape_shift or 0)
 
     def to_syntax(self) -> dict[str, Any]:
         explicit = self.template_id == 1
@@ -65,7 +72,7 @@ class ContextModel:
             hidden_count=len(self.hidden_bias), hidden_shift=self.hidden_shift,
             hidden_weight=tuple(self.hidden_weight.reshape(-1).tolist()),
             hidden_bias=tuple(self.hidden_bias.tolist()), location_shift=self.location_shift,
-            scale_shift=self.scale_shift,
+            scale_shift=self.scale_shift, shape_shift=self.shape_shift if self.family == MIXTURE else None,
             output_weight=tuple(self.output_weight.reshape(-1).tolist()),
             output_bias=tuple(self.output_bias.tolist()))
 
@@ -79,14 +86,41 @@ class ContextModel:
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        return bernoulli_tables() if self.family == BERNOULLI else laplace_tables()
+        return (laplace_tables, bernoulli_tables, mixture_tables)[self.family]()
+
+    @property
+    def scales(self) -> int:
+        """Number of tables that the scale output chooses from."""
+        return SCALES if self.family == MIXTURE else len(self.tables)
+
+    @property
+    def shifts(self) -> tuple[int, ...]:
+        """Right shifts of a channel's outputs, (K,)."""
+        shifts = self.location_shift, self.scale_shift, self.shape_shift
+        return shifts if self.family == MIXTURE else shifts[:2]
+
+    @lru_cache(maxsize=256)  # a model serves many tensors of a few sizes
+    def on(self, spatial: tuple[int, int, int], blocks: tuple[int, int, int]) -> ContextModel:
+        """The same model for coefficient arrays of `spatial` (z, y, x) samples: all its offsets count cells, and
+        neighbours that lie outside for every cell are gone. blocks: cells from one frequency to the next."""
+        template, columns, column = [], [], 0
+        for source, dc, *offset in self.template:
+            width = self.channels if self.joint and not is_energy(source) else 1
+            place = tuple(d * (b if source & BY_FREQUENCY else 1) for d, b in zip(offset, blocks))
+            if all(abs(p) < n for p, n in zip(place, spatial)):
+                template.append((source & ~BY_FREQUENCY, dc, *place))
+                columns += range(column, column + width)
+            column += width
+        if tuple(template) == self.template:
+            return self
+        return replace(self, template=tuple(template), hidden_weight=self.hidden_weight[:, columns])
 
     @cached_property
     def _layers(self) -> Any:
         # Rounding constants go into the biases. All sums stay below 2**24 in absolute
         # value (spec 6.4), so float32 products are exact in any order of summation.
         hidden_round = (1 << self.hidden_shift) >> 1
-        shifts = np.tile([self.location_shift, self.scale_shift], self.channels)
+        shifts = np.tile(self.shifts, self.channels)
         f = np.float32
         return (self.hidden_weight.astype(f), (self.hidden_bias.astype(f) + f(hidden_round))[:, None],
                 f(2.0**-self.hidden_shift), self.output_weight.astype(f),
@@ -109,10 +143,13 @@ class ContextModel:
             out = np.repeat(b2, inputs.shape[1], axis=1)
         out *= s2
         np.floor(out, out=out)
-        location = np.clip(out[0::2], -LOCATION_LIMIT, LOCATION_LIMIT).astype(np.int32)
+        step = len(self.shifts)
+        location = np.clip(out[0::step], -LOCATION_LIMIT, LOCATION_LIMIT).astype(np.int32)
         if self.family == BERNOULLI:
             location[:] = 0
-        table = np.clip(out[1::2], 0, len(self.tables) - 1).astype(np.uint8)
+        table = np.clip(out[1::step], 0, self.scales - 1).astype(np.uint8)
+        if self.family == MIXTURE:
+            table += np.uint8(SCALES) * np.clip(out[2::step], 0, SHAPES - 1).astype(np.uint8)
         return location, table
 
 
@@ -185,9 +222,9 @@ def occupancy_fault(model: EntropyModel) -> str | None:
     """The requirement that a model of the occupancy breaks; None for one that can serve."""
     if not fits(model, 1, 1):
         return "R-OCC-06"
-    return None if codes(model, BERNOULLI) else "R-OCC-07"
+    return None if codes(model, BIT_FAMILIES) else "R-OCC-07"
 
 
-def codes(model: EntropyModel, family: int) -> bool:
-    """Whether a model is for values (LAPLACE) or mask bits (BERNOULLI) (R-TEN-13)."""
-    return not isinstance(model, ContextModel) or model.family == family
+def codes(model: EntropyModel, families: Collection[int]) -> bool:
+    """Whether a model is for values (VALUE_FAMILIES) or mask bits (BIT_FAMILIES) (R-TEN-13)."""
+    return not isinstance(model, ContextModel) or model.family in families

@@ -1,4 +1,4 @@
-"""Integer frequency tables (spec 6.6 and 6.7).
+"""Integer frequency tables (spec 6.6 to 6.9).
 
 Every table sums to 2**24 with no entry below 1. Its last entry is the escape.
 """
@@ -104,6 +104,28 @@ BERNOULLI_ONE = (
 def bernoulli_tables() -> tuple[Table, ...]:
     """The 64 tables of the Bernoulli family, for mask bits (spec 6.8)."""
     return tuple(Table(0, np.array([TOTAL - one - 1, one, 1], np.int64)) for one in BERNOULLI_ONE)
+
+
+# Of 64 parts of a mixture, those of the wider Laplace table, and how much further on that is (spec 6.9).
+MIXTURE_WIDE = (1, 4, 10, 20, 36)
+MIXTURE_DISTANCE = 8
+
+
+@cache
+def mixture_tables() -> tuple[Table, ...]:
+    """The 220 tables of the mixtures (spec 6.9): 44 scales for each shape."""
+    laplace = laplace_tables()
+    last = len(laplace) - 1
+    return tuple(_mixture_table(narrow, laplace[min(k + MIXTURE_DISTANCE, last)], parts)
+                 for parts in MIXTURE_WIDE for k, narrow in enumerate(laplace))
+
+
+def _mixture_table(narrow: Table, wide: Table, parts: int) -> Table:
+    reach, beyond = -wide.low, narrow.low - wide.low
+    padded = np.concatenate([np.pad(narrow.frequencies[:-1], beyond), narrow.frequencies[-1:]])
+    mixed = np.maximum(((64 - parts) * padded + parts * wide.frequencies) >> 6, 1)
+    mixed[reach] += TOTAL - mixed.sum()
+    return Table(wide.low, mixed)
 
 
 # One equiprobable bit, for escapes.

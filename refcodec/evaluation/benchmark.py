@@ -214,6 +214,7 @@ class _Tensor(NamedTuple):
     words: np.ndarray
     selected: np.ndarray | None
     band: np.ndarray | None
+    blocks: tuple[int, int, int]
     values: np.ndarray
 
 
@@ -224,9 +225,9 @@ def coding_figures(path: Path, repeats: int = 3) -> CodingFigures:
 
     def recording(model: EntropyModel, shape: tuple[int, int, int, int], mask: np.ndarray | None,
                   previous: np.ndarray | None, words: np.ndarray, selected: np.ndarray | None = None,
-                  band: np.ndarray | None = None) -> np.ndarray:
-        values = decode_symbols(model, shape, mask, previous, words, selected, band)
-        seen.append(_Tensor(model, shape, mask, previous, words, selected, band, values))
+                  band: np.ndarray | None = None, blocks: tuple[int, int, int] = (1, 1, 1)) -> np.ndarray:
+        values = decode_symbols(model, shape, mask, previous, words, selected, band, blocks)
+        seen.append(_Tensor(model, shape, mask, previous, words, selected, band, blocks, values))
         return values
 
     with mock.patch.object(decoder, "decode_symbols", recording):
@@ -234,14 +235,14 @@ def coding_figures(path: Path, repeats: int = 3) -> CodingFigures:
     symbols = sum(t.values.size for t in seen)
     ideal = coded = 0.0
     for t in seen:
-        again, bits = encode_symbols(t.model, t.shape, t.mask, t.previous, t.values, t.selected, t.band)
+        again, bits = encode_symbols(t.model, t.shape, t.mask, t.previous, t.values, t.selected, t.band, t.blocks)
         if not np.array_equal(again, t.words):
             raise AssertionError("coding the decoded symbols again gives other words")
         ideal, coded = ideal + bits, coded + 32 * len(t.words)
 
     def decode() -> None:
         for t in seen:
-            decode_symbols(*t[:7])
+            decode_symbols(*t[:-1])
 
     entropy_time = _best(repeats, decode, time.thread_time)
     with acceleration.switched_off():

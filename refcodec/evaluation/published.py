@@ -90,12 +90,13 @@ def _coded_tensor(t: Any, before: FrameState, after: FrameState) -> CodedTensor:
     tools, info = Tools.from_syntax(t), after.header.tensors[t.tensor_id]
     shape = tools.coefficient_shape(info.shape)
     cells, band = after.mask(t.tensor_id, tools), after.bands(t.tensor_id, tools)
+    blocks = tools.block_counts(shape)
     previous, selected = before.contexts(t.tensor_id, tools), None
     if tools.masked:
         selected = decode_mask(after.models[t.mask_model_ref], shape, cells, previous,
-                               np.frombuffer(t.mask_words, "<u4"), band)
+                               np.frombuffer(t.mask_words, "<u4"), band, blocks)
     coded = decode_symbols(after.models[t.model_ref], shape, cells, previous, np.frombuffer(t.words, "<u4"),
-                           selected, band)
+                           selected, band, blocks)
     where = cells if cells is not None else np.ones(shape[1:], bool)
     values, mask = np.zeros(shape, np.int32), np.zeros(shape, bool)
     values[:, where], mask[:, where] = coded.T, selected.T if selected is not None else True

@@ -55,6 +55,13 @@ def coefficient_shape(transform: int, levels: int, spatial: Sequence[int]) -> tu
     return z, y, x
 
 
+def block_counts(transform: int, shape: Sequence[int]) -> tuple[int, int, int]:
+    """Cells from one frequency to the next along each axis of a coefficient array of `shape` (z, y, x): the number of
+    blocks along it, 1 where there are none (spec 6.4)."""
+    z, y, x = (n // BLOCK if transform == Transform.BLOCK_DCT and n > 1 else 1 for n in shape)
+    return z, y, x
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """How one tensor of a unit is coded.
@@ -98,3 +105,7 @@ class Tools:
     def coefficient_shape(self, shape: Sequence[int]) -> tuple[int, int, int, int]:
         """Shape (C, z, y, x) of the coefficients of a tensor of this shape."""
         return shape[0], *coefficient_shape(self.transform, self.levels, shape[1:])
+
+    def block_counts(self, shape: Sequence[int]) -> tuple[int, int, int]:
+        """See `block_counts`. shape: (C, z, y, x) of the coefficients."""
+        return block_counts(self.transform, shape[1:])

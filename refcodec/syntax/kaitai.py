@@ -14,17 +14,19 @@ from enum import IntEnum
 from . import structures as syn
 from .declare import Field, Nested, Structure
 from .headers import Representation, Role
-from .registry import TEMPLATES, UnitType
+from .registry import TEMPLATES, UnitType, is_energy
 
 _TYPES = {"u8": "u1", "u16": "u2", "u32": "u4", "u64": "u8", "s8": "s1", "s16": "s2", "s32": "s4", "f32": "f4",
           "uv": "uv", "sv": "sv"}
 _ENUMS: dict[str, type[IntEnum]] = {"unit_type": UnitType, "representation": Representation, "tensor_role": Role}
+_OUTPUTS = "(family == 2 ? 3 : 2)"
 # What the specification says in words, or with the letters of a formula.
 _WORDS = {
     "bands (section 7.5)": "transform == 0 ? 1 : transform == 1 ? 4 : wavelet_levels + 1",
     "H * N": "hidden_count * input_count", "H": "hidden_count",
     "occupancy_mode is 1 or 2": "occupancy_mode == 1 or occupancy_mode == 2",
-    "2 * model_channels * H": "2 * model_channels * hidden_count",
+    "K * model_channels * H": f"{_OUTPUTS} * model_channels * hidden_count",
+    "K * model_channels": f"{_OUTPUTS} * model_channels",
 }
 # Elements of the sequence header on which the syntax of other units depends.
 _GLOBAL = {"digest_type": "_root.sequence_header.digest_type"}
@@ -83,7 +85,7 @@ def _structure(structure: Structure) -> Iterator[str]:
         yield from ("    instances:", "      input_count:",
                     "        doc: Inputs of the model that this neighbour and those before it make (section 6.4).",
                     "        value: '(number == 0 ? 0 : _parent.neighbour[number - 1].input_count.as<s4>) + "
-                    "(_parent.channel_mode == 0 or neighbour_source >= 2 ? 1 : _parent.model_channels)'")
+                    "(_parent.channel_mode == 0 or (neighbour_source & 6) == 2 ? 1 : _parent.model_channels)'")
     if structure is syn.CONTEXT_MODEL:
         listed = "neighbour_count == 0 ? 0 : neighbour[neighbour_count - 1].input_count"
         yield from ("    instances:", "      input_count:", "        doc: Number of inputs N (section 6.4).",
@@ -94,7 +96,7 @@ def _inputs_of_templates() -> str:
     """The number of inputs of the registered templates, as an expression."""
     expression = "0"
     for number, template in sorted(TEMPLATES.items()):
-        values = sum(source < 2 for source, *_ in template)
+        values = sum(not is_energy(source) for source, *_ in template)
         if template:
             count = f"channel_mode == 0 ? {len(template)} : {values} * model_channels + {len(template) - values}"
             expression = f"template_id == {number} ? ({count}) : {expression}"

@@ -39,7 +39,26 @@ LEVELS = {
     3: Level(1 << 28, 1 << 27, 1 << 27, 4096, 1 << 37),
 }
 
-VALUE, PREVIOUS, ENERGY, PREVIOUS_ENERGY = range(4)
+# `neighbour_source` (spec 6.4). The lowest bit says which frame; BY_FREQUENCY is added where offsets count frequencies.
+VALUE, PREVIOUS, ENERGY, PREVIOUS_ENERGY, MAGNITUDE, PREVIOUS_MAGNITUDE = range(6)
+BY_FREQUENCY = 8
+SOURCES = frozenset(source + flag for source in range(6) for flag in (0, BY_FREQUENCY))
+
+
+def is_previous(source: int) -> bool:
+    """Whether a neighbour lies in the previous frame."""
+    return source & 1 == 1
+
+
+def is_energy(source: int) -> bool:
+    """Whether a neighbour is a sum over all channels."""
+    return source & 6 == ENERGY
+
+
+def is_magnitude(source: int) -> bool:
+    """Whether a neighbour is an absolute value."""
+    return source & 6 == MAGNITUDE
+
 
 _CAUSAL = [(0, 0, -1), (0, -1, 0), (-1, 0, 0), (0, -1, -1), (-1, 0, -1), (-1, -1, 0), (-1, -1, -1)]
 _CROSS = [(0, 0, 0), (0, 0, -1), (0, 0, 1), (0, -1, 0), (0, 1, 0), (-1, 0, 0), (1, 0, 0)]
@@ -72,6 +91,23 @@ def _on_plane(axis: int, temporal: bool) -> list[tuple[int, int, int, int, int]]
     return found
 
 
+def _of_coefficients(temporal: bool) -> list[tuple[int, int, int, int, int]]:
+    """Neighbours of a coefficient of the block DCT: the same frequency in the blocks before, lower frequencies of
+    the same block, the channels before at the same place; with `temporal`, what is around it in the previous frame."""
+    one = [(0, 0, -1), (0, -1, 0), (-1, 0, 0)]
+    two = [(0, -1, -1), (-1, 0, -1), (-1, -1, 0)]
+    far = [(0, 0, -2), (0, -2, 0), (-2, 0, 0)]
+    found = [(MAGNITUDE, 0, *o) for o in one] + [(ENERGY, 0, *o) for o in one]
+    found += [(MAGNITUDE + BY_FREQUENCY, 0, *o) for o in one + two + far]
+    found += [(ENERGY + BY_FREQUENCY, 0, *o) for o in one + two]
+    found += [(ENERGY, 0, 0, 0, 0), (MAGNITUDE, -1, 0, 0, 0)]
+    if temporal:
+        up = [(0, 0, 1), (0, 1, 0), (1, 0, 0)]
+        found += [(PREVIOUS_MAGNITUDE, 0, 0, 0, 0), (PREVIOUS_ENERGY, 0, 0, 0, 0)]
+        found += [(PREVIOUS_ENERGY, 0, *o) for o in up] + [(PREVIOUS_MAGNITUDE + BY_FREQUENCY, 0, *o) for o in up]
+    return found
+
+
 EXPLICIT = 1  # `template_id` of neighbours that the stream lists
 # `template_id` -> neighbours (source, dc, dz, dy, dx), Annex A.3.
 TEMPLATES: dict[int, list[tuple[int, int, int, int, int]]] = {
@@ -85,4 +121,5 @@ TEMPLATES: dict[int, list[tuple[int, int, int, int, int]]] = {
     8: _on_plane(2, False), 9: _on_plane(2, True),
     10: _on_plane(1, False), 11: _on_plane(1, True),
     12: _on_plane(0, False), 13: _on_plane(0, True),
+    14: _of_coefficients(False), 15: _of_coefficients(True),
 }

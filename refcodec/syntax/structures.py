@@ -12,11 +12,11 @@ from typing import Any
 from .coding import OccupancyMode, Prediction, Transform, band_count
 from .declare import Field, Nested, Structure
 from .headers import Representation, Role
-from .registry import TEMPLATES, Level, UnitType
+from .registry import SOURCES, TEMPLATES, Level, UnitType, is_energy
 
 FILE_SIGNATURE = b"\x89RFV\r\n\x1a\n"
 GROUP_SYNC = b"\x89RFG\r\n\x1a\n"
-VERSION = (0, 3)
+VERSION = (0, 4)
 PROFILE_MAIN = 1
 
 
@@ -141,10 +141,10 @@ GROUP_HEADER = Structure(
 
 NEIGHBOUR = Structure(
     "neighbour", "4.9",
-    Field("neighbour_source", "u8", "0: value in the tensor being decoded; 1: value in the previous frame; 2 and 3: energy of the same two (section 6.4).",
-          (("R-MOD-08", _within(0, 3)),)),
+    Field("neighbour_source", "u8", "0: value in the tensor being decoded; 1: value in the previous frame; 2 and 3: energy in the same two; 4 and 5: magnitude in the same two; 8 to 13: the same, at an offset that counts frequencies (section 6.4).",
+          (("R-MOD-08", lambda v, _: v in SOURCES),)),
     Field("offset_c", "s8", "Channel offset.",
-          (("R-MOD-09", lambda v, c: -2 <= v <= 2 and (v == 0 or (c._.channel_mode == 0 and c.neighbour_source < 2))),)),
+          (("R-MOD-09", lambda v, c: -2 <= v <= 2 and (v == 0 or (c._.channel_mode == 0 and not is_energy(c.neighbour_source)))),)),
     Field("offset_z", "s8", "Offset along z.", (("R-MOD-09", _within(-2, 2)),)),
     Field("offset_y", "s8", "Offset along y.", (("R-MOD-09", _within(-2, 2)),)),
     Field("offset_x", "s8", "Offset along x.", (("R-MOD-09", _within(-2, 2)),)),
@@ -163,13 +163,18 @@ def input_count(model: Any) -> int:
     """Number of inputs of a parsed context model (spec 6.4)."""
     if model["channel_mode"] == 0:
         return len(template_of(model))
-    return sum(1 if source >= 2 else model["model_channels"] for source, *_ in template_of(model))
+    return sum(1 if is_energy(source) else model["model_channels"] for source, *_ in template_of(model))
+
+
+def output_count(model: Any) -> int:
+    """Number of outputs of a parsed context model for each of its channels (spec 6.4)."""
+    return 3 if model["family"] == 2 else 2
 
 
 CONTEXT_MODEL = Structure(
     "context_model", "4.9",
-    Field("family", "u8", "The tables that the model chooses from: 0 Laplace (section 6.7), for values; 1 Bernoulli (section 6.8), for bits of masks and occupancy.",
-          (("R-MOD-15", _within(0, 1)),)),
+    Field("family", "u8", "The tables that the model chooses from: 0 Laplace (section 6.7), for values; 1 Bernoulli (section 6.8), for bits of masks and occupancy; 2 mixtures (section 6.9), for values.",
+          (("R-MOD-15", _within(0, 2)),)),
     Field("channel_mode", "u8", "0: the model is applied to each channel by itself, with the same weights. 1: it predicts all channels of a cell jointly.",
           (("R-MOD-04", _within(0, 1)),)),
     Field("model_channels", "u8", "Channels of the tensors that the model serves when `channel_mode` is 1; 1 otherwise.",
@@ -190,10 +195,12 @@ CONTEXT_MODEL = Structure(
     Field("hidden_bias", "s16", "Biases of the hidden units.", count=lambda c: c.hidden_count, count_text="H"),
     Field("location_shift", "u8", "Right shift of the location output.", (("R-MOD-10", _within(0, 23)),)),
     Field("scale_shift", "u8", "Right shift of the scale output.", (("R-MOD-10", _within(0, 23)),)),
-    Field("output_weight", "s8", "Weights of the output layer, output 0 first, H each. Output 2c is the location of channel c, output 2c + 1 its scale.",
-          count=lambda c: 2 * c.model_channels * c.hidden_count, count_text="2 * model_channels * H"),
+    Field("shape_shift", "u8", "Right shift of the shape output.", (("R-MOD-10", _within(0, 23)),),
+          when=lambda c: c.family == 2, when_text="family == 2"),
+    Field("output_weight", "s8", "Weights of the output layer, output 0 first, H each. A channel has K outputs, 2 or, with `family` 2, 3: its location, its scale and its shape; those of channel 0 come first.",
+          count=lambda c: output_count(c) * c.model_channels * c.hidden_count, count_text="K * model_channels * H"),
     Field("output_bias", "s32", "Biases of the outputs.", (("R-MOD-11", _within(1 - (1 << 22), (1 << 22) - 1)),),
-          count=lambda c: 2 * c.model_channels, count_text="2 * model_channels"),
+          count=lambda c: output_count(c) * c.model_channels, count_text="K * model_channels"),
 )
 
 STATIC_TABLE = Structure(

@@ -201,15 +201,15 @@ export class SequenceDecoder {
       const uses =
         t.significance >= 2
           ? [
-              [t.maskModel, 1],
-              [t.model, 0],
+              [t.maskModel, [1]],
+              [t.model, [0, 2]],
             ]
-          : [[t.model, 0]];
-      for (const [name, family] of uses) {
+          : [[t.model, [0, 2]]];
+      for (const [name, families] of uses) {
         const m = models.get(name);
         require(m !== undefined, 'R-TEN-06');
         require(serves(m, info.channels, t.steps.length), 'R-TEN-07');
-        require(m.type === 2 || m.family === family, 'R-TEN-13');
+        require(m.type === 2 || families.includes(m.family), 'R-TEN-13');
         work += modelWork(m, cells, info.channels);
       }
     }
@@ -297,7 +297,7 @@ class State {
     } = this.header;
     const previous =
       unit.type === 1 ? null : Int8Array.from({ length: voxels }, (_, n) => (this.packed[n >> 3] >> (n & 7)) & 1);
-    const grid = { channels: 1, depth, height, width, band: null };
+    const grid = { channels: 1, depth, height, width, band: null, blocks: [1, 1, 1] };
     const bits = decodeSymbols(this.models.get(unit.occupancyModel), grid, null, null, previous, unit.occupancyWords);
     require(bits.every(isBit), 'R-ENT-05');
     this.packed = new Uint8Array((voxels + 7) >> 3);
@@ -311,7 +311,8 @@ class State {
     for (const t of unit.tensors) {
       const info = this.header.tensors[t.id];
       const [depth, height, width] = coefficientSize(info, t.transform);
-      const grid = { channels: info.channels, depth, height, width, band: this._bands(t) };
+      const blocks = [depth, height, width].map((n) => (t.transform === 1 && n > 1 ? n / 8 : 1));
+      const grid = { channels: info.channels, depth, height, width, band: this._bands(t), blocks };
       let cells = null;
       if (t.significance & 1) {
         occupied ??= occupiedVoxels(this.packed);

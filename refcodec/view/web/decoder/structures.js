@@ -5,7 +5,7 @@ import { Reader } from './reader.js';
 import { staticTable } from './tables.js';
 import { bandCount } from './transforms.js';
 
-export const VERSION = [0, 3];
+export const VERSION = [0, 4];
 export const FILE_HEADER_SIZE = 16;
 export const UNIT_HEADER_SIZE = 6;
 export const UNIT_OVERHEAD = 10;
@@ -397,6 +397,27 @@ const [Z, Y, X] = [0, 1, 2];
 const [PLANE_ZY, PLANE_ZY_BEFORE] = planar(Z, Y);
 const [PLANE_ZX, PLANE_ZX_BEFORE] = planar(Z, X);
 const [PLANE_YX, PLANE_YX_BEFORE] = planar(Y, X);
+const at = (source, offsets) => offsets.map(([dz, dy, dx]) => [source, 0, dz, dy, dx]);
+const UP = [
+  [0, 0, 1],
+  [0, 1, 0],
+  [1, 0, 0],
+];
+const NEAR = UP.map((o) => o.map((d) => -d));
+const DIAGONAL = [
+  [0, -1, -1],
+  [-1, 0, -1],
+  [-1, -1, 0],
+];
+const COEFFICIENTS = [
+  ...at(4, NEAR),
+  ...at(2, NEAR),
+  ...at(12, [...NEAR, ...DIAGONAL, ...NEAR.map((o) => o.map((d) => 2 * d))]),
+  ...at(10, [...NEAR, ...DIAGONAL]),
+  [2, 0, 0, 0, 0],
+  [4, -1, 0, 0, 0],
+];
+const COEFFICIENTS_BEFORE = [[5, 0, 0, 0, 0], [3, 0, 0, 0, 0], ...at(3, UP), ...at(13, UP)];
 const TEMPLATES = {
   0: [],
   2: CAUSAL,
@@ -411,6 +432,8 @@ const TEMPLATES = {
   11: PLANE_ZX_BEFORE,
   12: PLANE_YX,
   13: PLANE_YX_BEFORE,
+  14: COEFFICIENTS,
+  15: [...COEFFICIENTS, ...COEFFICIENTS_BEFORE],
 };
 
 function readEntropyModel(r) {
@@ -426,7 +449,7 @@ function readEntropyModel(r) {
 
 function readContextModel(r, m) {
   m.family = r.u8();
-  require(m.family <= 1, 'R-MOD-15');
+  require(m.family <= 2, 'R-MOD-15');
   const mode = r.u8();
   require(mode <= 1, 'R-MOD-04');
   m.joint = mode === 1;
@@ -438,7 +461,7 @@ function readContextModel(r, m) {
   require(template === 1 || template in TEMPLATES, 'R-MOD-07');
   m.template = template === 1 ? r.list(() => readNeighbour(r, m.joint), r.u8()) : TEMPLATES[template];
   m.hidden = r.u8();
-  m.inputs = m.joint ? m.template.reduce((n, [source]) => n + (source < 2 ? m.channels : 1), 0) : m.template.length;
+  m.inputs = m.joint ? m.template.reduce((n, [source]) => n + (isEnergy(source) ? 1 : m.channels), 0) : m.template.length;
   require(m.hidden <= 64 && m.inputs <= 512, 'R-MOD-03');
   require((m.hidden === 0) === (m.template.length === 0), 'R-MOD-05');
   m.hiddenShift = 0;
@@ -452,16 +475,26 @@ function readContextModel(r, m) {
   require(m.locationShift <= 23, 'R-MOD-10');
   m.scaleShift = r.u8();
   require(m.scaleShift <= 23, 'R-MOD-10');
-  m.outputWeight = r.s8s(2 * m.channels * m.hidden);
-  m.outputBias = r.list(() => r.s32(), 2 * m.channels);
+  if (m.family === 2) {
+    m.shapeShift = r.u8();
+    require(m.shapeShift <= 23, 'R-MOD-10');
+  }
+  m.outputs = m.family === 2 ? 3 : 2; // of a channel
+  m.outputWeight = r.s8s(m.outputs * m.channels * m.hidden);
+  m.outputBias = r.list(() => r.s32(), m.outputs * m.channels);
   require(m.outputBias.every((bias) => Math.abs(bias) < 1 << 22), 'R-MOD-11');
+}
+
+/** Whether a neighbour is a sum over all channels. */
+export function isEnergy(source) {
+  return (source & 6) === 2;
 }
 
 function readNeighbour(r, joint) {
   const source = r.u8();
-  require(source <= 3, 'R-MOD-08');
+  require(source <= 13 && (source & 7) <= 5, 'R-MOD-08');
   const dc = r.s8();
-  require(Math.abs(dc) <= 2 && (dc === 0 || (!joint && source < 2)), 'R-MOD-09');
+  require(Math.abs(dc) <= 2 && (dc === 0 || (!joint && !isEnergy(source))), 'R-MOD-09');
   const [dz, dy, dx] = r.list(() => {
     const offset = r.s8();
     require(Math.abs(offset) <= 2, 'R-MOD-09');
@@ -533,7 +566,7 @@ export function serves(m, channels, bands) {
 
 /** Multiplications that a use of a model may cause (5.4, R-TEN-09). */
 export function modelWork(m, cells, channels) {
-  return m.type === 2 ? 0 : cells * (m.joint ? 1 : channels) * m.hidden * (m.inputs + 2 * m.channels);
+  return m.type === 2 ? 0 : cells * (m.joint ? 1 : channels) * m.hidden * (m.inputs + m.outputs * m.channels);
 }
 
 // Index, end, cameras, metadata (4.12 to 4.15, 5.5)

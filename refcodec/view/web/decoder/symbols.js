@@ -1,14 +1,16 @@
 /** Decoding the symbols of one tensor or mask: order, context models, escapes (specification, 6.3 to 6.5). */
 import { Refused } from './errors.js';
 import { RangeDecoder } from './rangedecoder.js';
-import { BERNOULLI, LAPLACE } from './tables.js';
+import { isEnergy } from './structures.js';
+import { BERNOULLI, LAPLACE, MIXTURE } from './tables.js';
 
 const INPUT_LIMIT = 127;
 
 /**
  * Values of the coefficient array, cell by cell: Int32Array, value of channel c of a cell at cell * channels + c.
  * @param {object} model
- * @param {{channels: number, depth: number, height: number, width: number, band: ?Uint8Array}} grid
+ * @param {{channels: number, depth: number, height: number, width: number, band: ?Uint8Array, blocks: number[]}} grid
+ *     blocks: samples from one frequency to the next along z, y, x
  * @param {?Int32Array} cells  flat positions of the coded cells, ascending; null: all
  * @param {?Uint8Array} selected  1 where there is a symbol, laid out as the result; null: everywhere
  * @param {?Int8Array} previous  clamped values of the previous frame, laid out as the result; null: all 0
@@ -109,7 +111,7 @@ class Walk {
 /** The symbols of one step: where they go, their tables and locations. */
 class Step {
   constructor(model, capacity) {
-    const family = model.type === 2 ? null : model.family === 1 ? BERNOULLI : LAPLACE;
+    const family = model.type === 2 ? null : [LAPLACE, BERNOULLI, MIXTURE][model.family];
     this.count = 0;
     this.mixed = false; // whether tables differ
     this.tableAt = family === null ? (k) => model.tables[k] : (k) => family.at(k);
@@ -243,16 +245,18 @@ function locationOf(model, total) {
   return model.family === 1 ? 0 : clamp(shifted(total, model.locationShift), -INPUT_LIMIT, INPUT_LIMIT);
 }
 
-function tableOf(model, total) {
-  return clamp(shifted(total, model.scaleShift), 0, model.family === 1 ? 63 : 43);
+/** output(o): the sum of output o of the channel. */
+function tableOf(model, output) {
+  const scale = clamp(shifted(output(1), model.scaleShift), 0, model.family === 1 ? 63 : 43);
+  return model.family === 2 ? 44 * clamp(shifted(output(2), model.shapeShift), 0, 4) + scale : scale;
 }
 
 /** Locations and tables of all channels of a cell from the sums of the output layer. */
 function spread(model, sums, channels) {
-  const k = model.joint ? 2 : 0;
+  const k = model.joint ? model.outputs : 0;
   return {
     locations: Int8Array.from({ length: channels }, (_, c) => locationOf(model, sums[k * c])),
-    tables: Uint8Array.from({ length: channels }, (_, c) => tableOf(model, sums[k * c + 1])),
+    tables: Uint8Array.from({ length: channels }, (_, c) => tableOf(model, (o) => sums[k * c + o])),
   };
 }
 
@@ -268,7 +272,12 @@ class Context {
     this.channels = channels;
     const size = [grid.depth, grid.height, grid.width];
     // Nothing lies beside a cell along an axis with one sample: such neighbours are always 0.
-    this.pad = size.map((n, axis) => (n === 1 ? 0 : Math.max(...model.template.map((t) => Math.abs(t[2 + axis])))));
+    const template = model.template.map(([source, dc, ...o]) => [
+      source & 7,
+      dc,
+      ...o.map((d, axis) => d * (source & 8 ? grid.blocks[axis] : 1)),
+    ]);
+    this.pad = size.map((n, axis) => (n === 1 ? 0 : Math.max(...template.map((t) => Math.abs(t[2 + axis])))));
     const [, padY, padX] = this.pad;
     const strideY = grid.width + 2 * padX;
     const strideZ = strideY * (grid.height + 2 * padY);
@@ -280,18 +289,18 @@ class Context {
       before.values = this._padded(previous, grid, strideZ, strideY, rows);
     }
     const readers = [new Set(), new Set()]; // of this and the previous frame: offsets at which they are read
-    this.neighbours = []; // { values, energy, dc, offset, input }: those that are not always 0
+    this.neighbours = []; // { store, ofCell, magnitude, dc, offset, input }: those that are not always 0
     let input = 0;
-    for (const [source, dc, dz, dy, dx] of model.template) {
+    for (const [source, dc, dz, dy, dx] of template) {
       const at = input;
-      input += model.joint && source < 2 ? channels : 1;
+      input += model.joint && !isEnergy(source) ? channels : 1;
       const inside = [dz, dy, dx].every((d, axis) => d === 0 || size[axis] > 1);
       const store = source & 1 ? before : current;
       if (!inside || store.values === null || Math.abs(dc) >= channels) continue;
       const offset = dz * strideZ + dy * strideY + dx;
-      if (source >= 2) store.energy ??= new Uint8Array(rows);
+      if (isEnergy(source)) store.energy ??= new Uint8Array(rows);
       readers[source & 1].add(offset);
-      this.neighbours.push({ store, isEnergy: source >= 2, dc, offset, input: at });
+      this.neighbours.push({ store, ofCell: isEnergy(source), magnitude: source >= 4, dc, offset, input: at });
     }
     this.seenFrom = Int32Array.from(readers[0]);
     this.current = current;
@@ -365,8 +374,8 @@ class Context {
         step.add(
           start + c,
           row,
-          model.family === 1 ? 0 : locationOf(model, this._output(2 * c)),
-          tableOf(model, this._output(2 * c + 1)),
+          locationOf(model, this._output(model.outputs * c)),
+          tableOf(model, (o) => this._output(model.outputs * c + o)),
         );
       }
       return;
@@ -377,8 +386,8 @@ class Context {
         step.add(
           start + c,
           row,
-          model.family === 1 ? 0 : locationOf(model, this._output(0)),
-          tableOf(model, this._output(1)),
+          locationOf(model, this._output(0)),
+          tableOf(model, (o) => this._output(o)),
         );
       } else {
         step.add(start + c, row, quiet.locations[c], quiet.tables[c]);
@@ -415,15 +424,15 @@ class Context {
     const { channels, neighbours } = this;
     this.sums.set(this.bias);
     for (let k = 0; k < neighbours.length; k++) {
-      const { store, isEnergy, offset, input } = neighbours[k];
-      if (isEnergy) {
+      const { store, ofCell, magnitude, offset, input } = neighbours[k];
+      if (ofCell) {
         const value = store.energy[row + offset];
         if (value !== 0) this._accumulate(input, value);
         continue;
       }
       const { values } = store;
       for (let c = 0, at = (row + offset) * channels; c < channels; c++, at++) {
-        if (values[at] !== 0) this._accumulate(input + c, values[at]);
+        if (values[at] !== 0) this._accumulate(input + c, magnitude ? Math.abs(values[at]) : values[at]);
       }
     }
     this._hidden();
@@ -434,16 +443,16 @@ class Context {
     const { channels, neighbours } = this;
     let any = false;
     for (let k = 0; k < neighbours.length; k++) {
-      const { store, isEnergy, dc, offset, input } = neighbours[k];
+      const { store, ofCell, magnitude, dc, offset, input } = neighbours[k];
       let value = 0;
-      if (isEnergy) value = store.energy[row + offset];
+      if (ofCell) value = store.energy[row + offset];
       else if (c + dc >= 0 && c + dc < channels) value = store.values[(row + offset) * channels + c + dc];
       if (value === 0) continue;
       if (!any) {
         this.sums.set(this.bias);
         any = true;
       }
-      this._accumulate(input, value);
+      this._accumulate(input, magnitude ? Math.abs(value) : value);
     }
     if (any) this._hidden();
     return any;

@@ -1,4 +1,4 @@
-/** Frequency tables: those of the stream and the two families (specification, 6.6 to 6.8). */
+/** Frequency tables: those of the stream and the three families (specification, 6.6 to 6.9). */
 
 export const TOTAL = 1 << 24;
 
@@ -21,6 +21,8 @@ const ONE = [
   16706052, 16722287, 16734829, 16744512, 16751986, 16757755, 16762205, 16765639, 16768287, 16770330, 16771906,
 ];
 
+const WIDE = [1, 4, 10, 20, 36];
+
 /** Frequencies of the entries, the escape last, made ready for look-ups by quantile. */
 export class Table {
   /** @param {number} low  value of entry 0  @param {ArrayLike<number>} frequencies  sum 2^24 */
@@ -38,6 +40,10 @@ export class Table {
       while (this.below[i + 1] <= b * 2 ** this.shift) i++;
       this.bucket[b] = i;
     }
+  }
+
+  frequency(entry) {
+    return this.below[entry + 1] - this.below[entry];
   }
 }
 
@@ -71,6 +77,21 @@ function laplaceTable(k) {
   return new Table(-REACH[k], [...side.slice().reverse(), zero, ...side, end]);
 }
 
+/** Shape floor(k / 44) of scale k % 44: a Laplace table and one of four times its scale (specification, 6.9). */
+function mixtureTable(k) {
+  const narrow = LAPLACE.at(k % LAPLACE.count);
+  const wide = LAPLACE.at(Math.min((k % LAPLACE.count) + 8, LAPLACE.count - 1));
+  const parts = WIDE[Math.floor(k / LAPLACE.count)];
+  const beyond = narrow.low - wide.low;
+  const mixed = Array.from({ length: wide.size + 1 }, (_, n) => {
+    const inside = n === wide.size ? narrow.size : n >= beyond && n < beyond + narrow.size ? n - beyond : -1;
+    const a = inside < 0 ? 0 : narrow.frequency(inside);
+    return Math.max(1, ((64 - parts) * a + parts * wide.frequency(n)) >> 6);
+  });
+  mixed[-wide.low] += TOTAL - mixed.reduce((a, b) => a + b, 0);
+  return new Table(wide.low, mixed);
+}
+
 /** Tables that are made when first asked for. */
 class Family {
   constructor(count, make) {
@@ -86,4 +107,5 @@ class Family {
 
 export const LAPLACE = new Family(DECAY.length, laplaceTable);
 export const BERNOULLI = new Family(ONE.length, (k) => new Table(0, [TOTAL - ONE[k] - 1, ONE[k], 1]));
+export const MIXTURE = new Family(DECAY.length * WIDE.length, mixtureTable);
 export const HALVES = new Table(0, [TOTAL / 2, TOTAL / 2]);
