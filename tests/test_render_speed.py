@@ -77,5 +77,3 @@ def test_one_line_where_nothing_can_be_timed(tmp_path):
         assert result.exit_code == 1 and text in result.output
     path.write_bytes(small_stream(cameras=False))
     assert "no cameras" in run(path).output
-    path.write_bytes(small_stream(groups=()))
-    assert "no frame" in run(path).output

@@ -18,7 +18,6 @@ from .common import (
     calm_threads,
     examples,
     load_frames,
-    no_frames,
     printable,
     progress_bar,
     seekable_input,
@@ -157,9 +156,7 @@ def render(file: str, views: int, scale: float, enlarge: str | None, backend: st
     from ..fields import choose_ops
 
     stream = open_stream(seekable_input(file))
-    frame = next(iter(stream), None)
-    if frame is None:
-        raise no_frames(None)
+    frame = stream.frame(0)
     shown = render_speed.Shown(frame.header, frame.values(), frame.occupancy)
     if enlarge:
         chosen = preset(enlarge)
