@@ -108,7 +108,7 @@ class Frame:
                on_progress: Callable[[int, int], None] | None = None, **options: Any) -> Picture:
         """The frame as `camera` sees it (spec chapters 8 and 9), within the tolerance of section 9.5.
 
-        backend: numpy, torch, or auto: torch (and a GPU) where it is installed.
+        backend: numpy, torch, or auto: torch where it finds a GPU.
         on_progress: called with (rays done, rays). options: of
         `refcodec.rendering.march.render_rays`; they override the header. Raises UsageError.
         """

@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 from refcodec.errors import UsageError
 from refcodec.evaluation import metrics
 from refcodec.evaluation.metrics import render_difference
-from refcodec.fields import DifSizes, NumpyOps, TorchOps, build, dif_header, field_header
+from refcodec.fields import DifSizes, NumpyOps, TorchOps, build, choose_ops, dif_header, field_header
 from refcodec.rendering import march
 from refcodec.rendering.arrays import arrays_of
 from refcodec.rendering.cameras import Camera
@@ -561,3 +561,19 @@ def test_numpy_rendering_does_not_import_torch():
         "sys.exit('torch' in sys.modules or 'imageio_ffmpeg' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 5), st.integers(1, 9), st.integers(0, 2**32))
+def test_extremes_along_the_last_axis(rows, columns, seed):
+    a = np.random.default_rng(seed).integers(-3, 4, (rows, columns)).astype(np.float32)
+    xp = arrays_of(Ball())
+    np.testing.assert_array_equal(xp.smallest(a), a.min(1))
+    np.testing.assert_array_equal(xp.largest(a), a.max(1))
+
+
+def test_without_a_gpu_numpy_evaluates(monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_ops("auto").name == choose_ops("numpy").name == "numpy"
+    assert choose_ops("torch").device.type == "cpu"

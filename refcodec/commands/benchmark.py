@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -9,7 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import LAST_FRAME, FrameRange, Throttle, calm_threads, examples, load_frames, progress_bar, to_json
+from ..errors import UsageError
+from .common import (
+    LAST_FRAME,
+    FrameRange,
+    Throttle,
+    calm_threads,
+    examples,
+    load_frames,
+    printable,
+    progress_bar,
+    seekable_input,
+    to_json,
+)
 
 if TYPE_CHECKING:
     from ..encoder import Progress
@@ -28,9 +41,10 @@ class _Benchmarks(click.Group):
 
 @click.group("benchmark", cls=_Benchmarks, epilog=examples(
     "refcodec benchmark demo/fox figures/ --frames :2",
-    "refcodec benchmark systems demo/fox figures/ --frames :2"))
+    "refcodec benchmark systems demo/fox figures/ --frames :2",
+    "refcodec benchmark render fox.rfv --scale 2"))
 def command() -> None:
-    """Measure the gain of each coding tool (tools), or compare published systems (systems).
+    """Measure the gain of each coding tool (tools), compare published systems (systems), or time rendering (render).
 
     Without either word, tools: refcodec benchmark DATASET FOLDER.
     """
@@ -117,6 +131,50 @@ def systems(dataset: str, folder: Path, frames: range | None, lagrangians: Seque
     click.echo(to_json(report) if as_json else comparison.markdown(report))
     if report["failures"]:
         raise click.exceptions.Exit(1)
+
+
+@command.command("render", epilog=examples(
+    "refcodec benchmark render fox.rfv --scale 2 --enlarge small"))
+@click.argument("file", type=click.Path(allow_dash=True))
+@click.option("--views", type=click.IntRange(1), default=3, show_default=True, help="How many of the stream's cameras.")
+@click.option("--scale", type=click.FloatRange(0, 8, min_open=True), default=1.0, show_default=True,
+              help="Resize the pictures by this factor.")
+@click.option("--enlarge", metavar="PRESET", help="Interpolate the field to the sizes of this preset first; opacity "
+                                                  "stays, colours do not. Of vm, triplane and grid.")
+@click.option("--backend", type=click.Choice(["auto", "torch", "numpy"]), default="auto", show_default=True)
+@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="The fastest counts.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def render(file: str, views: int, scale: float, enlarge: str | None, backend: str, repeats: int, as_json: bool) -> None:
+    """Time the rendering of FILE's first frame, decoded before.
+
+    By the clock, which needs a machine that does nothing else, and by the time of all processors.
+    """
+    calm_threads()
+    from ..decoder import open_stream
+    from ..encoder.presets import preset
+    from ..evaluation import render_speed
+    from ..fields import choose_ops
+
+    stream = open_stream(seekable_input(file))
+    frame = stream.frame(0)
+    shown = render_speed.Shown(frame.header, frame.values(), frame.occupancy)
+    if enlarge:
+        chosen = preset(enlarge)
+        shown = render_speed.enlarged(shown, chosen.sizes[frame.header.representation],
+                                      occupancy_side=chosen.occupancy_side,
+                                      samples_per_diagonal=chosen.samples_per_diagonal)
+    cameras = [c.scaled(scale) for c in stream.cameras if c.scene == frame.scene][:views]
+    if not cameras:
+        raise UsageError("the stream has no cameras")
+    ops = choose_ops(backend)
+    figures = []
+    for view in render_speed.view_times(shown, cameras, ops, repeats):
+        figures.append(dataclasses.asdict(view))
+        if not as_json:
+            click.echo(f"{printable(view.camera)}, {view.width}x{view.height}, opacity {view.opacity:.3f}: "
+                       f"{view.seconds:.2f} s, {view.processor_seconds:.2f} s of processors, {ops.name}")
+    if as_json:
+        click.echo(to_json(dict(backend=ops.name, views=figures)))
 
 
 def tell(text: str) -> None:

@@ -25,7 +25,10 @@ def examples(*lines: str) -> str:
 
 
 def calm_threads() -> None:
-    """One BLAS thread: the decoder's matrix products are too small to share. Before numpy is loaded."""
+    """One BLAS thread: the decoder's matrix products are too small to share, the renderer's run side by side.
+
+    Before numpy is loaded.
+    """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 

@@ -14,6 +14,7 @@ import click
 from ..errors import UsageError
 from .common import (
     FrameRange,
+    calm_threads,
     examples,
     load_frames,
     make_folder,
@@ -77,7 +78,7 @@ class PictureSize(click.ParamType):  # type: ignore[type-arg]  # generic in new 
 @click.option("--scale", type=click.FloatRange(0, 8, min_open=True), default=1.0, show_default=True,
               help="Resize the pictures by this factor.")
 @click.option("--backend", type=click.Choice(["auto", "torch", "numpy"]), default="auto", show_default=True,
-              help="What evaluates the field; auto takes torch when it is installed.")
+              help="What evaluates the field; auto takes torch when it finds a GPU.")
 @click.option("--json", "as_json", is_flag=True, help="Print the list of pictures and metrics as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def command(file: str, out: str, frames: range | None, scene: int, cameras: tuple[str, ...], dataset: str | None,
@@ -90,6 +91,7 @@ def command(file: str, out: str, frames: range | None, scene: int, cameras: tupl
     first view when it has none. With --dataset, metrics.json holds PSNR and SSIM of
     every view, over the whole picture and in the mask's box.
     """
+    calm_threads()
     chosen = [name for name, given in (("--camera", cameras), ("--dataset", dataset), ("--path", path)) if given]
     if len(chosen) > 1:
         raise UsageError(f"{' and '.join(chosen)} exclude each other")

@@ -7,7 +7,8 @@ torch is imported only when `TorchOps` is made.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, reduce
+from operator import iadd
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,10 +75,12 @@ class NumpyOps:
 
     def interpolate(self, table: Array, corners: Array, weights: Array) -> Array:
         """Σ_k weights[k] · table[corners[k]]; (cells, C), (K, N), (K, N) -> (N, C)."""
-        out = table[corners[0]] * weights[0][:, None]
-        for k in range(1, len(corners)):
-            out += table[corners[k]] * weights[k][:, None]
-        return out
+        def corner(rows: Array, weight: Array) -> Array:
+            values = table.take(rows, 0)  # in a third of the time of table[rows]
+            values *= weight[:, None]
+            return values
+
+        return reduce(iadd, map(corner, corners, weights))
 
     def cells(self, p: Array, sizes: Sequence[int]) -> tuple[Array, Array]:
         """Lower corner and distance from it on each axis: two (3, N), int64 and float.
@@ -153,9 +156,9 @@ Ops = NumpyOps | TorchOps
 
 
 def choose_ops(backend: str = "auto") -> Ops:
-    """The library that evaluates fields: numpy, torch, or auto: torch (on a GPU) where it is installed.
+    """The library that evaluates fields: numpy, torch, or auto: torch where it finds a GPU.
 
-    Raises UsageError for another name, and for torch where it is missing.
+    On processors numpy is the faster one. Raises UsageError for another name, and for torch where it is missing.
     """
     if backend not in ("auto", "numpy", "torch"):
         raise UsageError(f"there is no backend {backend!r}; there are auto, numpy and torch")
@@ -167,7 +170,9 @@ def choose_ops(backend: str = "auto") -> Ops:
         if backend == "torch":
             raise UsageError('the backend torch needs torch: pip install "refcodec[encode]"') from None
         return NumpyOps()
-    return TorchOps("cuda" if torch.cuda.is_available() else "cpu")
+    if torch.cuda.is_available():
+        return TorchOps("cuda")
+    return TorchOps("cpu") if backend == "torch" else NumpyOps()
 
 
 def _last(sizes: Sequence[int]) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,10 +55,10 @@ class NumpyArrays:
 
     def smallest(self, a: Array) -> Array:
         """Along the last axis."""
-        return a.min(-1)
+        return reduce(np.minimum, a.T)  # a short axis, along which numpy's own takes five times as long
 
     def largest(self, a: Array) -> Array:
-        return a.max(-1)
+        return reduce(np.maximum, a.T)
 
     def concatenate(self, arrays: Sequence[Array]) -> Array:
         """Along the last axis."""
@@ -96,7 +97,7 @@ class TorchArrays:
 
     def __init__(self, torch: Any, device: Any):
         self.torch, self.device = torch, device
-        self.parallelism = 1 if device.type == "cpu" else 16
+        self.parallelism = 2 if device.type == "cpu" else 32
         self.threads = 1  # torch has its own
         self.abs, self.ceil, self.exp, self.expm1 = torch.abs, torch.ceil, torch.exp, torch.expm1
         self.minimum, self.maximum, self.where = torch.minimum, torch.maximum, torch.where

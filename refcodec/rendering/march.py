@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 EARLY_STOP = 1e-4
 _SMALLEST_DIRECTION = 1e-12
 _SMALLEST_WEIGHT = 1e-30
-_CANDIDATES = 1 << 20  # samples tested for occupancy at once: bounds the memory
+_CANDIDATES = 1 << 19  # samples tested for occupancy at once: bounds the memory; with more, caches miss
 _ROUND = 8  # occupied samples of a ray evaluated before asking whether it is opaque
 # Weight below which a sample takes its colour from its neighbours on the ray, and how much of a ray's weight may:
 # a root mean square error of less than 1e-3 (R-RND-16), whatever the colours.
@@ -251,8 +251,7 @@ class _March:
         for axis in (2, 1, 0):  # z, y, x: the flat index has x fastest
             position = origins[:, axis, None] + time * directions[:, axis, None]
             cell = (position - self.box_min[axis]) * self.scale[axis]
-            # Not negative but for rounding, so truncation is floor here.
-            cell = xp.integers(cell).clip(0, self.dims[axis] - 1)
+            cell = xp.integers(cell.clip(0, self.dims[axis] - 1))
             voxel = cell if voxel is None else voxel * self.dims[axis] + cell
         return wanted & self.occupancy[voxel]
 
