@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,7 @@ class FrameState:
         self.shared: dict[int, np.ndarray] = {}
         self.models: dict[int, EntropyModel] = {}
         self._contexts: dict[int, _Contexts] = {}
+        self._geometries: dict[int, Hashable] = {}
         self._masks: dict[tuple[Hashable, int, int], np.ndarray] = {}
         self._lines: np.ndarray | None = None  # `packed_lines` of the occupancy, once they are needed
 
@@ -53,12 +54,13 @@ class FrameState:
         other.header, other.occupancy, other.shared = self.header, self.occupancy, self.shared
         other.tensors, other._contexts = list(self.tensors), dict(self._contexts)
         other.models, other._masks, other._lines = dict(self.models), dict(self._masks), self._lines
+        other._geometries = dict(self._geometries)
         return other
 
     def start_group(self, header: SequenceHeader) -> None:
         """Nothing but the shared tensors goes from one group to the next. header: of the group's scene."""
         self.header = header
-        self.models, self._contexts, self._masks = {}, {}, {}
+        self.models, self._contexts, self._masks, self._geometries = {}, {}, {}, {}
 
     def set_occupancy(self, occupancy: np.ndarray | None) -> None:
         if occupancy is not None and self.occupancy is not None and np.array_equal(occupancy, self.occupancy):
@@ -69,26 +71,21 @@ class FrameState:
     def decode_occupancy(self, v: Any) -> np.ndarray | None:
         """Occupancy that a parsed frame states: bool (z, y, x) (spec 6.1). The model of an entropy coded one
         is in `models` and can serve. Raises EntropyError."""
-        if v.occupancy_mode == OccupancyMode.UNCHANGED:
-            return self.occupancy
-        shape = self.header.occupancy_shape
-        if v.occupancy_mode == OccupancyMode.CODED:
-            return decode_occupancy(self.models[v.occupancy_model_ref], shape,
-                                    self.occupancy_context(v.frame_type == 1), np.frombuffer(v.occupancy_words, "<u4"))
-        bits = decompressed(v.occupancy_data, shape)
-        return bits ^ self.occupancy if v.occupancy_mode == OccupancyMode.DIFFERENCE else bits
+        return frame_occupancy(v, self.header.occupancy_shape, self.models, self.occupancy)
 
     def occupancy_context(self, intra: bool) -> np.ndarray | None:
         """What a model of the next frame's occupancy sees of this one's (spec 6.1.2): int8 (z, y, x, 1),
         None = all zero."""
-        return None if intra or self.occupancy is None else self.occupancy.view(np.int8)[..., None]
+        return _occupancy_context(self.occupancy, intra)
 
     def mask(self, tensor_id: int, tools: Tools) -> np.ndarray | None:
         """Cells of a tensor's coefficients whose elements may be coded (spec 7.1), None when all are."""
         if not tools.by_occupancy:
             return None
         info = self.header.tensors[tensor_id]
-        key = (mask_geometry(self.header, info), tools.transform, tools.levels)
+        if (geometry := self._geometries.get(tensor_id)) is None:
+            self._geometries[tensor_id] = geometry = mask_geometry(self.header, info)
+        key = (geometry, tools.transform, tools.levels)
         if (known := self._masks.get(key)) is not None:
             return known
         assert self.occupancy is not None, "the order of checks: R-TEN-05"
@@ -175,6 +172,26 @@ class FrameState:
     def shared_digest(self) -> bytes:
         """The shared unit's digest (spec 7.4)."""
         return digest(b"", [self.shared[i] for i in sorted(self.shared)])
+
+
+def frame_occupancy(v: Any, shape: tuple[int, int, int], models: Mapping[int, EntropyModel],
+                    before: np.ndarray | None) -> np.ndarray | None:
+    """Occupancy that a parsed frame states: bool `shape`, which is (z, y, x), or None (spec 6.1).
+
+    models: by number, with one that can serve where it is entropy coded. before: of the frame before. Raises
+    EntropyError.
+    """
+    if v.occupancy_mode == OccupancyMode.UNCHANGED:
+        return before
+    if v.occupancy_mode == OccupancyMode.CODED:
+        return decode_occupancy(models[v.occupancy_model_ref], shape, _occupancy_context(before, v.frame_type == 1),
+                                np.frombuffer(v.occupancy_words, "<u4"))
+    bits = decompressed(v.occupancy_data, shape)
+    return bits ^ before if v.occupancy_mode == OccupancyMode.DIFFERENCE else bits
+
+
+def _occupancy_context(before: np.ndarray | None, intra: bool) -> np.ndarray | None:
+    return None if intra or before is None else before.view(np.int8)[..., None]
 
 
 def frame_digest(number: int, occupancy: np.ndarray | None, tensors: Sequence[np.ndarray]) -> bytes:
