@@ -45,20 +45,18 @@ def reconstruct(values: np.ndarray, mask: np.ndarray | None, tools: Tools, sourc
     channels, *size = tools.coefficient_shape(shape)
     tensor, context = np.empty((channels, math.prod(shape[1:])), np.int32), np.zeros((*size, channels), np.int8)
     marked = _NO_MASK if mask is None else np.require(mask, bool, ["C", "W"]).reshape(-1).view(np.uint8)
-    predictor = (
-        _NO_TENSOR if source is None else np.require(source, np.int32, ["C", "W"]).reshape(tensor.shape),
-        tools.prediction == Prediction.BASE, *tools.base, tools.offset)
-    flat = context.reshape(-1, channels)
+    origin = _NO_TENSOR if source is None else np.require(source, np.int32, ["C", "W"]).reshape(tensor.shape)
+    based, flat = tools.prediction == Prediction.BASE, context.reshape(-1, channels)
     if tools.transform == Transform.NONE:
-        _reconstruct(values, marked, *tools.steps[0], *predictor, tensor, flat)
+        _reconstruct(values, marked, *tools.steps[0], origin, based, *tools.base, tools.offset, tensor, flat)
     else:
         cells = np.array(shape[1:])
         sides = np.where(cells > 1, BLOCK, 1)
         blocks, side = np.array(size) // sides, int(sides.prod())
         together = max(1, min(channels, PIECE // math.prod(size)))
         scratch = np.zeros((together, math.prod(size) // side, side), np.int32)
-        _reconstruct_blocks(values, marked, np.array(tools.steps), *predictor, cells, sides, blocks, scratch,
-                            np.zeros(scratch.shape[:2], np.uint8), tensor, flat)
+        _reconstruct_blocks(values, marked, np.array(tools.steps), origin, based, *tools.base, tools.offset, cells,
+                            sides, blocks, scratch, np.zeros(scratch.shape[:2], np.uint8), tensor, flat)
     return tensor.reshape(shape), context
 
 
@@ -180,7 +178,7 @@ def _add_block(source: np.ndarray, based: bool, base_mantissa: _Int, base_expone
             cell = ((corner[0] + z) * cells[1] + corner[1] + y) * cells[2] + corner[2]
             at = (z * sides[1] + y) * sides[2]
             for x in range(width):
-                v = np.int64(tensor[c, cell + x])
+                v: _Int = np.int64(tensor[c, cell + x])
                 if based:  # it has been clamped there
                     v = _predicted(source, based, c, cell + x, base_mantissa, base_exponent, offset)
                 tensor[c, cell + x] = min(max(v + values[at + x], _MIN), _MAX)
@@ -200,7 +198,7 @@ def _inverse_block(coefficients: np.ndarray, sides: np.ndarray, values: np.ndarr
 
 
 @_jit
-def _inverse_line(v: np.ndarray, at: np.uint64, s: np.uint64) -> None:
+def _inverse_line(v: np.ndarray, at: _Int, s: _Int) -> None:
     """One line of a block, `s` apart, in place. The matrix's rows are even or odd about their middle, so that four
     sums of the even frequencies and four of the odd ones give all eight cells."""
     c0, c1, c2, c3 = v[at], v[at + s], v[at + _TWO * s], v[at + _THREE * s]
