@@ -61,7 +61,7 @@ def prepare() -> bool:
 
     from .entropy.coder import decode_symbols, encode_symbols
     from .entropy.models import ContextModel, StaticModel
-    from .syntax.coding import Tools
+    from .syntax.coding import Tools, Transform
 
     one = np.zeros((1, 1), np.int8)
     network = ContextModel(False, 1, (0, 1, 1, 1), 1, ((0, 0, 0, 0, -1), (1, 0, 0, 0, 0)), 0, np.zeros((1, 2), np.int8),
@@ -70,7 +70,8 @@ def prepare() -> bool:
         words, _ = encode_symbols(model, (1, 1, 1, 1), None, one.reshape(1, 1, 1, 1), one)
         values = decode_symbols(model, (1, 1, 1, 1), None, one.reshape(1, 1, 1, 1), words)
     tensors = importlib.import_module(f"{__package__}.tensors.compiled")
-    tensors.reconstruct(values, None, Tools(((1, 0),)), None, (1, 1, 1, 1))
+    for tools in (Tools(((1, 0),)), Tools(((1, 0),) * 4, transform=Transform.BLOCK_DCT)):
+        tensors.reconstruct(values, None, tools, None, (1, 1, 1, 1))
     return True
 
 

@@ -23,6 +23,7 @@ from .entropy.models import (
     VALUE_FAMILIES,
     ContextModel,
     EntropyModel,
+    StaticModel,
     fits,
     model_from_syntax,
     occupancy_fault,
@@ -37,7 +38,7 @@ from .syntax.headers import Mapping, SequenceHeader
 from .syntax.registry import UnitType
 from .syntax.tensor_list import tensor_list_fault
 from .syntax.units import END_UNIT_SIZE, UNIT_OVERHEAD, FileHeader, Unit, UnitReader, resynchronise
-from .tensors.state import FrameState, frame_digest
+from .tensors.state import FrameState, frame_digest, frame_occupancy
 
 if TYPE_CHECKING:
     from .rendering.march import Picture
@@ -141,19 +142,31 @@ class FrameJob:
         """Raises BitstreamError."""
         return self.check(self.decode())
 
-    def decode(self, leaves: Executor | None = None) -> Frame:
+    def occupancy(self, before: np.ndarray | None) -> np.ndarray | None:
+        """The frame's occupancy, from that of the frame before it (spec 6.1): bool (z, y, x) or None.
+
+        Changes nothing, so that it can be decoded ahead. Raises BitstreamError.
+        """
+        v = self.syntax
+        try:
+            return frame_occupancy(v, self.state.header.occupancy_shape, self.models, before)
+        except EntropyError as e:
+            path = "frame.occupancy_words" if v.occupancy_mode == OccupancyMode.CODED else "frame.occupancy_data"
+            raise BitstreamError(e.requirement, self.trace.offset(path), path, str(e)) from None
+
+    def decode(self, leaves: Executor | None = None, occupancy: Callable[[], np.ndarray | None] | None = None,
+               on_occupancy: Callable[[np.ndarray | None], None] | None = None) -> Frame:
         """All of it but the comparison with the digest (spec 6 and 7). Raises BitstreamError.
 
-        leaves: decodes the tensors side by side.
+        leaves: decodes the tensors side by side. occupancy: gives the frame's, where it is decoded elsewhere.
+        on_occupancy: told of it before the tensors are decoded.
         """
         v, state = self.syntax, self.state
         state.models = self.models
         if v.occupancy_mode:
-            try:
-                state.set_occupancy(state.decode_occupancy(v))
-            except EntropyError as e:
-                path = "frame.occupancy_words" if v.occupancy_mode == OccupancyMode.CODED else "frame.occupancy_data"
-                raise BitstreamError(e.requirement, self.trace.offset(path), path, str(e)) from None
+            state.set_occupancy(self.occupancy(state.occupancy) if occupancy is None else occupancy())
+        if on_occupancy is not None:
+            on_occupancy(state.occupancy)
         _decode_tensors(v, self.trace, "frame", state, self.models, leaves)
         return Frame(v.frame_number, self.group.scene, v.frame_type, v.time_stamp, state.header, state.occupancy,
                      tuple(state.tensors), self.offset, self.size, v, self.trace)
@@ -175,8 +188,10 @@ def _decode_tensors(v: Any, trace: Trace, unit: str, state: FrameState, models: 
         tensor = v.tensor[i]
         tools, tensor_id = Tools.from_syntax(tensor), tensor.tensor_id
         shape = tools.coefficient_shape(state.header.tensors[tensor_id].shape)
-        mask, bands, blocks = state.mask(tensor_id, tools), state.bands(tensor_id, tools), tools.block_counts(shape)
-        previous, selected, element = state.contexts(tensor_id, tools), None, "words"
+        mask, previous = state.mask(tensor_id, tools), state.contexts(tensor_id, tools)
+        used = [models[tensor.model_ref], *([models[tensor.mask_model_ref]] if tools.masked else [])]
+        bands = state.bands(tensor_id, tools) if any(isinstance(m, StaticModel) for m in used) else None
+        blocks, selected, element = tools.block_counts(shape), None, "words"
         try:
             if tools.masked:
                 element = "mask_words"

@@ -1,8 +1,8 @@
 """Decoding on several threads: groups side by side, and in a group tensors and digests (spec 3.3, 6.3).
 
 A group's frames follow each other in one `_Chain`, which runs on a thread of the pool
-`chains`. What waits for nothing, a tensor or a frame's digest, may run in the pool
-`leaves`; chains wait for leaves, leaves for nobody, so nothing waits for ever.
+`chains`. What waits for nothing, a tensor, a frame's digest or the occupancy of the frame
+after it, may run in the pool `leaves`; chains wait for leaves, leaves for nobody, so nothing waits for ever.
 """
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
+
+import numpy as np
 
 from .decoder import Frame, FrameJob, SequenceDecoder
 from .errors import BitstreamError
@@ -27,6 +29,7 @@ class _Chain:
         self._waiting: deque[tuple[FrameJob, Future[Any]]] = deque()
         self._lock, self._running = threading.Lock(), False
         self._last: Future[Any] | None = None
+        self._ahead: Future[np.ndarray | None] | None = None  # occupancy of the frame that is decoded next
 
     def add(self, job: FrameJob) -> Future[Any]:
         """The future of what `function` makes of the frame; None as its result for a frame that is not wanted."""
@@ -45,8 +48,11 @@ class _Chain:
                     self._running = False
                     return
                 job, future = self._waiting.popleft()
+                following = self._waiting[0][0] if self._waiting else None
+            occupancy, self._ahead = self._ahead, None
             try:
-                frame = job.decode(self.leaves)
+                frame = job.decode(self.leaves, occupancy.result if occupancy is not None else None,
+                                   lambda found: self._look_ahead(following, found))
             except BaseException as e:
                 future.set_exception(e)
                 return  # `_running` stays: nothing of this group can follow
@@ -54,6 +60,11 @@ class _Chain:
                 self._last.exception()  # two frames of a group at once, and no more, wait for their digest
             self._last = self.leaves.submit(self._finish, job, frame, future)
             del frame
+
+    def _look_ahead(self, following: FrameJob | None, occupancy: np.ndarray | None) -> None:
+        """Starts on the occupancy of the frame after one with this occupancy."""
+        if following is not None and following.syntax.occupancy_mode:
+            self._ahead = self.leaves.submit(following.occupancy, occupancy)
 
     def _finish(self, job: FrameJob, frame: Frame, future: Future[Any]) -> None:
         try:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -21,7 +23,8 @@ from refcodec.entropy.coder import EntropyError, decode_mask, decode_symbols, en
 from refcodec.errors import BitstreamError
 from refcodec.export import digest_lines
 from refcodec.inspection import inspect
-from refcodec.syntax.coding import Prediction, Tools
+from refcodec.syntax.coding import Prediction, Tools, Transform, band_count
+from refcodec.syntax.headers import Alignment, Mapping, Role, TensorInfo
 from refcodec.syntax.registry import UnitType
 from refcodec.syntax.units import UnitReader, build_unit
 from refcodec.tensors.state import FrameState
@@ -102,34 +105,60 @@ def test_long_tensors_are_taken_up_where_they_were_left(monkeypatch):
     assert 3 < len(calls) < 22
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 2, 3]), st.integers(-16, 15), st.integers(-16, 15),
-       st.booleans(), st.sampled_from([1, 100, 1 << 20]))
-def test_reconstruction_is_the_same(seed, prediction, exponent, base_exponent, by_occupancy, largest):
+TRANSFORMS = [(Transform.NONE, 0), (Transform.BLOCK_DCT, 0), (Transform.BLOCK_DCT, 0), (Transform.WAVELET, 2)]
+SHAPES = [(3, 4, 5, 6), (2, 17, 9, 1), (5, 1, 8, 24), (2, 16, 1, 7), (1, 1, 1, 19), (2, 9, 8, 10), (1, 1, 1, 1)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(TRANSFORMS), st.sampled_from(SHAPES),
+       st.sampled_from(list(Prediction)), st.integers(-16, 15), st.integers(-16, 15), st.booleans(),
+       st.sampled_from([1, 2, 100, 1 << 20]), st.sampled_from([0.02, 0.3, 1]), st.sampled_from([1, 600, 1 << 16]))
+def test_reconstruction_is_the_same(seed, transform, shape, prediction, exponent, base_exponent, by_occupancy, largest,
+                                    share, piece):
+    """piece: values that the transform works on at a time."""
     rng, found = np.random.default_rng(seed), []
-    header = small_header()
-    tensor_id = int(rng.integers(0, 3))
-    info = header.tensors[tensor_id]
+    header = small_header(tensors=(TensorInfo(Role.DIF_BASIS, 0, shape, 16, Mapping.SAWTOOTH, Alignment.CORNERS,
+                                              3 << 16),))
     based = prediction == Prediction.BASE
-    tools = Tools(((int(rng.integers(1, 65536)), exponent),), prediction, int(by_occupancy),
+    tools = Tools(tuple((int(rng.integers(1, 65536)), exponent) for _ in range(band_count(*transform))), prediction,
+                  int(by_occupancy), *transform,
                   base=(int(rng.integers(-32768, 32768)), base_exponent) if based else (0, 0),
                   offset=int(rng.integers(-(1 << 31), 1 << 31)) if prediction >= Prediction.BASE else 0)
     occupancy = rng.random(header.occupancy_shape) < 0.1
-    before, shared = (rng.integers(-(1 << 31), 1 << 31, info.shape).astype(np.int32) for _ in range(2))
+    before, shared = (rng.integers(-(1 << 31), 1 << 31, shape).astype(np.int32) for _ in range(2))
     values = None
     for on in (False, True):
         state = FrameState(header)
         state.set_occupancy(occupancy)
-        state.tensors[tensor_id], state.shared = before, {tensor_id: shared}
-        mask = state.mask(tensor_id, tools)
+        state.tensors[0], state.shared = before, {0: shared}
+        mask = state.mask(0, tools)
         if values is None:
-            cells = int(mask.sum()) if mask is not None else info.shape[1] * info.shape[2] * info.shape[3]
-            values = rng.integers(1 - largest, largest, (cells, info.shape[0])).astype(np.int32)
-        with compiled(on):
-            state.reconstruct(tensor_id, tools, values)
-        found.append((state.tensors[tensor_id], state.contexts(tensor_id, tools)))
+            cells = int(mask.sum()) if mask is not None else math.prod(tools.coefficient_shape(shape)[1:])
+            values = rng.integers(1 - largest, largest, (cells, shape[0])).astype(np.int32)
+            values[rng.random(values.shape) >= share] = 0
+        with compiled(on), mock.patch("refcodec.tensors.compiled.PIECE", piece), \
+                mock.patch("refcodec.tensors.transforms.PIECE", piece):
+            state.reconstruct(0, tools, values)
+        found.append((state.tensors[0], state.contexts(0, tools)))
     for plain, fast in zip(*found):
         assert plain.dtype == fast.dtype and np.array_equal(plain, fast)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(SHAPES))
+def test_extreme_coefficients_are_the_same(seed, shape):
+    """Every coefficient at an end of its 32 bits, so that passes clamp and intermediates are as large as they get."""
+    rng, found = np.random.default_rng(seed), []
+    tools = Tools(((65535, 0),) * 4, transform=Transform.BLOCK_DCT)
+    header = small_header(tensors=(TensorInfo(Role.DIF_BASIS, 0, shape, 16),))
+    size = tools.coefficient_shape(shape)
+    values = np.where(rng.random((math.prod(size[1:]), size[0])) < rng.random(), 1 << 19, -(1 << 19)).astype(np.int32)
+    for on in (False, True):
+        with compiled(on):
+            state = FrameState(header)
+            state.reconstruct(0, tools, values)
+        found.append(state.tensors[0])
+    assert np.array_equal(*found)
 
 
 def outcome(data: bytes, jobs: int, on: bool) -> tuple[list, tuple | None]:
@@ -182,6 +211,35 @@ def test_damage_is_found_at_the_same_place(stream, data):
         changed[unit.offset] = bytes(payload)
     damaged = stream[: units[0].offset] + b"".join(build_unit(u.type, changed.get(u.offset, u.payload)) for u in units)
     assert outcome(damaged, 3, True) == outcome(damaged, 1, False)
+
+
+def changed_elements(stream: bytes, elements: dict[int, str]) -> bytes:
+    """The stream with the last byte of an element of some frames, by their numbers, made another one."""
+    reader = UnitReader(io.BytesIO(stream))
+    reader.read_file_header()
+    units = list(reader.units())
+    payloads = {u.offset: bytearray(u.payload) for u in units}
+    for frame in open_stream(io.BytesIO(stream)):
+        if frame.number in elements:
+            (span,) = (s for s in frame.trace.spans if s.path == f"frame.{elements[frame.number]}" and s.length)
+            unit = next(u for u in units if u.offset == frame.offset)
+            payloads[frame.offset][span.offset + span.length - 1 - unit.payload_offset] ^= 0x5A
+    return stream[: units[0].offset] + b"".join(build_unit(u.type, bytes(payloads[u.offset])) for u in units)
+
+
+@pytest.mark.parametrize("elements", [
+    {1: "frame_digest", 2: "occupancy_data"}, {1: "tensor[0].words", 2: "occupancy_data"}, {2: "occupancy_data"},
+    {1: "occupancy_data", 2: "occupancy_data"}, {2: "tensor[0].words", 3: "frame_digest"},
+])
+def test_occupancy_decoded_ahead_does_not_hide_an_error(elements):
+    """The occupancy of a frame is decoded beside the tensors of the one before, which may turn out to be bad."""
+    stream = small_stream(0, groups=(5,))  # whose occupancy changes with every frame
+    first = [f.offset for f in open_stream(io.BytesIO(stream))][min(elements)]
+    damaged = changed_elements(stream, elements)
+    lines, error = outcome(damaged, 1, False)
+    assert error is not None and first < error[1] and error[2] == f"frame.{elements[min(elements)]}"
+    for _ in range(5):
+        assert outcome(damaged, 3, True) == (lines, error)
 
 
 @pytest.mark.parametrize("wanted", [range(0, 1), range(2, 3), range(4, 9), range(5, 100), range(12, 13)])

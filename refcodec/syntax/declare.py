@@ -42,9 +42,10 @@ class Trace:
     base: int
     path: list[str] = dataclass_field(default_factory=list)
     spans: list[Span] = dataclass_field(default_factory=list)
+    prefix: str = dataclass_field(init=False, repr=False, compare=False)
 
-    def name(self, element: str) -> str:
-        return ".".join([*self.path, element])
+    def __post_init__(self) -> None:
+        self.prefix = "".join(f"{part}." for part in self.path)  # of the elements that are read now
 
     def offset(self, path: str) -> int | None:
         """Offset of the element with this path, None when it was not read."""
@@ -60,7 +61,10 @@ class _UnsignedVarint(cs.Construct):
     def _parse(self, stream: BinaryIO, context: Any, path: str) -> int:
         value = shift = 0
         while True:
-            byte: int = cs.stream_read(stream, 1, path)[0]
+            read = stream.read(1)
+            if not read:
+                raise cs.StreamError("the stream is cut", path=path)
+            byte = read[0]
             value |= (byte & 0x7F) << shift
             if not byte & 0x80:
                 break
@@ -124,6 +128,7 @@ class Field(cs.Subconstruct):
         self.text, self.rules = text, rules
         self.when, self.when_text = when, when_text
         self._letter, self._count = _LETTERS.get(descriptor), count
+        self._one = struct.Struct("<" + self._letter) if self._letter is not None and count is None else None
         size = count_text or (str(count) if isinstance(count, int) else "")
         self.descriptor = f"{descriptor}[{size}]" if size else descriptor
         self.section: str = ""
@@ -131,9 +136,9 @@ class Field(cs.Subconstruct):
     def _parse(self, stream: BinaryIO, context: Any, path: str) -> Any:
         if self.when is not None and not self.when(context):
             return None
-        trace: Trace = context._params.trace
+        trace: Trace = context["_params"]["trace"]
         start = stream.tell()
-        name, offset = trace.name(self.element), trace.base + start
+        name, offset = trace.prefix + self.element, trace.base + start
         try:
             value = self._numbers(stream, context) if self._letter else self.subcon._parsereport(stream, context, path)
         except (cs.StreamError, struct.error):
@@ -144,15 +149,15 @@ class Field(cs.Subconstruct):
             value = tuple(value)
         trace.spans.append(
             Span(name, offset, stream.tell() - start, value, self.section, self.descriptor))
-        self._check(value, context, offset, name)
+        if self.rules:
+            self._check(value, context, offset, name)
         return value
 
     def _numbers(self, stream: BinaryIO, context: Any) -> Any:
         """A number of fixed size, or an array of them; struct.error where they are cut."""
         assert self._letter is not None
-        if self._count is None:
-            form = "<" + self._letter
-            return struct.unpack(form, stream.read(struct.calcsize(form)))[0]
+        if self._one is not None:
+            return self._one.unpack(stream.read(self._one.size))[0]
         form = f"<{self._count(context) if callable(self._count) else self._count}{self._letter}"
         return struct.unpack(form, stream.read(struct.calcsize(form)))
 
@@ -177,7 +182,7 @@ class _Struct(cs.Struct):
     """construct's own, parsing with less ado: only what the declarations use."""
 
     def _parse(self, stream: BinaryIO, context: Any, path: str) -> Any:
-        value, inner = cs.Container(), cs.Container(_=context, _params=context._params)
+        value, inner = cs.Container(), cs.Container(_=context, _params=context["_params"])
         for item in self.subcons:
             value[item.name] = inner[item.name] = item.subcon._parse(stream, inner, path)
         return value
@@ -228,16 +233,16 @@ class Nested(cs.Subconstruct):
     def _parse(self, stream: BinaryIO, context: Any, path: str) -> Any:
         if self.when is not None and not self.when(context):
             return None
-        trace: Trace = context._params.trace
+        trace: Trace = context["_params"]["trace"]
         if self.count is None:
             return self._one(self.element, trace, stream, context, path)
         return [self._one(f"{self.element}[{i}]", trace, stream, context, path)
                 for i in range(self.count(context))]
 
     def _one(self, label: str, trace: Trace, stream: BinaryIO, context: Any, path: str) -> Any:
-        trace.path.append(label)
+        outer, trace.prefix = trace.prefix, f"{trace.prefix}{label}."
         value = self.subcon._parse(stream, context, path)
-        trace.path.pop()
+        trace.prefix = outer
         return value
 
     def _build(self, obj: Any, stream: BinaryIO, context: Any, path: str) -> Any:

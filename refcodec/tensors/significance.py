@@ -1,12 +1,15 @@
 """Which cells of a grid are coded: those that an occupied voxel can touch (spec 7.1)."""
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from ..syntax.headers import Alignment, Mapping, SequenceHeader, TensorInfo
+
+_PIECE = 1 << 14  # items of a mask worked on at a time
 
 
 def touched_cells(header: SequenceHeader, tensor: TensorInfo, axis: int) -> np.ndarray:
@@ -54,32 +57,65 @@ def _position(remainder: int, denominator: int, cells: int, alignment: Alignment
     return min(max((2 * remainder * cells - denominator) // (2 * denominator), 0), cells - 1)
 
 
-@lru_cache(maxsize=256)
-def _runs(*geometry: Any) -> tuple[int, np.ndarray]:
-    """Number of cells along an axis, and what each voxel touches: runs of cells, int64 (n, 3), voxel, first, end."""
+def mask_geometry(header: SequenceHeader, tensor: TensorInfo) -> Hashable:
+    """What `coded_mask` depends on beside the occupancy: tensors with the same have the same mask."""
+    return tuple(_geometry(header, tensor, axis) for axis in range(3))
+
+
+@lru_cache(maxsize=64)
+def _touching(*geometry: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The voxels that touch each cell along an axis, (n, cells): the last one again where another cell has more; any
+    one where no voxel does, which cells come second."""
     touched = _touched(*geometry)
-    edges = np.diff(np.pad(touched, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    return touched.shape[1], np.column_stack([np.argwhere(edges == 1), np.argwhere(edges == -1)[:, 1]])
+    counts = touched.sum(axis=0)
+    cell, voxel = np.nonzero(touched.T)
+    nth = np.arange(len(cell)) - np.repeat(np.cumsum(counts) - counts, counts)
+    voxels = np.zeros((counts.max(), len(counts)), np.int32)
+    voxels[nth, cell] = voxel
+    return np.maximum.accumulate(voxels), np.flatnonzero(counts == 0)
 
 
-def coded_mask(header: SequenceHeader, tensor: TensorInfo, occupancy: np.ndarray) -> np.ndarray:
+def packed_lines(occupancy: np.ndarray) -> np.ndarray:
+    """Lines along x of bool (z, y, x) as bits of bytes, the first in the highest bit, filled up: uint64 (z, y, n)."""
+    packed = np.packbits(occupancy, axis=2)
+    return np.pad(packed, ((0, 0), (0, 0), (0, -packed.shape[2] % 8))).view(np.uint64)
+
+
+def coded_mask(header: SequenceHeader, tensor: TensorInfo, occupancy: np.ndarray,
+               packed: np.ndarray | None = None) -> np.ndarray:
     """Cells of a tensor that are coded under `significance` 1.
 
-    occupancy: bool (z, y, x). Returns bool (depth, height, width).
+    occupancy: bool (z, y, x). packed: its `packed_lines`, where they are known. Returns bool (depth, height, width).
     """
-    geometry = [_runs(*_geometry(header, tensor, axis)) for axis in range(3)]
-    packed = np.packbits(occupancy, axis=2)  # eight cells along x at a time, as long as x is not touched
-    packed = _spread(packed, *geometry[2])
-    packed = _spread(np.ascontiguousarray(packed.swapaxes(0, 1)), *geometry[1])
-    mask = np.unpackbits(packed, axis=2, count=occupancy.shape[2]).view(bool)
-    mask = _spread(np.ascontiguousarray(mask.transpose(2, 1, 0)), *geometry[0])  # from (y, z, x) to (x, z, y)
+    x, y, z = (None if cells == 1 else _touching(*_geometry(header, tensor, axis))
+               for axis, cells in enumerate(reversed(tensor.shape[1:])))
+    lines = packed_lines(occupancy) if packed is None else packed
+    # All voxels touch an axis's only cell. These axes come first, for what is left is small.
+    if z is None:
+        lines = np.bitwise_or.reduce(lines, axis=0, keepdims=True)
+    if y is None:
+        lines = np.bitwise_or.reduce(lines, axis=1, keepdims=True)
+    if x is None:
+        mask = np.any(lines, axis=2, keepdims=True)
+        mask = _spread(np.ascontiguousarray(_spread(mask, z).swapaxes(0, 1)), y)
+        return np.ascontiguousarray(mask.swapaxes(0, 1))
+    lines = _spread(np.ascontiguousarray(_spread(lines, z).swapaxes(0, 1)), y)
+    mask = np.unpackbits(lines.view(np.uint8), axis=2, count=occupancy.shape[2]).view(bool)
+    mask = _spread(np.ascontiguousarray(mask.transpose(2, 1, 0)), x)  # from (y, z, x) to (x, z, y)
     return np.ascontiguousarray(mask.transpose(1, 2, 0))
 
 
-def _spread(mask: np.ndarray, cells: int, runs: np.ndarray) -> np.ndarray:
-    """Along the first axis of a mask: from voxels to the cells that they touch."""
-    out = np.zeros((cells, *mask.shape[1:]), mask.dtype)
-    busy: np.ndarray = np.any(mask, axis=(1, 2))
-    for voxel, first, end in runs[busy[runs[:, 0]]].tolist():
-        out[first:end] |= mask[voxel]
+def _spread(mask: np.ndarray, touching: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
+    """Along the first axis of a mask: from voxels to the cells that they touch. touching: None where that is done."""
+    if touching is None:
+        return mask
+    voxels, untouched = touching
+    out = np.empty((voxels.shape[1], *mask.shape[1:]), mask.dtype)
+    step = max(1, _PIECE // mask[0].size)
+    for start in range(0, len(out), step):
+        first, *others = voxels[:, start : start + step]
+        piece = mask.take(first, axis=0, out=out[start : start + step], mode="clip")  # none is outside
+        for other in others:
+            piece |= mask.take(other, axis=0)
+    out[untouched] = 0
     return out

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..syntax.coding import OccupancyMode, Prediction, Tools, Transform, coeffic
 from ..syntax.headers import SequenceHeader
 from . import transforms
 from .reconstruction import dequantise, digest, saturate
-from .significance import coded_mask
+from .significance import coded_mask, mask_geometry, packed_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,54 +44,56 @@ class FrameState:
         self.shared: dict[int, np.ndarray] = {}
         self.models: dict[int, EntropyModel] = {}
         self._contexts: dict[int, _Contexts] = {}
-        self._masks: dict[tuple[int, int, int], np.ndarray] = {}
+        self._geometries: dict[int, Hashable] = {}
+        self._masks: dict[tuple[Hashable, int, int], np.ndarray] = {}
+        self._lines: np.ndarray | None = None  # `packed_lines` of the occupancy, once they are needed
 
     def copy(self) -> FrameState:
         """An independent state with the same content."""
         other = FrameState.__new__(FrameState)
         other.header, other.occupancy, other.shared = self.header, self.occupancy, self.shared
         other.tensors, other._contexts = list(self.tensors), dict(self._contexts)
-        other.models, other._masks = dict(self.models), dict(self._masks)
+        other.models, other._masks, other._lines = dict(self.models), dict(self._masks), self._lines
+        other._geometries = dict(self._geometries)
         return other
 
     def start_group(self, header: SequenceHeader) -> None:
         """Nothing but the shared tensors goes from one group to the next. header: of the group's scene."""
         self.header = header
-        self.models, self._contexts, self._masks = {}, {}, {}
+        self.models, self._contexts, self._masks, self._geometries = {}, {}, {}, {}
 
     def set_occupancy(self, occupancy: np.ndarray | None) -> None:
         if occupancy is not None and self.occupancy is not None and np.array_equal(occupancy, self.occupancy):
             return
-        self.occupancy = occupancy
+        self.occupancy, self._lines = occupancy, None
         self._masks.clear()
 
     def decode_occupancy(self, v: Any) -> np.ndarray | None:
         """Occupancy that a parsed frame states: bool (z, y, x) (spec 6.1). The model of an entropy coded one
         is in `models` and can serve. Raises EntropyError."""
-        if v.occupancy_mode == OccupancyMode.UNCHANGED:
-            return self.occupancy
-        shape = self.header.occupancy_shape
-        if v.occupancy_mode == OccupancyMode.CODED:
-            return decode_occupancy(self.models[v.occupancy_model_ref], shape,
-                                    self.occupancy_context(v.frame_type == 1), np.frombuffer(v.occupancy_words, "<u4"))
-        bits = decompressed(v.occupancy_data, shape)
-        return bits ^ self.occupancy if v.occupancy_mode == OccupancyMode.DIFFERENCE else bits
+        return frame_occupancy(v, self.header.occupancy_shape, self.models, self.occupancy)
 
     def occupancy_context(self, intra: bool) -> np.ndarray | None:
         """What a model of the next frame's occupancy sees of this one's (spec 6.1.2): int8 (z, y, x, 1),
         None = all zero."""
-        return None if intra or self.occupancy is None else self.occupancy.view(np.int8)[..., None]
+        return _occupancy_context(self.occupancy, intra)
 
     def mask(self, tensor_id: int, tools: Tools) -> np.ndarray | None:
         """Cells of a tensor's coefficients whose elements may be coded (spec 7.1), None when all are."""
         if not tools.by_occupancy:
             return None
-        key = (tensor_id, tools.transform, tools.levels)
-        if key not in self._masks:
-            assert self.occupancy is not None, "the order of checks: R-TEN-05"
-            cells = coded_mask(self.header, self.header.tensors[tensor_id], self.occupancy)
-            self._masks[key] = transforms.support_mask(tools.transform, tools.levels, cells)
-        return self._masks[key]
+        info = self.header.tensors[tensor_id]
+        if (geometry := self._geometries.get(tensor_id)) is None:
+            self._geometries[tensor_id] = geometry = mask_geometry(self.header, info)
+        key = (geometry, tools.transform, tools.levels)
+        if (known := self._masks.get(key)) is not None:
+            return known
+        assert self.occupancy is not None, "the order of checks: R-TEN-05"
+        if (lines := self._lines) is None:
+            self._lines = lines = packed_lines(self.occupancy)
+        cells = coded_mask(self.header, info, self.occupancy, lines)
+        self._masks[key] = mask = transforms.support_mask(tools.transform, tools.levels, cells)
+        return mask
 
     def bands(self, tensor_id: int, tools: Tools) -> np.ndarray | None:
         """Band of each coded cell, uint8; None when there is one band (spec 7.5)."""
@@ -110,15 +112,14 @@ class FrameState:
         """Takes in the quantised values (coded cells, C) of one tensor (spec 7.2, 7.3, 7.5)."""
         channels, *spatial = self.header.tensors[tensor_id].shape
         shape = coefficient_shape(tools.transform, tools.levels, spatial)
-        mask, bands = self.mask(tensor_id, tools), self.bands(tensor_id, tools)
-        kind = tools.transform, tools.levels
-        fast = acceleration.compiled("tensors.compiled") if tools.transform == Transform.NONE else None
-        if fast is not None:
+        mask, kind = self.mask(tensor_id, tools), (tools.transform, tools.levels)
+        fast = acceleration.compiled("tensors.compiled")
+        if fast is not None and fast.serves(tools.transform):
             source = self._source(tensor_id, tools)
             tensor, context = fast.reconstruct(values, mask, tools, source, (channels, *spatial))
             self.tensors[tensor_id], self._contexts[tensor_id] = tensor, _Contexts(kind, context)
             return
-        steps = np.array(tools.steps)
+        bands, steps = self.bands(tensor_id, tools), np.array(tools.steps)
         context, tensor = np.zeros((*shape, channels), np.int8), np.empty((channels, *spatial), np.int32)
         for cells, part in coded_blocks(mask, math.prod(shape)):
             context.reshape(-1, channels)[cells] = np.clip(values[part], -INPUT_LIMIT, INPUT_LIMIT)
@@ -171,6 +172,26 @@ class FrameState:
     def shared_digest(self) -> bytes:
         """The shared unit's digest (spec 7.4)."""
         return digest(b"", [self.shared[i] for i in sorted(self.shared)])
+
+
+def frame_occupancy(v: Any, shape: tuple[int, int, int], models: Mapping[int, EntropyModel],
+                    before: np.ndarray | None) -> np.ndarray | None:
+    """Occupancy that a parsed frame states: bool `shape`, which is (z, y, x), or None (spec 6.1).
+
+    models: by number, with one that can serve where it is entropy coded. before: of the frame before. Raises
+    EntropyError.
+    """
+    if v.occupancy_mode == OccupancyMode.UNCHANGED:
+        return before
+    if v.occupancy_mode == OccupancyMode.CODED:
+        return decode_occupancy(models[v.occupancy_model_ref], shape, _occupancy_context(before, v.frame_type == 1),
+                                np.frombuffer(v.occupancy_words, "<u4"))
+    bits = decompressed(v.occupancy_data, shape)
+    return bits ^ before if v.occupancy_mode == OccupancyMode.DIFFERENCE else bits
+
+
+def _occupancy_context(before: np.ndarray | None, intra: bool) -> np.ndarray | None:
+    return None if intra or before is None else before.view(np.int8)[..., None]
 
 
 def frame_digest(number: int, occupancy: np.ndarray | None, tensors: Sequence[np.ndarray]) -> bytes:

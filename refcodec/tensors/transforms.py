@@ -4,6 +4,7 @@ Arrays are (..., z, y, x): any leading axes, usually the channels, are transform
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from types import EllipsisType
 
@@ -23,6 +24,7 @@ DCT_MATRIX = np.array([
     [4551, -8035, 1598, 6811, -6811, -1598, 8035, -4551],
     [3135, -7568, 7568, -3135, -3135, 7568, -7568, 3135],
     [1598, -4551, 6811, -8035, 8035, -6811, 4551, -1598]])
+_DCT_EXACT = DCT_MATRIX.astype(np.float64)
 LIFTING_SHIFT = 12
 # Analysis order: the odd samples, the even, the odd, the even are changed, each from its two neighbours.
 LIFTING = (-6497, -217, 3616, 1817)
@@ -137,10 +139,40 @@ def _in_pieces(operation: Callable[[np.ndarray], np.ndarray], values: np.ndarray
 
 
 def _inverse_dct(values: np.ndarray, spatial: Sequence[int]) -> np.ndarray:
-    for axis, n in zip(SPATIAL_AXES, reversed(spatial)):
-        if n > 1:
-            values = _from_frequencies(values, axis, n)
-    return values
+    """Of blocks with a coefficient other than zero, some at a time; the others' values are zero."""
+    channels, *size = values.shape
+    counts = [block_count(n) if n > 1 else 1 for n in spatial]
+    sides = [n // count for n, count in zip(size, counts)]
+    cells = np.zeros((channels, *(n for pair in zip(counts, sides) for n in pair)), np.int64)
+    frequencies = values.reshape(channels, *(n for pair in zip(sides, counts) for n in pair))
+    busy = frequencies
+    for axis in (1, 2, 3):
+        busy = np.bitwise_or.reduce(busy, axis=axis)
+    places = np.nonzero(busy)
+    # Both as (channel, three numbers of the block, three places in it).
+    of_blocks, frequencies = cells.transpose(0, 1, 3, 5, 2, 4, 6), frequencies.transpose(0, 2, 4, 6, 1, 3, 5)
+    step = max(1, PIECE // math.prod(sides))
+    for start in range(0, len(places[0]), step):
+        at = tuple(p[start : start + step] for p in places)
+        of_blocks[at] = _block_cells(frequencies[at])
+    return cells.reshape(values.shape)[box(spatial)]
+
+
+def _block_cells(blocks: np.ndarray) -> np.ndarray:
+    """Cells (n, z, y, x) of blocks (n, z, y, x) of frequencies, with axes of one or BLOCK.
+
+    All numbers are integers below 2**47, so binary64 is exact, in whatever order products are added.
+    """
+    blocks = blocks.astype(np.float64)
+    for _ in SPATIAL_AXES:  # each pass takes the last axis and makes it the first of the three
+        if blocks.shape[-1] > 1:
+            lines = blocks.reshape(-1, BLOCK) @ _DCT_EXACT
+            lines += 1 << (DCT_SHIFT - 1)
+            lines *= 2.0**-DCT_SHIFT
+            np.floor(lines, out=lines)
+            blocks = np.clip(lines, _INT32.min, _INT32.max, out=lines).reshape(blocks.shape)
+        blocks = np.moveaxis(blocks, -1, 1)
+    return blocks
 
 
 def _forward_dct(values: np.ndarray) -> np.ndarray:
@@ -166,15 +198,6 @@ def _forward_wavelet(values: np.ndarray, levels: int) -> np.ndarray:
             if size[axis] > 1:
                 _split(np.moveaxis(values[box(size)], axis, 0))
     return values
-
-
-def _from_frequencies(coefficients: np.ndarray, axis: int, n: int) -> np.ndarray:
-    """Cells along one axis."""
-    shape = list(coefficients.shape)
-    at = axis + len(shape)
-    blocks = coefficients.reshape(*shape[:at], BLOCK, shape[at] // BLOCK, *shape[at + 1 :])
-    cells = np.moveaxis(_product(DCT_MATRIX.T, blocks, at), 0, at + 1).reshape(shape)
-    return cells[(*[slice(None)] * at, slice(n))]
 
 
 def _to_frequencies(values: np.ndarray, axis: int) -> np.ndarray:
