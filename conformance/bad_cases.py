@@ -31,6 +31,7 @@ from crafting import (
     with_header,
     words_of,
 )
+from refcodec.entropy.models import MIXTURE
 from refcodec.entropy.occupancy import compress
 from refcodec.rendering.cameras import Camera
 from refcodec.syntax.headers import Mapping, Role
@@ -82,7 +83,7 @@ def _file(cases: Collection) -> None:
     add("short-and-wrong", "R-FILE-01", "Three bytes that no signature begins with.", b"\x89RG")
     add("file-header-crc", "R-FILE-02", "A wrong checksum of the file header.", good[:12] + b"\0\0\0\0" + good[16:])
     add("file-header-damaged", "R-FILE-02", "The level changed, the checksum not.", good[:11] + b"\2" + good[12:])
-    for major, minor in ((1, 3), (0, 2), (0, 4)):
+    for major, minor in ((1, 4), (0, 3), (0, 5)):
         add(f"version-{major}-{minor}", "R-FILE-03", f"Version {major}.{minor}.", with_header(good, b8=major, b9=minor))
     for profile in (0, 2, 255):
         add(f"profile-{profile}", "R-FILE-04", f"Profile {profile}.", with_header(good, b10=profile))
@@ -530,19 +531,23 @@ def _models(cases: Collection) -> None:
         scan[axis] = 4
         add(f"scan-{name}-4", "R-MOD-06", f"The scan weight of {name} is 4.", alone, {"context.scan_weight": tuple(scan)})
     add("scan-joint", "R-MOD-06", "A joint model with a scan weight for the channel.", joint, {"context.scan_weight": (1, 1, 1, 1)})
-    for value in (14, 255):
+    for value in (16, 255):
         add(f"template-{value}", "R-MOD-07", f"template_id {value}.", alone, poke={"context.template_id": bytes([value])})
-    for value in (4, 255):
+    for value in (6, 7, 14, 15, 16, 255):
         add(f"source-{value}", "R-MOD-08", f"neighbour_source {value}.", listed, {"context.neighbour[1].neighbour_source": value})
     for element in ("offset_c", "offset_z", "offset_y", "offset_x"):
         for value, word in ((3, "3"), (-3, "minus-3")):
             add(f"{element.replace('_', '-')}-{word}", "R-MOD-09", f"{element} {value}.", listed,
                 {f"context.neighbour[0].{element}": value})
     add("offset-c-energy", "R-MOD-09", "A channel offset of an energy.", listed, {"context.neighbour[2].offset_c": 1})
+    add("offset-c-energy-by-frequency", "R-MOD-09", "A channel offset of an energy at an offset of frequencies.", listed,
+        {"context.neighbour[2].neighbour_source": 10, "context.neighbour[2].offset_c": -1})
     add("offset-c-joint", "R-MOD-09", "A channel offset in a joint model.", listed_joint, {"context.neighbour[0].offset_c": -1})
     add("hidden-shift-16", "R-MOD-10", "hidden_shift 16.", alone, {"context.hidden_shift": 16})
     for element in ("location_shift", "scale_shift"):
         add(f"{element.replace('_', '-')}-24", "R-MOD-10", f"{element} 24.", alone, {f"context.{element}": 24})
+    add("shape-shift-24", "R-MOD-10", "shape_shift 24.", context_model(dice, 14, family=MIXTURE),
+        {"context.shape_shift": 24}, features="context-models mixture-tables")
     for value, word in ((1 << 22, "high"), (-(1 << 22), "low"), (-(1 << 31), "lowest")):
         add(f"output-bias-{word}", "R-MOD-11", f"An output_bias of {value}.", alone, {"context.output_bias": (0, value)})
 
@@ -771,7 +776,7 @@ def _order_of_checks(cases: Collection) -> None:
 
     good = ordinary(316).bytes()
     add("crc-before-version", "R-FILE-02", "Another version and a wrong checksum of the file header.", with_header(good, b8=9)[:12] + good[12:])
-    add("version-before-profile", "R-FILE-03", "Another version, profile and level.", with_header(good, b9=4, b10=9, b11=9))
+    add("version-before-profile", "R-FILE-03", "Another version, profile and level.", with_header(good, b9=5, b10=9, b11=9))
     add("profile-before-level", "R-FILE-04", "Another profile and level.", with_header(good, b10=9, b11=9))
     at = unit_offset(good, FRAME, 1)
     add("size-before-end-of-data", "R-UNIT-02", "A unit that is too large and cut.", good[:at] + struct.pack("<BBI", 3, 0, 1 << 30))

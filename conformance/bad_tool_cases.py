@@ -479,7 +479,7 @@ def _models(cases: Collection) -> None:
     def poked(name, requirement, description, path, raw, features="context-models"):
         cases.add(name, features, description, tooled().poke(FRAME, 0, path, raw).bytes(), requirement)
 
-    for value in (2, 255):
+    for value in (3, 255):
         poked(f"family-{value}", "R-MOD-15", f"family {value}.", "model[1].context.family", bytes([value]))
     for value in (4, 255):
         poked(
@@ -507,7 +507,7 @@ def _models(cases: Collection) -> None:
             draft.poke(FRAME, 0, "model[2].static.table_count", b"\0").bytes(),
             "R-MOD-12",
         )
-    draft = tooled().pokes(FRAME, 0, {"model[1].context.family": b"\2", "model[1].context.channel_mode": b"\2"})
+    draft = tooled().pokes(FRAME, 0, {"model[1].context.family": b"\3", "model[1].context.channel_mode": b"\2"})
     cases.add(
         "order-family-before-channel-mode",
         "order-of-checks context-models",

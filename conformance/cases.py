@@ -20,6 +20,7 @@ FEATURES = {
     "escapes": "values beyond a table",
     "masks": "which elements are coded, sent as a mask of their own",
     "bernoulli-tables": "the table family of section 6.8",
+    "mixture-tables": "the table family of section 6.9",
     "transforms": "block DCT and wavelet, their bands and steps",
     "shared": "the shared unit and predictions from it",
     "reconstruction": "steps, prediction, saturation",

@@ -20,7 +20,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from refcodec.decoder import INTER, INTRA
-from refcodec.entropy.models import BERNOULLI, BY_CHANNEL, ONE_TABLE, ContextModel, EntropyModel, StaticModel
+from refcodec.entropy.models import (
+    BERNOULLI,
+    BY_CHANNEL,
+    MIXTURE,
+    ONE_TABLE,
+    ContextModel,
+    EntropyModel,
+    StaticModel,
+)
 from refcodec.syntax import structures as syn
 from refcodec.syntax.coding import Tools, band_count
 from refcodec.syntax.declare import Field
@@ -34,7 +42,7 @@ from refcodec.syntax.headers import (
     SequenceHeader,
     TensorInfo,
 )
-from refcodec.syntax.registry import LEVELS, TEMPLATES, UnitType
+from refcodec.syntax.registry import LEVELS, TEMPLATES, UnitType, is_energy
 from refcodec.syntax.units import UNIT_OVERHEAD, build_file_header, build_unit
 from refcodec.tensors.state import FrameState
 from refcodec.writer import FrameCoding, StreamWriter, TensorCoding, build_cameras
@@ -176,16 +184,18 @@ def context_model(dice: Dice, template=3, *, joint=0, scan=(0, 1, 1, 1), hidden=
     explicit = not isinstance(template, int)
     neighbours = tuple(template) if explicit else tuple(TEMPLATES[template])
     channels = joint or 1
-    inputs = sum(channels if joint and source < 2 else 1 for source, *_ in neighbours)
+    inputs = sum(channels if joint and not is_energy(source) else 1 for source, *_ in neighbours)
     if not neighbours:
         hidden = 0
-    bias = np.tile([0, 14 << 8], channels) if hidden else np.tile([1, 20], channels)
+    outputs = 3 if changes.get("family") == MIXTURE else 2
+    bias = np.tile([0, 14 << 8, 2 << 8][:outputs] if hidden else [1, 20, 2][:outputs], channels)
     values = dict(
         joint=bool(joint), channels=channels, scan=tuple(scan), template_id=1 if explicit else template,
         template=neighbours, hidden_shift=2 if hidden else 0,
         hidden_weight=dice.integers(-60, 60, hidden, inputs), hidden_bias=dice.integers(-200, 200, hidden),
         location_shift=9 if hidden else 0, scale_shift=8 if hidden else 0,
-        output_weight=dice.integers(-40, 40, 2 * channels, hidden), output_bias=bias)
+        output_weight=dice.integers(-40, 40, outputs * channels, hidden), output_bias=bias,
+        shape_shift=8 if outputs == 3 and hidden else 0)
     values.update(changes)
     for name in ("hidden_weight", "hidden_bias", "output_weight", "output_bias"):
         values[name] = np.asarray(values[name])

@@ -23,6 +23,7 @@ sys.path[:0] = [str(HERE), str(ROOT), str(ROOT / "tests")]
 
 import bad_cases  # noqa: E402
 import bad_tool_cases  # noqa: E402
+import context_cases  # noqa: E402
 import examples  # noqa: E402
 import field_cases  # noqa: E402
 import lzma_cases  # noqa: E402
@@ -39,7 +40,7 @@ from refcodec.files import replacing  # noqa: E402
 from refcodec.inspection import inspect  # noqa: E402
 from refcodec.requirements import ERROR_CODES, REQUIREMENTS  # noqa: E402
 
-VERSION = "0.3.0"
+VERSION = "0.4.0"
 LICENCE = "CC0-1.0"
 # Vectors that come with the report of `refcodec inspect --json`.
 INSPECTED = ("minimal", "two-frames", "ordinary", "cameras-and-metadata", "unknown-ancillary-units", "small-shared-dct",
@@ -53,6 +54,8 @@ def collect() -> list[Case]:
     for module in (valid_cases, field_cases, tool_cases, bad_cases, bad_tool_cases, lzma_cases):
         module.add_all(collection)
     occupancy_cases.add_valid(collection)
+    context_cases.add_all(collection)
+    context_cases.add_bad(collection)
     occupancy_cases.add_bad(collection)
     return collection.cases
 
@@ -125,7 +128,7 @@ def render(cases: list[Case], expected: dict[str, list[str]]) -> dict[str, bytes
             files[f"{folder}/inspect.json"] = to_json(inspection(case.data))
         vectors.append(dict(path=folder, **description, expected_sha256=sha256(digests)))
     files["manifest.json"] = to_json(dict(
-        suite="RFV conformance suite", version=VERSION, specification="0.3", licence=LICENCE,
+        suite="RFV conformance suite", version=VERSION, specification="0.4", licence=LICENCE,
         features=FEATURES, vectors=vectors))
     return files
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from cases import Collection
 from crafting import BITS, FIXED, FRAME, Dice, Draft, WordWriter, context_model, header, static_model
-from refcodec.entropy.models import BERNOULLI
+from refcodec.entropy.models import BERNOULLI, MIXTURE
 from tool_cases import bit_model
 
 # Neighbours beside those of the registered templates: two cells away, energies of both frames.
@@ -114,6 +114,7 @@ def add_bad(cases: Collection) -> None:
         "two-channels-of-values": ("R-OCC-06", "The same, of family 0.", context_model(dice, 3, joint=2)),
         "two-tables": ("R-OCC-06", "Two static tables by channel.", static_model((0, (1, 1, 1)), (0, (1, 1, 1)))),
         "values": ("R-OCC-07", "A context model of family 0.", FIXED),
+        "mixtures": ("R-OCC-07", "A context model of family 2.", context_model(dice, 3, family=MIXTURE)),
     }
     for name, (requirement, description, model) in misfits.items():
         draft = Draft(header(occupancy=(6, 5, 4)))

@@ -25,6 +25,8 @@ from refcodec.entropy.models import (
     BY_BAND,
     BY_BAND_AND_CHANNEL,
     BY_CHANNEL,
+    LAPLACE,
+    MIXTURE,
     ONE_TABLE,
     ContextModel,
     StaticModel,
@@ -839,20 +841,22 @@ def _together(cases: Collection) -> None:
         )
 
 
-def joint_work(size: tuple[int, int, int], kind: int = 0, *, shared: bool = False, excess: bool = False) -> Draft:
+def joint_work(size: tuple[int, int, int], kind: int = 0, *, shared: bool = False, excess: bool = False,
+               mixture: bool = False) -> Draft:
     """A file of which a joint model for two channels needs 2^30 multiplications, or six more, in its frame.
 
     size: (z, y, x) of the basis grid, whose coefficient array for transform `kind` has 2^16 cells, hardly any of
-    them coded. shared: in the shared unit; then the mask has no one.
+    them coded. shared: in the shared unit; then the mask has no one. mixture: the model has a third output for each
+    channel.
     """
-    dice = Dice(660)
+    dice, inputs = Dice(660), 125 if mixture else 126
     models = {
         0: FIXED,
-        1: context_model(dice, [(0, 0, 0, 0, -1)] * 126, joint=2, hidden=64),
+        1: context_model(dice, [(0, 0, 0, 0, -1)] * inputs, joint=2, hidden=64, family=MIXTURE if mixture else LAPLACE),
         2: context_model(dice, [(0, 0, 0, 0, -1)], hidden=1),
         3: static_model((0, (1 << 20, 1))),
     }
-    assert (1 << 16) * 64 * (2 * 126 + 2 * 2) == 1 << 30
+    assert (1 << 16) * 64 * (2 * inputs + (3 if mixture else 2) * 2) == 1 << 30
     coding = dict(use={0: 2 if excess else 0, 1: 1}, transform={1: (kind, 0)})
     draft = Draft(header((2, 1, 1, 1), ((2, *size),), occupancy=(64, 64, 64), digest_type=0))
     voxels = np.zeros((64, 64, 64), bool)

@@ -168,7 +168,7 @@ def _requirements(*rows: tuple[str, str, str, str]) -> dict[str, Requirement]:
 REQUIREMENTS = _requirements(
     ("R-FILE-01", "E0101", "4.1", "`signature` shall be the eight bytes 89 52 46 56 0D 0A 1A 0A."),
     ("R-FILE-02", "E0102", "4.1", "`header_crc` shall be the CRC-32 of the twelve bytes before it."),
-    ("R-FILE-03", "E0103", "4.1", "`version_major` shall be 0 and `version_minor` 3 in files that follow this draft."),
+    ("R-FILE-03", "E0103", "4.1", "`version_major` shall be 0 and `version_minor` 4 in files that follow this draft."),
     ("R-FILE-04", "E0104", "10.1", "`profile` shall be 1."),
     ("R-FILE-05", "E0105", "10.2", "`level` shall be 1, 2 or 3."),
     ("R-FILE-06", "E0106", "3.1", "A file shall hold every unit completely and its last unit shall be an end unit."),

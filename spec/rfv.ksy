@@ -1,7 +1,7 @@
 # Generated from the declarations of the reference codec: python -m refcodec.spec
 meta:
   id: rfv
-  title: Radiance Field Video (RFV) 0.3
+  title: Radiance Field Video (RFV) 0.4
   file-extension: rfv
   license: Apache-2.0
   endian: le
@@ -244,7 +244,7 @@ types:
     seq:
       - id: neighbour_source
         type: u1
-        doc: "0: value in the tensor being decoded; 1: value in the previous frame; 2 and 3: energy of the same two (section 6.4). (R-MOD-08)"
+        doc: "0: value in the tensor being decoded; 1: value in the previous frame; 2 and 3: energy in the same two; 4 and 5: magnitude in the same two; 8 to 13: the same, at an offset that counts frequencies (section 6.4). (R-MOD-08)"
       - id: offset_c
         type: s1
         doc: "Channel offset. (R-MOD-09)"
@@ -260,13 +260,13 @@ types:
     instances:
       input_count:
         doc: Inputs of the model that this neighbour and those before it make (section 6.4).
-        value: '(number == 0 ? 0 : _parent.neighbour[number - 1].input_count.as<s4>) + (_parent.channel_mode == 0 or neighbour_source >= 2 ? 1 : _parent.model_channels)'
+        value: '(number == 0 ? 0 : _parent.neighbour[number - 1].input_count.as<s4>) + (_parent.channel_mode == 0 or (neighbour_source & 6) == 2 ? 1 : _parent.model_channels)'
   context_model:
     doc: Section 4.9.
     seq:
       - id: family
         type: u1
-        doc: "The tables that the model chooses from: 0 Laplace (section 6.7), for values; 1 Bernoulli (section 6.8), for bits of masks and occupancy. (R-MOD-15)"
+        doc: "The tables that the model chooses from: 0 Laplace (section 6.7), for values; 1 Bernoulli (section 6.8), for bits of masks and occupancy; 2 mixtures (section 6.9), for values. (R-MOD-15)"
       - id: channel_mode
         type: u1
         doc: "0: the model is applied to each channel by itself, with the same weights. 1: it predicts all channels of a cell jointly. (R-MOD-04)"
@@ -312,20 +312,24 @@ types:
       - id: scale_shift
         type: u1
         doc: "Right shift of the scale output. (R-MOD-10)"
+      - id: shape_shift
+        type: u1
+        if: "family == 2"
+        doc: "Right shift of the shape output. (R-MOD-10)"
       - id: output_weight
         type: s1
         repeat: expr
-        repeat-expr: "2 * model_channels * hidden_count"
-        doc: "Weights of the output layer, output 0 first, H each. Output 2c is the location of channel c, output 2c + 1 its scale."
+        repeat-expr: "(family == 2 ? 3 : 2) * model_channels * hidden_count"
+        doc: "Weights of the output layer, output 0 first, H each. A channel has K outputs, 2 or, with `family` 2, 3: its location, its scale and its shape; those of channel 0 come first."
       - id: output_bias
         type: s4
         repeat: expr
-        repeat-expr: "2 * model_channels"
+        repeat-expr: "(family == 2 ? 3 : 2) * model_channels"
         doc: "Biases of the outputs. (R-MOD-11)"
     instances:
       input_count:
         doc: Number of inputs N (section 6.4).
-        value: 'template_id == 1 ? (neighbour_count == 0 ? 0 : neighbour[neighbour_count - 1].input_count) : template_id == 13 ? (channel_mode == 0 ? 15 : 11 * model_channels + 4) : template_id == 12 ? (channel_mode == 0 ? 9 : 6 * model_channels + 3) : template_id == 11 ? (channel_mode == 0 ? 15 : 11 * model_channels + 4) : template_id == 10 ? (channel_mode == 0 ? 9 : 6 * model_channels + 3) : template_id == 9 ? (channel_mode == 0 ? 15 : 11 * model_channels + 4) : template_id == 8 ? (channel_mode == 0 ? 9 : 6 * model_channels + 3) : template_id == 7 ? (channel_mode == 0 ? 16 : 16 * model_channels + 0) : template_id == 6 ? (channel_mode == 0 ? 9 : 9 * model_channels + 0) : template_id == 5 ? (channel_mode == 0 ? 18 : 14 * model_channels + 4) : template_id == 4 ? (channel_mode == 0 ? 10 : 7 * model_channels + 3) : template_id == 3 ? (channel_mode == 0 ? 14 : 14 * model_channels + 0) : template_id == 2 ? (channel_mode == 0 ? 7 : 7 * model_channels + 0) : 0'
+        value: 'template_id == 1 ? (neighbour_count == 0 ? 0 : neighbour[neighbour_count - 1].input_count) : template_id == 15 ? (channel_mode == 0 ? 31 : 17 * model_channels + 14) : template_id == 14 ? (channel_mode == 0 ? 23 : 13 * model_channels + 10) : template_id == 13 ? (channel_mode == 0 ? 15 : 11 * model_channels + 4) : template_id == 12 ? (channel_mode == 0 ? 9 : 6 * model_channels + 3) : template_id == 11 ? (channel_mode == 0 ? 15 : 11 * model_channels + 4) : template_id == 10 ? (channel_mode == 0 ? 9 : 6 * model_channels + 3) : template_id == 9 ? (channel_mode == 0 ? 15 : 11 * model_channels + 4) : template_id == 8 ? (channel_mode == 0 ? 9 : 6 * model_channels + 3) : template_id == 7 ? (channel_mode == 0 ? 16 : 16 * model_channels + 0) : template_id == 6 ? (channel_mode == 0 ? 9 : 9 * model_channels + 0) : template_id == 5 ? (channel_mode == 0 ? 18 : 14 * model_channels + 4) : template_id == 4 ? (channel_mode == 0 ? 10 : 7 * model_channels + 3) : template_id == 3 ? (channel_mode == 0 ? 14 : 14 * model_channels + 0) : template_id == 2 ? (channel_mode == 0 ? 7 : 7 * model_channels + 0) : 0'
   static_table:
     doc: Section 4.10.
     seq:

@@ -141,7 +141,7 @@ def test_filters():
 
 def test_summary_names_everything():
     text = run(with_unknown_unit()).stdout
-    for part in ("RFV 0.3, profile 1, level 1", "dif_basis[1]", "Bytes by component", "unknown, ancillary",
+    for part in ("RFV 0.4, profile 1, level 1", "dif_basis[1]", "Bytes by component", "unknown, ancillary",
                  "unit_type_200", "Index: none", "front: 40x30", "title: synthetic", "█"):
         assert part in text, part
     assert "Index: 5 entries" in run(STREAM).stdout
@@ -156,7 +156,7 @@ def test_json_keeps_to_its_schema(data, arguments):
     report = json.loads(result.stdout)
     VALIDATOR.validate(report)
     assert report["tool"] == dict(name="refcodec", version=refcodec.__version__)
-    assert report["specification"]["version"] == "0.3"
+    assert report["specification"]["version"] == "0.4"
     assert result.exit_code == (2 if report["error"] else 0)
     assert ("elements" in report) == any(a in arguments for a in ("--tree", "--hex"))
 
