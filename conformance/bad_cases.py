@@ -543,9 +543,14 @@ def _models(cases: Collection) -> None:
     add("offset-c-energy-by-frequency", "R-MOD-09", "A channel offset of an energy at an offset of frequencies.", listed,
         {"context.neighbour[2].neighbour_source": 10, "context.neighbour[2].offset_c": -1})
     add("offset-c-joint", "R-MOD-09", "A channel offset in a joint model.", listed_joint, {"context.neighbour[0].offset_c": -1})
+    for source in (4, 5, 8, 9, 12, 13):
+        add(f"offset-c-joint-source-{source}", "R-MOD-09", f"A channel offset of source {source} in a joint model.",
+            listed_joint, {"context.neighbour[0].neighbour_source": source, "context.neighbour[0].offset_c": 1})
     add("hidden-shift-16", "R-MOD-10", "hidden_shift 16.", alone, {"context.hidden_shift": 16})
     for element in ("location_shift", "scale_shift"):
         add(f"{element.replace('_', '-')}-24", "R-MOD-10", f"{element} 24.", alone, {f"context.{element}": 24})
+    add("output-bias-shape", "R-MOD-11", "An output_bias of 2^22 of a shape.", context_model(dice, 0, family=MIXTURE),
+        {"context.output_bias": (0, 20, 1 << 22)}, features="context-models mixture-tables")
     add("shape-shift-24", "R-MOD-10", "shape_shift 24.", context_model(dice, 14, family=MIXTURE),
         {"context.shape_shift": 24}, features="context-models mixture-tables")
     for value, word in ((1 << 22, "high"), (-(1 << 22), "low"), (-(1 << 31), "lowest")):

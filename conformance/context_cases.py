@@ -11,7 +11,7 @@ from refcodec.entropy.models import BERNOULLI, MIXTURE, ContextModel
 from refcodec.entropy.tables import mixture_tables
 from refcodec.syntax.headers import Representation
 from refcodec.syntax.registry import BY_FREQUENCY, ENERGY, MAGNITUDE, PREVIOUS_MAGNITUDE, SOURCES, is_energy
-from tool_cases import bases, bit_model, joint_work
+from tool_cases import TEMPORAL, bases, bit_model, joint_work
 from valid_cases import two_frames
 
 DCT, WAVELET = (1, 0), (2, 2)
@@ -62,6 +62,29 @@ def _coefficients(cases: Collection) -> None:
     cases.add("template-15-planes", "context-models mixture-tables transforms significance", "One model for all planes of "
               "vector-matrix factors, whichever axis they lack, where occupied voxels touch.", draft.finish().bytes())
 
+    # Nothing is left of the group before in an I-frame.
+    sizes = ((1, 9, 16), (8, 1, 8))
+    draft = Draft(bases(*sizes, channels=CHANNELS))
+    models = {0: FIXED, 1: context_model(dice, 15, scan=(1, 1, 1, 1), family=MIXTURE), 2: context_model(dice, 3)}
+    for first in (0, 2):
+        draft.group(first, 2)
+        for k in range(2):
+            draft.frame(dice, models if k == 0 else {}, use={1: 1, 2: 2}, transform={1: DCT, 2: DCT})
+    cases.add("previous-of-group-before", "context-models transforms groups", "Templates with temporal neighbours in the "
+              "I-frames of two groups: their previous values are 0.", draft.finish().bytes())
+
+    # Of equal size, so that only the transform tells that the values before are others.
+    draft = Draft(bases((1, 8, 16), (1, 16, 8)))
+    kinds = (DCT, (0, 0), WAVELET, WAVELET, (2, 1), DCT)
+    draft.group(0, len(kinds))
+    models = {0: FIXED, 1: context_model(dice, TEMPORAL), 2: bit_model(dice, TEMPORAL)}
+    for k, kind in enumerate(kinds):
+        draft.frame(dice, models if k == 0 else {}, carry=None if k == 0 else (1, 2), use={1: 1, 2: 1},
+                    transform={1: kind, 2: kind}, significance={1: 2, 2: 2}, mask_use={1: 2, 2: 2})
+    cases.add("mask-transform-changes", "masks transforms context-models", "Masks of tensors whose transform changes while "
+              "the size of the coefficient array stays: the previous values that their models see are then 0.",
+              draft.finish().bytes())
+
 
 def _neighbours(cases: Collection) -> None:
     dice = Dice(810)
@@ -93,11 +116,11 @@ def _neighbours(cases: Collection) -> None:
                            sizes=((1, 8, 8), (1, 16, 3), (1, 2, 24))).bytes())
     near = [(source + BY_FREQUENCY, 0, *place) for source, place in ((0, (0, 0, -1)), (2, (0, -1, 0)), (1, (0, 0, 0)),
                                                                      (5, (1, 0, 0)))]
-    draft = Draft(header(occupancy=(6, 5, 4)))
+    draft = Draft(header(occupancy=(17, 9, 25)))
     draft.group(0, 2)
     models = {0: FIXED, 1: context_model(dice, near, scan=(0, 3, 2, 1), family=BERNOULLI, output_bias=[0, 32 << 8])}
     for k in range(2):
-        draft.frame(dice, models if k == 0 else {}, occupancy=dice.occupancy((4, 5, 6), 50), occupancy_model=1)
+        draft.frame(dice, models if k == 0 else {}, occupancy=dice.occupancy((25, 9, 17), 900), occupancy_model=1)
     cases.add("occupancy-by-frequency", "occupancy context-models", "An occupancy under neighbours by frequency, which are "
               "voxels.", draft.finish().bytes())
 

@@ -20,15 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from refcodec.decoder import INTER, INTRA
-from refcodec.entropy.models import (
-    BERNOULLI,
-    BY_CHANNEL,
-    MIXTURE,
-    ONE_TABLE,
-    ContextModel,
-    EntropyModel,
-    StaticModel,
-)
+from refcodec.entropy.models import BERNOULLI, BY_CHANNEL, MIXTURE, ONE_TABLE, ContextModel, EntropyModel, StaticModel
 from refcodec.syntax import structures as syn
 from refcodec.syntax.coding import Tools, band_count
 from refcodec.syntax.declare import Field

@@ -30,6 +30,7 @@ COMMANDS = {
     "concat": "Join files.",
     "repair": "Make a conforming file of a damaged one.",
     "extract": "One frame as a file of its own, with the same tensors.",
+    "recode": "Code a file's values anew, without loss, in fewer bytes (needs torch).",
     "serve": "Serve files over HTTP with byte ranges.",
 }
 

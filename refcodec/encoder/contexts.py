@@ -14,9 +14,8 @@ import torch
 
 from refcodec.encoder.latents import Slot
 from refcodec.encoder.rate import (
-    ROW_LENGTH,
     LAPLACE_TABLE,
-    SCALES,
+    ROW_LENGTH,
     SCAN,
     UNCODED_ROW,
     ContextNetwork,
@@ -31,7 +30,7 @@ from refcodec.encoder.rate import (
     tabled_slope,
 )
 from refcodec.encoder.systems import Kind, Model, Rate, kind_of
-from refcodec.entropy.models import LAPLACE, MIXTURE, ContextModel, EntropyModel
+from refcodec.entropy.models import LAPLACE, MIXTURE, SCALES, ContextModel, EntropyModel
 from refcodec.syntax.coding import Transform, block_counts
 from refcodec.syntax.headers import Role
 from refcodec.tensors.state import FrameState
@@ -71,8 +70,9 @@ def context_groups(slots: Sequence[Slot], temporal: bool, energies: bool = True)
     """Grids and planes that context models may serve, by what their values have in common.
 
     The coefficients, coarse bases and fine bases of a dictionary field; any other grid by
-    itself; planes by the axis that they lack; under a block DCT all grids, and all planes. temporal: with neighbours in the frame before. energies: with sums
-    over channels, and templates of their own for planes.
+    itself; planes by the axis that they lack; under a block DCT all grids, and all planes.
+    temporal: with neighbours in the frame before. energies: with sums over channels, and
+    templates of their own for planes.
     """
     members: dict[tuple[Kind, int, bool], list[Slot]] = {}
     bases = sum(s.info.role == Role.DIF_BASIS for s in slots)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from refcodec.encoder import transforms
-from refcodec.encoder.systems import CodingPlan, TensorPlan
+from refcodec.encoder.systems import TensorPlan
 from refcodec.syntax.coding import Tools, Transform, band_count, coefficient_shape
 from refcodec.syntax.headers import Mapping, SequenceHeader, TensorInfo
 from refcodec.tensors.transforms import band_map
@@ -121,11 +121,10 @@ class Slot:
         return Tools(tuple(steps), prediction, significance, self.plan.transform, self.levels)
 
 
-def slots(header: SequenceHeader, plan: CodingPlan, device: torch.device | str = "cpu") -> list[Slot]:
-    """A slot for each tensor of the header, in order."""
+def slots(header: SequenceHeader, plans: Sequence[TensorPlan], device: torch.device | str = "cpu") -> list[Slot]:
+    """A slot for each tensor of the header, in order. plans: its tools."""
     out, at, bands, cells = [], 0, 0, 0
-    for i, info in enumerate(header.tensors):
-        own = plan.of(info)
+    for i, (info, own) in enumerate(zip(header.tensors, plans, strict=True)):
         levels = own.levels_for(info)
         shape = coefficient_shape(own.transform, levels, info.shape[1:])
         size, count = info.shape[0] * math.prod(shape), band_count(own.transform, levels)

@@ -24,14 +24,7 @@ from refcodec.entropy.models import (
     ContextModel,
 )
 from refcodec.entropy.tables import MIXTURE_DISTANCE, MIXTURE_WIDE, laplace_tables, mixture_tables
-from refcodec.syntax.registry import (
-    BY_FREQUENCY,
-    EXPLICIT,
-    TEMPLATES,
-    is_energy,
-    is_magnitude,
-    is_previous,
-)
+from refcodec.syntax.registry import BY_FREQUENCY, EXPLICIT, TEMPLATES, is_energy, is_magnitude, is_previous
 
 # Tables that training knows, by number: mixtures, then Laplace.
 TABLES = (*mixture_tables(), *laplace_tables())
@@ -167,7 +160,8 @@ class Neighbourhood:
         places = [tuple(d * (b if source & BY_FREQUENCY else 1) for d, b in zip(offset, blocks))
                   for source, _, *offset in self.template]
         inside = [all(abs(p) < n for p, n in zip(place, self.shape)) for place in places]
-        reach = [max([abs(place[axis]) for place, there in zip(places, inside) if there], default=0) for axis in range(3)]
+        there = [place for place, possible in zip(places, inside) if possible]
+        reach = [max((abs(place[axis]) for place in there), default=0) for axis in range(3)]
         padding = [0, 0] + [r for r in reversed(reach) for _ in (0, 1)]
         channels = self.shape[3]
         # Of each frame: values, sums of magnitudes up to each channel, and zero, cell by cell.
@@ -182,8 +176,8 @@ class Neighbourhood:
         active = torch.zeros(self.shape[:3], dtype=torch.bool, device=current.device)
         # Of each neighbour that there can be: its input, where it lies from a cell's row, and by channel the column.
         self._inputs: list[tuple[int, torch.Tensor, bool]] = []
-        for i, ((source, dc, *_), place, there) in enumerate(zip(self.template, places, inside)):
-            if not there:
+        for i, ((source, dc, *_), place, possible) in enumerate(zip(self.template, places, inside)):
+            if not possible:
                 continue
             before = is_previous(source)
             z, y, x = (slice(r + p, r + p + n) for r, p, n in zip(reach, place, self.shape))
@@ -236,6 +230,8 @@ class ContextNetwork(torch.nn.Module):
     `forward` rounds them, and everything computed from them, as the integer model does (spec 6.4).
     """
 
+    gain: torch.Tensor  # of the outputs, in units of the stream
+
     def __init__(self, template: int | Template, hidden: int, generator: torch.Generator | None = None,
                  scan: Scan = SCAN, family: int = LAPLACE):
         super().__init__()
@@ -285,11 +281,12 @@ class ContextNetwork(torch.nn.Module):
 
     def bits(self, values: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
         """Differentiable code length of values (n, ...) in contexts (n, N)."""
-        location, scale, shape = (None if o is None else o.reshape(-1, *[1] * (values.ndim - 1))
-                                  for o in self(inputs))
+        location, scale, shape = self(inputs)
+        over = (-1, *[1] * (values.ndim - 1))
+        x = values - location.reshape(over)
         if shape is None:
-            return laplace_bits(values - location, table_scale(scale))
-        return mixture_bits(values, scale, shape)
+            return laplace_bits(x, table_scale(scale.reshape(over)))
+        return mixture_bits(x, scale.reshape(over), shape.reshape(over))
 
     def tables(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Location and number among TABLES (n,), for contexts (n, N)."""

@@ -110,7 +110,7 @@ class _Training:
         self.host_generator = torch.Generator().manual_seed(settings.seed)
         self.ops = fields.TorchOps(self.device)
 
-        self.slots = slots(header, self.plan, self.device)
+        self.slots = slots(header, [self.plan.of(info) for info in header.tensors], self.device)
         self.grids = [s for s in self.slots if s.is_grid]
         self.trained = self.grids if self.inter else self.slots
         self.total = self.trained[-1].part.stop

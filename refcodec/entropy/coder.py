@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import acceleration
 from ..syntax.registry import is_energy, is_magnitude, is_previous
-from .models import INPUT_LIMIT, ContextModel, EntropyModel, StaticModel
+from .models import INPUT_LIMIT, ContextModel, EntropyModel, StaticModel, on_array
 from .tables import HALF, Table
 
 MAX_SYMBOL = (1 << 20) - 1
@@ -168,8 +168,8 @@ class Margin:
         """For the neighbours of a model whose offsets count cells."""
         offsets = np.array([n[2:] for n in model.template] + [(0, 0, 0)])
         before, after = np.maximum(-offsets.min(0), 0).tolist(), np.maximum(offsets.max(0), 0).tolist()
-        # As far on both sides of the outermost axis, and one cell more for what the others add: so the rows from which a
-        # cell is seen are rows of the store, too.
+        # As far on both sides of the outermost axis, and one cell more for what the others add: so the rows from
+        # which a cell is seen are rows of the store, too.
         outermost = next((axis for axis in range(3) if before[axis] or after[axis]), 2)
         before[outermost] = after[outermost] = max(before[outermost], after[outermost]) + 1
         return cls(tuple(before), tuple(b + n + a for b, n, a in zip(before, spatial, after)))
@@ -387,7 +387,7 @@ def _code(model: EntropyModel, shape: Shape, mask: np.ndarray | None, previous: 
     channels, scan, around = shape[0], (0, 0, 0, 0), None
     margin = Margin((0, 0, 0), shape[1:])
     if isinstance(model, ContextModel):
-        model = model.on(shape[1:], blocks)
+        model = on_array(model, shape[1:], blocks)
         margin = Margin.of(model, shape[1:])
         scan, around = model.scan, _Neighbourhood(model, shape, margin, previous) if model.template else None
     steps, rows = _walk(mask, shape, scan, margin)

@@ -8,7 +8,7 @@ import numpy as np
 from ..syntax.registry import is_energy, is_magnitude, is_previous
 from . import kernels
 from .coder import Margin, Shape, Spatial
-from .models import BERNOULLI, LOCATION_LIMIT, MIXTURE, SHAPES, ContextModel, EntropyModel, StaticModel
+from .models import BERNOULLI, LOCATION_LIMIT, MIXTURE, SHAPES, ContextModel, EntropyModel, StaticModel, on_array
 from .tables import PRECISION, TOTAL, Table
 
 BUDGET = 1 << 31  # multiplications, about, between two looks at interrupts
@@ -34,7 +34,7 @@ def decode_symbols(model: EntropyModel, shape: Shape, mask: np.ndarray | None, p
     chosen = _NONE[np.uint8] if selected is None else np.require(selected, bool, ["C", "W"]).reshape(-1).view(np.uint8)
     if cells:
         if isinstance(model, ContextModel):
-            _decode_contexts(model.on(shape[1:], blocks), shape, mask, previous, words, state, chosen, flat)
+            _decode_contexts(on_array(model, shape[1:], blocks), shape, mask, previous, words, state, chosen, flat)
         else:
             _decode_static(model, shape, band, words, state, chosen, flat)
     if not kernels.finished(words, state):

@@ -99,22 +99,6 @@ class ContextModel:
         shifts = self.location_shift, self.scale_shift, self.shape_shift
         return shifts if self.family == MIXTURE else shifts[:2]
 
-    @lru_cache(maxsize=256)  # a model serves many tensors of a few sizes
-    def on(self, spatial: tuple[int, int, int], blocks: tuple[int, int, int]) -> ContextModel:
-        """The same model for coefficient arrays of `spatial` (z, y, x) samples: all its offsets count cells, and
-        neighbours that lie outside for every cell are gone. blocks: cells from one frequency to the next."""
-        template, columns, column = [], [], 0
-        for source, dc, *offset in self.template:
-            width = self.channels if self.joint and not is_energy(source) else 1
-            place = tuple(d * (b if source & BY_FREQUENCY else 1) for d, b in zip(offset, blocks))
-            if all(abs(p) < n for p, n in zip(place, spatial)):
-                template.append((source & ~BY_FREQUENCY, dc, *place))
-                columns += range(column, column + width)
-            column += width
-        if tuple(template) == self.template:
-            return self
-        return replace(self, template=tuple(template), hidden_weight=self.hidden_weight[:, columns])
-
     @cached_property
     def _layers(self) -> Any:
         # Rounding constants go into the biases. All sums stay below 2**24 in absolute
@@ -151,6 +135,25 @@ class ContextModel:
         if self.family == MIXTURE:
             table += np.uint8(SCALES) * np.clip(out[2::step], 0, SHAPES - 1).astype(np.uint8)
         return location, table
+
+
+@lru_cache(maxsize=256)  # a model serves many tensors of a few sizes
+def on_array(model: ContextModel, spatial: tuple[int, int, int], blocks: tuple[int, int, int]) -> ContextModel:
+    """A model for coefficient arrays of `spatial` (z, y, x) samples: the same with offsets that all count cells, and
+    without the neighbours that lie outside for every cell. blocks: cells from one frequency to the next."""
+    template: list[tuple[int, int, int, int, int]] = []
+    columns: list[int] = []
+    column = 0
+    for source, dc, *offset in model.template:
+        width = model.channels if model.joint and not is_energy(source) else 1
+        dz, dy, dx = (d * (b if source & BY_FREQUENCY else 1) for d, b in zip(offset, blocks))
+        if all(abs(d) < n for d, n in zip((dz, dy, dx), spatial)):
+            template.append((source & ~BY_FREQUENCY, dc, dz, dy, dx))
+            columns += range(column, column + width)
+        column += width
+    if tuple(template) == model.template:
+        return model
+    return replace(model, template=tuple(template), hidden_weight=model.hidden_weight[:, np.array(columns, int)])
 
 
 @dataclass(frozen=True, eq=False)
