@@ -431,8 +431,8 @@ def _key_of_structure(value) -> int:
     return id(value)
 
 
-def _key_of_symbols(model, shape, *arrays) -> tuple:
-    return (id(model), tuple(shape), *(None if a is None else (a.shape, a.tobytes()) for a in arrays))
+def _key_of_symbols(model, shape, *others) -> tuple:
+    return (id(model), tuple(shape), *((a.shape, a.tobytes()) if isinstance(a, np.ndarray) else a for a in others))
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {

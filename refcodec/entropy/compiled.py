@@ -91,7 +91,7 @@ def _packed(tables: tuple[Table, ...]) -> kernels.Tables:
         below.append(edges)
         best = int(table.frequencies.argmax())
         likely.append(best if best < table.size and table.frequencies[best] * 3 > TOTAL else -1)
-    return kernels.Tables(start, np.concatenate(below).astype(np.uint64), np.array([t.low for t in tables], np.int64),
+    return kernels.Tables(start, np.concatenate(below).astype(np.uint32), np.array([t.low for t in tables], np.int64),
                           sizes, np.array(likely), bucket)
 
 

@@ -39,7 +39,7 @@ ESCAPED = -1
 class Tables(NamedTuple):
     """Tables one after the other, for a decoder (spec 6.2).
 
-    start (K,) int64: of each table in `below`. below uint64: frequencies below each entry, and 2**24.
+    start (K,) int64: of each table in `below`. below uint32: frequencies below each entry, and 2**24.
     low, size (K,) int64. likely (K,) int64: the likeliest entry, -1 where it is not worth a try or the escape.
     bucket (K, BUCKETS + 1) uint16: the entry of the first quantile of each bucket.
     """
@@ -396,8 +396,8 @@ def _entries(words: np.ndarray, state: np.ndarray, tables: Tables, k: Int, table
     start, base, likely = tables.start[k], tables.low[k], tables.likely[k]
     likely_below = likely_count = np.uint64(0)
     if likely >= 0:
-        likely_below = tables.below[start + likely]
-        likely_count = tables.below[start + likely + 1] - likely_below
+        likely_below = np.uint64(tables.below[start + likely])
+        likely_count = np.uint64(tables.below[start + likely + 1]) - likely_below
     for j in range(np.uint64(begin), np.uint64(end)):  # unsigned: numba counts negative positions from the end
         i: Int = j
         if not common:
@@ -423,9 +423,9 @@ def _entries(words: np.ndarray, state: np.ndarray, tables: Tables, k: Int, table
                     last = middle - 1
             if entry == escape:
                 outcome = ESCAPED
-            below = tables.below[start + entry]
+            below = np.uint64(tables.below[start + entry])
             ahead -= scale * below
-            span = scale * (tables.below[start + entry + 1] - below)
+            span = scale * (np.uint64(tables.below[start + entry + 1]) - below)
         if span < _SMALL:
             word = np.uint64(words[at]) if at < len(words) else np.uint64(0)
             ahead = (ahead << _WORD) | word

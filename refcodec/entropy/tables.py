@@ -34,7 +34,7 @@ LAPLACE_REACH = (
 class Table:
     """A frequency table over the values low .. low + size - 1, and an escape.
 
-    frequencies: int64 (size + 1,), the last for the escape.
+    frequencies: int32 or int64 (size + 1,), the last for the escape.
     """
 
     low: int
@@ -125,7 +125,7 @@ def _mixture_table(narrow: Table, wide: Table, parts: int) -> Table:
     padded = np.concatenate([np.pad(narrow.frequencies[:-1], beyond), narrow.frequencies[-1:]])
     mixed = np.maximum(((64 - parts) * padded + parts * wide.frequencies) >> 6, 1)
     mixed[reach] += TOTAL - mixed.sum()
-    return Table(wide.low, mixed)
+    return Table(wide.low, mixed.astype(np.int32))  # there are many of them
 
 
 # One equiprobable bit, for escapes.
