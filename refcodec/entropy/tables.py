@@ -116,16 +116,32 @@ def mixture_tables() -> tuple[Table, ...]:
     """The 220 tables of the mixtures (spec 6.9): 44 scales for each shape."""
     laplace = laplace_tables()
     last = len(laplace) - 1
-    return tuple(_mixture_table(narrow, laplace[min(k + MIXTURE_DISTANCE, last)], parts)
+    return tuple(_Mixture(narrow, laplace[min(k + MIXTURE_DISTANCE, last)], parts)
                  for parts in MIXTURE_WIDE for k, narrow in enumerate(laplace))
 
 
-def _mixture_table(narrow: Table, wide: Table, parts: int) -> Table:
-    reach, beyond = -wide.low, narrow.low - wide.low
-    padded = np.concatenate([np.pad(narrow.frequencies[:-1], beyond), narrow.frequencies[-1:]])
-    mixed = np.maximum(((64 - parts) * padded + parts * wide.frequencies) >> 6, 1)
-    mixed[reach] += TOTAL - mixed.sum()
-    return Table(wide.low, mixed.astype(np.int32))  # there are many of them
+class _Mixture(Table):
+    """A mixture of two tables, worked out when it is first asked for: a tensor uses a few of them."""
+
+    _narrow: Table
+    _wide: Table
+    _parts: int
+
+    def __init__(self, narrow: Table, wide: Table, parts: int):
+        vars(self).update(low=wide.low, _narrow=narrow, _wide=wide, _parts=parts)
+
+    @property
+    def size(self) -> int:
+        return self._wide.size
+
+    @cached_property
+    def frequencies(self) -> np.ndarray:
+        narrow, wide, parts = self._narrow, self._wide, self._parts
+        padded = np.concatenate([np.pad(narrow.frequencies[:-1], narrow.low - wide.low), narrow.frequencies[-1:]])
+        mixed = np.maximum(((64 - parts) * padded + parts * wide.frequencies) >> 6, 1)
+        mixed[-wide.low] += TOTAL - mixed.sum()
+        found: np.ndarray = mixed.astype(np.int32)
+        return found
 
 
 # One equiprobable bit, for escapes.
