@@ -31,8 +31,8 @@ from refcodec.export import DigestList
 from refcodec.inspection import inspect
 from refcodec.requirements import REQUIREMENTS
 from refcodec.syntax.declare import Structure
-from refcodec.syntax.registry import TEMPLATES, UnitType
-from refcodec.syntax.structures import input_count
+from refcodec.syntax.registry import SOURCES, TEMPLATES, UnitType, is_energy
+from refcodec.syntax.structures import input_count, output_count
 from refcodec.tensors.state import FrameState
 from refcodec.validation import validate as validate_file
 
@@ -129,8 +129,9 @@ def entropy(data: bytes) -> None:
     band = numbers.integers(0, bands, cells).astype(np.uint8) if bands > 1 else None
     at = min(64, len(data))
     words = np.frombuffer(data, "<u4", count=(len(data) - at) // 4, offset=at)
+    blocks = rng.randrange(1, 4), rng.randrange(1, 4), rng.randrange(1, 4)
     try:
-        values = decode_symbols(model, shape, mask, previous, words, selected, band)
+        values = decode_symbols(model, shape, mask, previous, words, selected, band, blocks)
     except EntropyError as e:
         require(e.requirement in REQUIREMENTS, f"undocumented: {e.requirement}")
         counts[f"refused {e.requirement}"] += 1
@@ -142,8 +143,8 @@ def entropy(data: bytes) -> None:
         require(values.shape == (cells, shape[0]), f"shape {values.shape}")
         require(selected is None or not values[~selected].any(), "a value where there is no symbol")
         require(not values.size or int(np.abs(values).max()) <= MAX_SYMBOL, "a value out of range")
-    coded, _ = encode_symbols(model, shape, mask, previous, values, selected, band)
-    again = decode_symbols(model, shape, mask, previous, coded, selected, band)
+    coded, _ = encode_symbols(model, shape, mask, previous, values, selected, band, blocks)
+    again = decode_symbols(model, shape, mask, previous, coded, selected, band, blocks)
     require(np.array_equal(again, values), "what was encoded decodes to something else")
 
 
@@ -160,12 +161,13 @@ def _model(rng: Choices, channels: int, bands: int):
     if template_id == 1:
         template = []
         for _ in range(rng.randrange(1, 12)):
-            source = rng.randrange(4)
-            dc = 0 if joint or source >= 2 else rng.randrange(-2, 3)
+            source = rng.choice(sorted(SOURCES))
+            dc = 0 if joint or is_energy(source) else rng.randrange(-2, 3)
             template.append((source, dc, *(rng.randrange(-2, 3) for _ in range(3))))
     else:
         template = TEMPLATES[template_id]
-    c = channels if joint else 1
+    c, family = channels if joint else 1, rng.randrange(3)
+    outputs = output_count(dict(family=family)) * c
     names = ("neighbour_source", "offset_c", "offset_z", "offset_y", "offset_x")
     n = input_count(dict(template_id=1, channel_mode=joint, model_channels=c,
                          neighbour=[dict(zip(names, t)) for t in template]))
@@ -177,7 +179,8 @@ def _model(rng: Choices, channels: int, bands: int):
         bool(joint), c, (0 if joint else rng.randrange(4), *(rng.randrange(4) for _ in range(3))), template_id,
         tuple(template), rng.randrange(16), pick(127, hidden, n).astype(np.int8),
         pick(32767, hidden).astype(np.int16), rng.randrange(24), rng.randrange(24),
-        pick(127, 2 * c, hidden).astype(np.int8), pick((1 << 22) - 1, 2 * c).astype(np.int32), rng.randrange(2))
+        pick(127, outputs, hidden).astype(np.int8), pick((1 << 22) - 1, outputs).astype(np.int32), family,
+        rng.randrange(24))
 
 
 def structured(data: bytes) -> None:

@@ -180,6 +180,23 @@ class FrameJob:
         return frame
 
 
+def tensor_symbols(t: Any, before: FrameState, after: FrameState) -> tuple[np.ndarray, np.ndarray | None]:
+    """Quantised values int32 (coded cells, C) of a tensor of a frame that was decoded, and which of them are coded,
+    bool, None for all (spec 6.3).
+
+    t: its parsed structure. before, after: the decoder's states around the frame.
+    """
+    tools = Tools.from_syntax(t)
+    shape = tools.coefficient_shape(after.header.tensors[t.tensor_id].shape)
+    cells, bands, blocks = after.mask(t.tensor_id, tools), after.bands(t.tensor_id, tools), tools.block_counts(shape)
+    previous, selected = before.contexts(t.tensor_id, tools), None
+    if tools.masked:
+        selected = decode_mask(after.models[t.mask_model_ref], shape, cells, previous,
+                               np.frombuffer(t.mask_words, "<u4"), bands, blocks)
+    return decode_symbols(after.models[t.model_ref], shape, cells, previous, np.frombuffer(t.words, "<u4"), selected,
+                          bands, blocks), selected
+
+
 def _decode_tensors(v: Any, trace: Trace, unit: str, state: FrameState, models: dict[int, EntropyModel],
                     leaves: Executor | None = None) -> None:
     """The tensors of a frame or of the shared unit. They do not depend on each other."""

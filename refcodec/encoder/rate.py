@@ -165,8 +165,11 @@ class Neighbourhood:
         padding = [0, 0] + [r for r in reversed(reach) for _ in (0, 1)]
         channels = self.shape[3]
         # Of each frame: values, sums of magnitudes up to each channel, and zero, cell by cell.
+        frames = [current]
+        if any(is_previous(source) for source, *_ in self.template):
+            frames.append(torch.zeros_like(current) if previous is None else previous)
         planes = [_seen(torch.nn.functional.pad(values.float().clamp(-INPUT_LIMIT, INPUT_LIMIT), padding))
-                  for values in (current, previous if previous is not None else torch.zeros_like(current))]
+                  for values in frames]
         self._flat, size = torch.cat([p.reshape(-1) for p in planes]), 2 * channels + 1
         padded = planes[0].shape
         stride = (padded[1] * padded[2] * size, padded[2] * size, size)

@@ -15,13 +15,12 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from refcodec.decoder import INTRA, Frame, SequenceDecoder
+from refcodec.decoder import INTRA, Frame, SequenceDecoder, tensor_symbols
 from refcodec.editing.source import EditReport
 from refcodec.encoder.contexts import RateModel
 from refcodec.encoder.finish import Finish, Symbols
 from refcodec.encoder.latents import Slot, slots
 from refcodec.encoder.systems import Kind, Model, TensorPlan, kind_of
-from refcodec.entropy.coder import decode_mask, decode_symbols
 from refcodec.syntax.coding import Tools, Transform
 from refcodec.syntax.registry import UnitType
 from refcodec.syntax.units import UnitReader
@@ -109,15 +108,9 @@ def _plan(t: Any, state: FrameState) -> TensorPlan:
 
 def _symbols(t: Any, slot: Slot, before: FrameState, after: FrameState) -> Symbols:
     tools = Tools.from_syntax(t)
-    shape = tools.coefficient_shape(slot.info.shape)
-    cells, band, blocks = after.mask(slot.id, tools), after.bands(slot.id, tools), tools.block_counts(shape)
-    previous, mask = before.contexts(slot.id, tools), None
-    if tools.masked:
-        mask = decode_mask(after.models[t.mask_model_ref], shape, cells, previous, np.frombuffer(t.mask_words, "<u4"),
-                           band, blocks)
-    values = decode_symbols(after.models[t.model_ref], shape, cells, previous, np.frombuffer(t.words, "<u4"), mask,
-                            band, blocks)
-    return Symbols(slot, values, tools, cells, band, mask, previous)
+    values, mask = tensor_symbols(t, before, after)
+    return Symbols(slot, values, tools, after.mask(slot.id, tools), after.bands(slot.id, tools), mask,
+                   before.contexts(slot.id, tools))
 
 
 def _cells(s: Symbols) -> torch.Tensor:

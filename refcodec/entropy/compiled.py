@@ -99,7 +99,9 @@ def _packed(tables: tuple[Table, ...]) -> kernels.Tables:
 def _network(model: ContextModel, channels: int, margin: Margin) -> kernels.Network:
     """For a store whose second half is the previous frame, as arrays of their kernels' types."""
     values: list[tuple[int, int, int]] = []  # (column of the weights, offset, shift of the channel)
-    magnitudes, energies, column = values.copy(), values.copy(), 0
+    magnitudes: list[tuple[int, int, int]] = []
+    energies: list[tuple[int, int, int]] = []
+    column = 0
     seen_from = set()
     for source, dc, *place in model.template:
         row = int(np.dot(place, margin.stride))

@@ -23,8 +23,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..decoder import Frame, SequenceDecoder
-from ..entropy.coder import decode_mask, decode_symbols
+from ..decoder import Frame, SequenceDecoder, tensor_symbols
 from ..entropy.models import EntropyModel
 from ..syntax.coding import Tools
 from ..syntax.headers import Mapping, SequenceHeader, TensorInfo
@@ -89,14 +88,8 @@ def _coded_tensor(t: Any, before: FrameState, after: FrameState) -> CodedTensor:
     """t: the parsed structure; before, after: the decoder's states around the frame."""
     tools, info = Tools.from_syntax(t), after.header.tensors[t.tensor_id]
     shape = tools.coefficient_shape(info.shape)
-    cells, band = after.mask(t.tensor_id, tools), after.bands(t.tensor_id, tools)
-    blocks = tools.block_counts(shape)
-    previous, selected = before.contexts(t.tensor_id, tools), None
-    if tools.masked:
-        selected = decode_mask(after.models[t.mask_model_ref], shape, cells, previous,
-                               np.frombuffer(t.mask_words, "<u4"), band, blocks)
-    coded = decode_symbols(after.models[t.model_ref], shape, cells, previous, np.frombuffer(t.words, "<u4"),
-                           selected, band, blocks)
+    cells = after.mask(t.tensor_id, tools)
+    coded, selected = tensor_symbols(t, before, after)
     where = cells if cells is not None else np.ones(shape[1:], bool)
     values, mask = np.zeros(shape, np.int32), np.zeros(shape, bool)
     values[:, where], mask[:, where] = coded.T, selected.T if selected is not None else True
