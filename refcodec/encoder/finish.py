@@ -14,7 +14,7 @@ from refcodec.encoder.systems import Kind, Model, kind_of
 from refcodec.entropy.coder import encode_symbols
 from refcodec.entropy.fitting import best_static, model_bytes
 from refcodec.entropy.models import ContextModel, EntropyModel, fits
-from refcodec.syntax.coding import Tools
+from refcodec.syntax.coding import Prediction, Tools
 from refcodec.syntax.registry import PREVIOUS
 from refcodec.writer import TensorCoding, compressed_occupancy
 
@@ -49,6 +49,11 @@ class Symbols:
         if self.mask is None:
             return None
         return MaskSymbols(self.mask, self.shape, self.coded, self.context, self.band)
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the tensor is as in the frame before, so that a frame need not carry it (spec 4.7)."""
+        return self.tools.prediction == Prediction.PREVIOUS and not self.values.any()
 
     def serves(self, model: EntropyModel) -> bool:
         return fits(model, self.slot.channels, self.slot.band_count)
@@ -103,8 +108,11 @@ class Finish:
             masks.update(self._of_masks(model_id, slots))
         codings = []
         for slot in self.rate.slots:
-            s, choice = self.symbols[slot.id], chosen.get(slot.id) or self._unconditional(slot)
-            mask = masks.get(slot.id)
+            s = self.symbols[slot.id]
+            if s.unchanged:
+                self.estimated[slot.id] = 0.0
+                continue
+            choice, mask = chosen.get(slot.id) or self._unconditional(slot), masks.get(slot.id)
             self.estimated[slot.id] = choice.bits + (mask.bits if mask else 0)
             for used in (choice, mask):
                 if used is not None and self.known.get(used.model_id) is not used.model:

@@ -245,6 +245,11 @@ class ContextNetwork(torch.nn.Module):
         self.hidden_weight = torch.nn.Parameter(
             0.5 * torch.randn((hidden, inputs), generator=generator) / math.sqrt(max(inputs, 1)))
         self.hidden_bias = torch.nn.Parameter(torch.zeros(hidden))
+        if family == MIXTURE:  # whose inputs are magnitudes: half of the units grow with them, half fade, none is dead
+            with torch.no_grad():
+                fading = slice((hidden + 1) // 2, None)
+                self.hidden_weight.abs_()[fading] *= -1
+                self.hidden_bias[fading] = torch.linspace(1, 3, hidden // 2)
         self.output_weight = torch.nn.Parameter(0.02 * torch.randn((outputs, hidden), generator=generator))
         self.output_bias = torch.nn.Parameter(torch.tensor([0.0, table_index(0.5) / _SCALE_GAIN, 1.5])[:outputs])
 
