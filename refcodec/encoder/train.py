@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from refcodec import fields
-from refcodec.encoder.contexts import RateModel
+from refcodec.encoder.contexts import ByTensor, RateModel
 from refcodec.encoder.finish import Finish, Symbols
 from refcodec.encoder.latents import Slot, flatten, integer_step, slots, step_value
 from refcodec.encoder.presets import TrainingSettings
@@ -212,85 +212,65 @@ class _Training:
     # The loop.
 
     def run(self, number: int, time_stamp: int) -> TrainedFrame:
-        s = self.settings
-        grid_rate = s.inter_rate if self.inter else s.grid_rate
-        parameters = {slot.id: torch.nn.Parameter(self.values[slot.part]) for slot in self.trained}
-        logits = {i: torch.nn.Parameter(logits) for i, logits in self.logits.items()}
-        # The same values as cells of the field, for the steps that are taken there. The block DCT is
-        # orthonormal, but for cells that fill up a last block: gradients are transformed like values.
-        cells = {slot.id: torch.nn.Parameter(slot.synthesis(slot.grid(self.values)).contiguous())
-                 for slot in self.trained if slot.plan.transform == Transform.BLOCK_DCT and s.cells_until > 0}
-        groups = [([*(parameters[slot.id] for slot in self.grids), *cells.values()], grid_rate),
-                  ([parameters[slot.id] for slot in self.trained if not slot.is_grid], s.network_rate),
-                  (list(logits.values()), s.mask_rate)]
-        optimiser = torch.optim.Adam([dict(params=params, lr=lr, base=lr) for params, lr in groups if params],
-                                     betas=(0.9, 0.99), eps=1e-15, fused=True)
-        step_parameter = torch.nn.Parameter(self.log_step)
-        step_optimiser = torch.optim.Adam([step_parameter], lr=_STEP_RATE, betas=(0.9, 0.99), eps=1e-15)
+        s, descent = self.settings, _Descent(self)
         gradient = torch.empty_like(self.values)
         mask_gradients = {i: torch.zeros_like(logits) for i, logits in self.logits.items()}
-        start = _INTER_RATE_START if self.inter else s.rate_start
         mean_error = None
         for i in range(self.iterations):
             done = i / self.iterations
-            decay = _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done))
-            for group in optimiser.param_groups:
-                group["lr"] = group["base"] * decay
-            rounding = s.rate_loss and done >= _ROUNDING_START
-            weight = self.lagrangian * min(1.0, max(0.0, (done - start) / _RATE_RAMP)) if s.rate_loss else 0.0
+            rounding, weight = s.rate_loss and done >= _ROUNDING_START, self._rate_weight(done)
+            share = weight / self.rays.pixels
             if i == round(_PRUNE_AT * self.iterations):
                 self._prune()
             if s.rate_loss and i % _REFRESH == 0:
-                self._follow_ranges()
-                if weight and done >= _CONTEXT_START:
-                    symbols, selected = self._symbols()
-                    self.rate.refresh(symbols, selected)
-                    if done >= _RETIRE_FROM:
-                        self._retire(symbols)
+                self._refresh(weight, done)
             noise = self._quantised_values(rounding)
             if i % _OCCLUSION_EVERY == _OCCLUSION_EVERY - 1:
                 self.rays.set_occluders(self.rays.voxel_density(self._field(), 4).amin(0))
             error = self._backward(gradient)
-            self._mask_gradients(gradient, mask_gradients, weight / self.rays.pixels)
+            self._mask_gradients(gradient, mask_gradients, share)
             if weight:
-                self._rate_slopes(i)
-                for part in (slot.part for slot in self.active):
-                    gradient[part].add_(self.rate_gradient[part], alpha=weight / self.rays.pixels)
-                    if self.magnitude is not None:
-                        gradient[part].add_(torch.sign(self.values[part]) * self.magnitude[part],
-                                            alpha=weight / self.rays.pixels)
+                self._add_rate(gradient, i, share)
                 if s.learn_steps and not rounding:
-                    step_parameter.grad = self.step_rate * (weight / self.rays.pixels)
-                    for slot in self.active:
-                        if slot.plan.steps != Steps.LEARNED:
-                            continue
-                        change = slot.by_band(gradient[slot.part], noise[slot.part])
-                        step_parameter.grad[slot.bands] += change * torch.exp(self.log_step[slot.bands])
-                    step_optimiser.step()
-            active = {slot.id for slot in self.active}
-            in_cells = active & cells.keys() if done < s.cells_until else set()
-            for tensor_id, parameter in parameters.items():
-                parameter.grad = gradient[self.slots[tensor_id].part] if tensor_id in active - in_cells else None
-            for tensor_id, parameter in cells.items():
-                slot = self.slots[tensor_id]
-                parameter.grad = slot.synthesis(slot.grid(gradient)).contiguous() if tensor_id in in_cells else None
-            for tensor_id, parameter in logits.items():
-                parameter.grad = mask_gradients[tensor_id] if tensor_id in active else None
-            before = {slot.id: slot.cells(self.values).clone() for slot in self.active
-                      if slot.transformed and slot.id not in in_cells}
-            optimiser.step()
-            for slot in self.active:
-                if slot.id in in_cells:
-                    slot.grid(self.values).copy_(slot.analysis(cells[slot.id].detach()))
-                elif slot.transformed:
-                    values = slot.cells(self.values)
-                    torch.lerp(before[slot.id], values, self.speeds[slot.id], out=values)
+                    descent.learn_steps(self._step_gradient(gradient, noise, share))
+            descent.step(done, gradient, mask_gradients)
             mean_error = error if mean_error is None else 0.95 * mean_error + 0.05 * error
             if self.on_progress and (i % 20 == 19 or i + 1 == self.iterations):
                 d, bits = float(mean_error), sum(self.rate.bits.values())
-                self.on_progress(Progress(i + 1, self.iterations, d + weight * bits / self.rays.pixels,
+                self.on_progress(Progress(i + 1, self.iterations, d + share * bits,
                                           -10 * math.log10(max(d, 1e-10)), bits / 8000))
         return self._finish(number, time_stamp)
+
+    def _rate_weight(self, done: float) -> float:
+        """λ after a share of the iterations: it sets in gently."""
+        start = _INTER_RATE_START if self.inter else self.settings.rate_start
+        return self.lagrangian * min(1.0, max(0.0, (done - start) / _RATE_RAMP)) if self.settings.rate_loss else 0.0
+
+    def _refresh(self, weight: float, done: float) -> None:
+        """Renews what follows the values only now and then: ranges, distributions, the tensors that take part."""
+        self._follow_ranges()
+        if weight and done >= _CONTEXT_START:
+            symbols, selected = self._symbols()
+            self.rate.refresh(symbols, selected)
+            if done >= _RETIRE_FROM:
+                self._retire(symbols)
+
+    def _add_rate(self, gradient: torch.Tensor, iteration: int, share: float) -> None:
+        """Adds the gradients of the rate and of the magnitudes. share: λ over the pixels."""
+        self._rate_slopes(iteration)
+        for part in (slot.part for slot in self.active):
+            gradient[part].add_(self.rate_gradient[part], alpha=share)
+            if self.magnitude is not None:
+                gradient[part].add_(torch.sign(self.values[part]) * self.magnitude[part], alpha=share)
+
+    def _step_gradient(self, gradient: torch.Tensor, noise: torch.Tensor, share: float) -> torch.Tensor:
+        """Gradient with respect to the logarithms of the steps: noise takes them to the error, sizes to the rate."""
+        found = self.step_rate * share
+        for slot in self.active:
+            if slot.plan.steps == Steps.LEARNED:
+                change = slot.by_band(gradient[slot.part], noise[slot.part])
+                found[slot.bands] += change * torch.exp(self.log_step[slot.bands])
+        return found
 
     def _step(self, slot: Slot) -> torch.Tensor | float:
         """Step of every cell of a tensor: (cells, 1), or the number where there is one band."""
@@ -461,3 +441,56 @@ class _Training:
             None if slot.band is None else slot.band[cells].to(torch.uint8).cpu().numpy(),
             None if selected is None else selected[cells].cpu().numpy(),
             self.previous.contexts(slot.id, tools) if self.previous is not None else None)
+
+
+class _Descent:
+    """The optimisers of a training, which change its values, logits and steps in place.
+
+    Where the field's cells are coded by block DCT, steps are taken in the cells at first. The DCT is orthonormal, but
+    for cells that fill up a last block: gradients are transformed like values.
+    """
+
+    def __init__(self, training: _Training):
+        t, s = training, training.settings
+        self.training = t
+        self.values = {slot.id: torch.nn.Parameter(t.values[slot.part]) for slot in t.trained}
+        self.logits = {i: torch.nn.Parameter(logits) for i, logits in t.logits.items()}
+        self.cells = {slot.id: torch.nn.Parameter(slot.synthesis(slot.grid(t.values)).contiguous())
+                      for slot in t.trained if slot.plan.transform == Transform.BLOCK_DCT and s.cells_until > 0}
+        grids = [*(self.values[slot.id] for slot in t.grids), *self.cells.values()]
+        networks = [self.values[slot.id] for slot in t.trained if not slot.is_grid]
+        groups = ((grids, s.inter_rate if t.inter else s.grid_rate), (networks, s.network_rate),
+                  (list(self.logits.values()), s.mask_rate))
+        self.optimiser = torch.optim.Adam([dict(params=params, lr=lr, base=lr) for params, lr in groups if params],
+                                          betas=(0.9, 0.99), eps=1e-15, fused=True)
+        self.log_step = torch.nn.Parameter(t.log_step)
+        self.step_optimiser = torch.optim.Adam([self.log_step], lr=_STEP_RATE, betas=(0.9, 0.99), eps=1e-15)
+
+    def learn_steps(self, gradient: torch.Tensor) -> None:
+        """A step of the quantisation steps. gradient: of their logarithms."""
+        self.log_step.grad = gradient
+        self.step_optimiser.step()
+
+    def step(self, done: float, gradient: torch.Tensor, mask_gradients: ByTensor) -> None:
+        """A step of everything else, after a share of the iterations."""
+        t = self.training
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["base"] * (_LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done)))
+        active = {slot.id for slot in t.active}
+        in_cells = active & self.cells.keys() if done < t.settings.cells_until else set()
+        for i, parameter in self.values.items():
+            parameter.grad = gradient[t.slots[i].part] if i in active - in_cells else None
+        for i, parameter in self.cells.items():
+            slot = t.slots[i]
+            parameter.grad = slot.synthesis(slot.grid(gradient)).contiguous() if i in in_cells else None
+        for i, parameter in self.logits.items():
+            parameter.grad = mask_gradients[i] if i in active else None
+        before = {slot.id: slot.cells(t.values).clone() for slot in t.active
+                  if slot.transformed and slot.id not in in_cells}
+        self.optimiser.step()
+        for slot in t.active:
+            if slot.id in in_cells:
+                slot.grid(t.values).copy_(slot.analysis(self.cells[slot.id].detach()))
+            elif slot.transformed:
+                values = slot.cells(t.values)
+                torch.lerp(before[slot.id], values, t.speeds[slot.id], out=values)
