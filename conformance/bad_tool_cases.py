@@ -1012,6 +1012,13 @@ def _bounds(cases: Collection) -> None:
         work_at_bound(1, excess=True, masked=True).bytes(),
         "R-TEN-09",
     )
+    cases.add(
+        "model-work-masks-dct",
+        "levels masks transforms",
+        "The same for coefficients of the block DCT, the filled-up blocks included.",
+        work_at_bound(1, excess=True, masked=True, transformed=True).bytes(),
+        "R-TEN-09",
+    )
 
     for name, features, size, kind, shared in (
         ("model-work-joint", "levels context-models", (64, 32, 32), 0, False),

@@ -906,3 +906,9 @@ def _bounds(cases: Collection) -> None:
         "2^30 multiplications of the models of a mask and of its values together, the most that level 1 allows.",
         work_at_bound(1, masked=True).bytes(),
     )
+    cases.add(
+        "model-work-masks-dct-full",
+        "levels masks transforms",
+        "The same for coefficients of the block DCT, the filled-up blocks included.",
+        work_at_bound(1, masked=True, transformed=True).bytes(),
+    )

@@ -633,17 +633,19 @@ def _side_units(cases: Collection) -> None:
                [], {})
 
 
-def work_at_bound(level: int, excess: bool = False, masked: bool = False) -> Draft:
+def work_at_bound(level: int, excess: bool = False, masked: bool = False, transformed: bool = False) -> Draft:
     """A frame whose models need as many multiplications as the level allows, or three more.
 
     62 inputs, 64 hidden units and two outputs make 4096 for each cell of the basis
     grid, none of which is coded: no voxel is occupied. masked: the model of a mask
-    needs half of them.
+    needs half of them. transformed: the cells are coefficients of the block DCT, which fill up the last blocks.
     """
     dice = Dice(270)
     shape = {1: (1, 64, 64, 64), 2: (1, 128, 128, 256)}[level]
     if masked:
         shape = (*shape[:3], shape[3] // 2)
+    if transformed:
+        shape = (1, *(n - 7 for n in shape[1:]))
     draft = Draft(header((1, 1, 1, 1), (shape,), occupancy=(2, 2, 2), digest_type=0), level)
     models = {0: FIXED, 1: context_model(dice, [(0, 0, 0, 0, -1)] * 62, hidden=64),
               2: context_model(dice, [(0, 0, 0, 0, -1)], hidden=1)}
@@ -651,7 +653,7 @@ def work_at_bound(level: int, excess: bool = False, masked: bool = False) -> Dra
         models[3] = replace(models[1], family=BERNOULLI)
     draft.group(0, 1)
     draft.frame(dice, models, use={0: 2 if excess else 0, 1: 1}, occupancy=np.zeros((2, 2, 2), bool),
-                significance={1: 3 if masked else 1}, mask_use={1: 3})
+                significance={1: 3 if masked else 1}, mask_use={1: 3}, transform={1: (int(transformed), 0)})
     return draft.finish(index=False)
 
 
