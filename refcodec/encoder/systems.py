@@ -85,7 +85,7 @@ class CodingPlan:
     mask_bits: what a coefficient that is kept costs in the loss, in bits; more than it takes
     in the file, for the loss feels only the part of it that the slope of the sigmoid lets through.
     sparsity: weight of the coefficients' magnitudes in I-frames, as `residual_weight` is
-    in P-frames. anew: roles that P-frames code without prediction. kept: roles that they leave as they are.
+    in P-frames. anew: roles that P-frames code without prediction.
     dedicated: the system has a training of its own (`refcodec.encoder.cnerf`).
     """
 
@@ -98,7 +98,6 @@ class CodingPlan:
     mask_bits: float = 8.0
     sparsity: float = 0.0
     anew: Collection[Role] = ()
-    kept: Collection[Role] = ()
     dedicated: bool = False
 
     def of(self, info: TensorInfo) -> TensorPlan:
@@ -134,8 +133,7 @@ SYSTEMS = {p.name: p for p in (
     CodingPlan("masked-wavelet", (_VM, _TRIPLANE, _GRID), grid=_WAVELET, plane=_WAVELET,
                line=TensorPlan(rate=Rate.NONE, steps=Steps.RANGE), mask_bits=24.0, sparsity=30.0),
     # Lee et al. 2023, arXiv 2311.14208.
-    CodingPlan("ecrf", (_VM, _GRID, _TRIPLANE), grid=_DCT, plane=_DCT, sparsity=1.0,
-               kept=(Role.DENSITY_LINE, Role.FEATURE_LINE)),
+    CodingPlan("ecrf", (_VM, _GRID, _TRIPLANE), grid=_DCT, plane=_DCT, sparsity=1.0),
     # Bird et al. 2021, arXiv 2104.12456.
     CodingPlan("cnerf", (_MLP,), dedicated=True),
 )}

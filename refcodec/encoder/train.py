@@ -119,12 +119,10 @@ class _Training:
         self.base = (flatten(header, previous.tensors, self.device) if previous is not None
                      else torch.zeros(cells, device=self.device))
         self.predicted = {s.id for s in self.trained if self._prediction(s) == Prediction.PREVIOUS}
-        # Slots that still take part. What a P-frame keeps, or what is zero before it or half-way (`_retire`),
-        # stays so. Where all of it is zero there is no better guess than that anything may change.
+        # Slots that still take part. What is zero before a P-frame, or half-way (`_retire`), stays so.
+        # Where all of it is zero there is no better guess than that anything may change.
         self.active = [s for s in self.trained
-                       if s.id not in self.predicted
-                       or (s.info.role not in self.plan.kept and bool(s.reconstructed(self.base).any()))
-                       ] or list(self.trained)
+                       if s.id not in self.predicted or bool(s.reconstructed(self.base).any())] or list(self.trained)
         self.values = self._initial_values()
         self.log_step = self._initial_steps()
         self.noise = torch.rand(self.total + (1 << 16), generator=self.generator, device=self.device) - 0.5
