@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FOX = ROOT / "demo" / "fox"
 
 
-def demo_script():
-    spec = importlib.util.spec_from_file_location("prepare", ROOT / "demo" / "prepare.py")
+def demo_script(name="prepare"):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "demo" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -610,3 +610,32 @@ def test_prepare_command(tmp_path):
     assert [f.number for f in dataset.frames] == [1] and dataset.frames[0].views[0].camera.width == 20
     again = subprocess.run(command, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert again.returncode == 1 and "exists" in again.stderr and "Traceback" not in again.stderr
+
+
+def test_middlebury_sets(tmp_path):
+    """A bright square with a dark spot on black, seen by a camera whose matrices are known."""
+    source = tmp_path / "set"
+    source.mkdir()
+    picture = np.zeros((40, 60, 3), np.uint8)
+    picture[10:30, 20:44], picture[18:22, 30:34] = 200, 0
+    for name in ("a.png", "b.png"):
+        Image.fromarray(picture).save(source / name)
+    angle = 0.3
+    r = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+    k, t = np.array([[70.0, 0, 29], [0, 71, 19], [0, 0, 1]]), np.array([0.01, -0.02, 0.6])
+    line = " ".join(map(str, [*k.ravel(), *r.ravel(), *t]))
+    (source / "x_par.txt").write_text(f"2\na.png {line}\nb.png {line}\n")
+    box = np.array([[-0.1, -0.1, -0.05], [0.1, 0.2, 0.05]])
+    demo_script("middlebury").convert(source, tmp_path / "out", box, 10, ["b.png"])
+    dataset = load_dataset(tmp_path / "out")
+    (train,), (test,) = (dataset.frames[0].split(part) for part in ("train", "test"))
+    assert test.camera_index == 1 and dataset.aabb[1] == pytest.approx((box[1] - box.mean(0)) * 10.3)
+    alpha = train.load(1)[..., 3]
+    assert (alpha[10:30, 20:44] == 1).all() and alpha.sum() == 20 * 24
+    point = np.array([0.03, 0.05, 0.02])
+    seen = k @ (r @ point + t)
+    pose = np.asarray(train.camera.camera_to_world)
+    local = pose[:3, :3].T @ ((point - box.mean(0)) * 10 - pose[:3, 3])
+    ours = (train.camera.cx - 0.5 - train.camera.fx * local[0] / local[2],
+            train.camera.cy - 0.5 + train.camera.fy * local[1] / local[2])
+    assert ours == pytest.approx(tuple(seen[:2] / seen[2]))
