@@ -107,7 +107,7 @@ class Preset:
 
     sizes: Mapping[Representation, FieldSizes]
     samples_per_diagonal: int = 128
-    occupancy_side: int = 48
+    occupancy_side: int = 64
     training: TrainingSettings = field(default_factory=TrainingSettings)
     changes: Mapping[Representation, dict[str, float]] = field(default_factory=dict)
 
