@@ -42,9 +42,17 @@ def entry(line: str, centre: np.ndarray, scale: float) -> dict[str, object]:
             "transform_matrix": pose.tolist()}
 
 
+def cameras_of(source: Path) -> Path:
+    """The set's `_par.txt`."""
+    found = sorted(source.glob("*_par.txt"))
+    if len(found) != 1:
+        raise SystemExit(f"{source} should hold one file *_par.txt; it has {len(found)}")
+    return found[0]
+
+
 def convert(source: Path, out: Path, box: np.ndarray, scale: float, test: list[str]) -> None:
     """box: (2, 3), in the set's units. scale: of the dataset's units to those. test: pictures to hold out."""
-    lines = next(source.glob("*_par.txt")).read_text().splitlines()[1:]
+    lines = cameras_of(source).read_text().splitlines()[1:]
     centre = box.mean(0)
     frames = [entry(line, centre, scale) for line in lines if line.strip()]
     out.mkdir(parents=True, exist_ok=True)
