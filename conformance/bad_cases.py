@@ -18,10 +18,10 @@ from crafting import (
     METADATA,
     SEQUENCE_HEADER,
     SHARED,
+    DataWriter,
     Dice,
     Draft,
     Piece,
-    WordWriter,
     context_model,
     grid,
     header,
@@ -29,7 +29,6 @@ from crafting import (
     static_model,
     unit_offset,
     with_header,
-    words_of,
 )
 from refcodec.entropy.models import MIXTURE
 from refcodec.entropy.occupancy import compress
@@ -83,7 +82,7 @@ def _file(cases: Collection) -> None:
     add("short-and-wrong", "R-FILE-01", "Three bytes that no signature begins with.", b"\x89RG")
     add("file-header-crc", "R-FILE-02", "A wrong checksum of the file header.", good[:12] + b"\0\0\0\0" + good[16:])
     add("file-header-damaged", "R-FILE-02", "The level changed, the checksum not.", good[:11] + b"\2" + good[12:])
-    for major, minor in ((1, 4), (0, 3), (0, 5)):
+    for major, minor in ((1, 5), (0, 4), (0, 6)):
         add(f"version-{major}-{minor}", "R-FILE-03", f"Version {major}.{minor}.", with_header(good, b8=major, b9=minor))
     for profile in (0, 2, 255):
         add(f"profile-{profile}", "R-FILE-04", f"Profile {profile}.", with_header(good, b10=profile))
@@ -169,13 +168,13 @@ def _units(cases: Collection) -> None:
     for name, path, raw, description in (
         ("six-bytes", "occupancy_size", b"\x80\x80\x80\x80\x80\x00", "A uv of six bytes."),
         ("too-large", "occupancy_size", b"\xff\xff\xff\xff\x10", "A uv of 2^32 or more."),
-        ("not-minimal", "tensor[0].word_count", b"\x81\x00", "A uv of two bytes where one would do."),
-        ("zero-in-two", "tensor[0].word_count", b"\x80\x00", "Zero in two bytes."),
+        ("not-minimal", "tensor[0].value_size", b"\x81\x00", "A uv of two bytes where one would do."),
+        ("zero-in-two", "tensor[0].value_size", b"\x80\x00", "Zero in two bytes."),
         ("not-minimal-five", "occupancy_size", b"\x81\x80\x80\x80\x00", "A uv of five bytes, the last of them zero."),
     ):
         add(f"uv-{name}", "R-VAR-01", description, complete().poke(FRAME, 0, path, raw).bytes())
-    add("uv-largest", "R-UNIT-07", "word_count 2^32 - 1, the largest uv: read, and then the words are missing.",
-        complete().poke(FRAME, 0, "tensor[0].word_count", b"\xff\xff\xff\xff\x0f").bytes())
+    add("uv-largest", "R-UNIT-07", "value_size 2^32 - 1, the largest uv: read, and then the data are missing.",
+        complete().poke(FRAME, 0, "tensor[0].value_size", b"\xff\xff\xff\xff\x0f").bytes())
     add("uv-cut", "R-UNIT-07", "The payload ends inside a uv.",
         complete().resize(FRAME, 0, lambda p: p[:10] + b"\x80").bytes())
     assert frame[9] == 1  # occupancy_mode, just before occupancy_size
@@ -431,7 +430,7 @@ def _groups_and_frames(cases: Collection) -> None:
             ordinary(308).set(FRAME, n, {"frame_digest": wrong}), "digests")
     draft = ordinary(308).set(GROUP_HEADER, 1, {"first_frame_number": 9}).set(FRAME, 2, {"frame_number": 9})
     add("digest-of-other-number", "R-DIG-01", "A group renumbered without its digests.", draft, "digests")
-    draft = ordinary(308).set(FRAME, 1, {"tensor[1].step[0].step_mantissa": 4})
+    draft = ordinary(308).set(FRAME, 1, {"tensor[1].step[0].step_index": 4})
     add("digest-of-other-step", "R-DIG-01", "A step changed without the digest.", draft, "digests")
 
 
@@ -451,7 +450,7 @@ def _occupancy(cases: Collection) -> None:
     add("occupancy-difference-in-i", "R-OCC-01", "An I-frame whose occupancy is a difference.", 2, data(compress(bytes(5)), 2))
     for value in (4, 255):
         add(f"occupancy-mode-{value}", "R-OCC-04", f"occupancy_mode {value}.", 1,
-            {"occupancy_mode": value, "occupancy_size": None, "occupancy_data": b""})
+            {"occupancy_mode": value, "occupancy_size": 0, "occupancy_data": b""})
 
     content = bytes([0x11, 0x22, 0x33, 0x44, 0x05])  # 36 voxels: five bytes, four bits unused
     packed = compress(content)
@@ -581,14 +580,12 @@ def _tensors(cases: Collection) -> None:
     def add(name, requirement, description, n, changes, draft=None, features="frames"):
         cases.add(name, features, description, (draft or ordinary(312)).set(FRAME, n, changes).bytes(), requirement)
 
-    for value in (4, 255):
-        for element, requirement, features in (("prediction", "R-TEN-01", "reconstruction"),
-                                               ("significance", "R-TEN-02", "significance")):
-            draft = ordinary(312).poke(FRAME, 1, f"tensor[0].{element}", bytes([value]))
-            cases.add(f"{element}-{value}", features, f"{element} {value}.", draft.bytes(), requirement)
-    for value in (3, 255):
-        draft = ordinary(312).poke(FRAME, 1, "tensor[0].transform", bytes([value]))
-        cases.add(f"transform-{value}", "transforms", f"transform {value}.", draft.bytes(), "R-TEN-03")
+    for value in (1, 2, 3):
+        add(f"reserved-tools-{value}", "R-TEN-01", f"reserved_tools {value}.", 1, {"tensor[0].reserved_tools": value})
+    for name, byte in (("3", 1 | 3 << 2 | 1 << 4), ("3-before-reserved", 255)):
+        draft = ordinary(312).poke(FRAME, 1, "tensor[0].prediction", bytes([byte]))
+        cases.add(f"transform-{name}", "transforms", f"transform 3{', and reserved_tools 3' * (byte == 255)}.",
+                  draft.bytes(), "R-TEN-03")
     add("prediction-in-i", "R-TEN-04", "A predicted tensor in an I-frame.", 0, {"tensor[2].prediction": 1})
     add("prediction-in-second-i", "R-TEN-04", "A predicted tensor in the I-frame of the second group.", 2, {"tensor[0].prediction": 1})
     add("significance-of-weights", "R-TEN-11", "Significance by occupancy of a weight tensor.", 0, {"tensor[2].significance": 1},
@@ -616,9 +613,6 @@ def _tensors(cases: Collection) -> None:
     mismatch("tables-2-for-3", "Two tables for three channels.", static_model((0, (1, 1)), (0, (1, 1))))
     mismatch("tables-4-for-3", "Four tables for three channels.", static_model(*[(0, (1, 1))] * 4))
     mismatch("tables-2-for-1", "Two tables for one channel.", static_model((0, (1, 1)), (0, (1, 1))), 1)
-    add("step-mantissa-0", "R-TEN-08", "step_mantissa 0.", 1, {"tensor[0].step[0].step_mantissa": 0}, features="reconstruction")
-    for value, word in ((-17, "minus-17"), (16, "16"), (-128, "minus-128"), (127, "127")):
-        add(f"step-exponent-{word}", "R-TEN-08", f"step_exponent {value}.", 1, {"tensor[1].step[0].step_exponent": value}, features="reconstruction")
 
 
 def _work(cases: Collection) -> None:
@@ -637,38 +631,56 @@ def _entropy(cases: Collection) -> None:
     dice = Dice(313)
 
     def add(name, requirement, description, raw, cells=1, model=static_model((5, (1, 1))), features="range-coder"):
-        """The words of a coefficient grid of one channel; the first table gives value 5 or an escape, half and half."""
+        """The data of a coefficient grid of one channel; the first table gives value 5 or an escape, half and half."""
         draft = Draft(header((1, 1, 1, cells), ((1, 1, 1, 1),)))
         draft.group(0, 2)
         draft.frame(dice)
         draft.frame(dice, {1: model}, use={0: 1}, values={0: np.full((cells, 1), 5)})
-        draft.set(FRAME, 1, {"tensor[0].word_count": len(raw) // 4, "tensor[0].words": raw})
+        draft.set(FRAME, 1, {"tensor[0].value_size": len(raw), "tensor[0].value_data": raw})
         cases.add(name, features, description, draft.finish().bytes(), requirement)
 
-    add("quantile-first", "R-ENT-01", "The first quantile is 2^24 or more: all words have only ones.", b"\xff" * 8)
-    writer = WordWriter()
+    add("quantile-first", "R-ENT-01", "The first quantile is 2^24 or more: all bits are ones.", b"\xff" * 8)
+    writer = DataWriter()
     for _ in range(9):
         writer.put(0, 1 << 23)
     add("quantile-later", "R-ENT-01", "A quantile of 2^24 or more at the tenth symbol.", writer.words(writer.range - 1), 10)
-    add("words-left", "R-ENT-02", "One word more than the symbols need.", words_of(0, 3))
-    add("words-left-many", "R-ENT-02", "Forty words more than the symbols need.", bytes(4 * 42))
-    add("words-far", "R-ENT-02", "`point - low` is 2^33 - 1 after the last symbol: just too far.", words_of((1 << 33) - 1, 2))
-    writer = WordWriter()
-    for _ in range(40):
+    add("data-zero", "R-ENT-02", "A zero byte where no data would do.", b"\0")
+    add("data-zeros", "R-ENT-02", "Forty words of zeros where no data would do.", bytes(160))
+    add("data-one", "R-ENT-02", "A byte where none would do.", b"\1")
+    add("data-unread", "R-ENT-02", "A byte that the decoder does not come to.", bytes(8) + b"\1")
+    # Seventeen symbols, three of which are 6, by escape: low is no longer 0.
+    writer = DataWriter()
+    for k in range(17):
+        writer.put(*((1 << 23, 1 << 23) if k in (3, 8, 16) else (0, 1 << 23)))
+    writer.bits(*[0] * 6)
+    add("data-and-zero", "R-ENT-02", "Behind the data a zero byte.", writer.data() + b"\0", 17)
+    add("data-and-one", "R-ENT-02", "Behind the data another byte.", writer.data() + b"\1", 17)
+    add("data-not-smallest", "R-ENT-02", "Of the shortest data that decode to the symbols the second smallest.",
+        writer.data(above=1), 17)
+    for longer in (2, 3):
+        data = writer.data(longer)
+        assert data[-1] and len(data) == len(writer.data()) + longer
+        add(f"data-longer-{longer}", "R-ENT-02", f"The smallest data of {longer} bytes more than are needed: they begin "
+            "with other bytes than the shortest.", data, 17)
+    writer = DataWriter()
+    writer.put(1 << 23, 1 << 23)
+    for _ in range(99):
         writer.put(0, 1 << 23)
-    add("words-far-later", "R-ENT-02", "The same after words have been shifted out.", writer.words((1 << 33) - 1), 40)
+    writer.bits(0, 0)
+    add("data-after-many", "R-ENT-02", "Data to the last word that is read, where they could end far before it.",
+        writer.words(1), 100)
     empty = Draft(header(occupancy=(2, 2, 2)))
     empty.group(0, 1)
     empty.frame(dice, occupancy=np.zeros((2, 2, 2), bool))
-    empty.set(FRAME, 0, {"tensor[0].word_count": 1, "tensor[0].words": bytes(4)})
-    cases.add("words-without-symbols", "range-coder significance", "A word for a tensor without coded cells.",
+    empty.set(FRAME, 0, {"tensor[0].value_size": 1, "tensor[0].value_data": b"\1"})
+    cases.add("data-without-symbols", "range-coder significance", "A byte for a tensor without coded cells.",
               empty.finish().bytes(), "R-ENT-02")
 
     def escape(*bits):
-        writer = WordWriter()
+        writer = DataWriter()
         writer.put(1 << 23, 1 << 23)
         writer.bits(*bits)
-        return writer.words(1)
+        return writer.data()
 
     add("escape-prefix-21", "R-ENT-03", "A prefix of 21 ones.", escape(0, *[1] * 21, 0, *[0] * 21), features="escapes")
     add("escape-prefix-endless", "R-ENT-03", "A prefix of a hundred ones.", escape(0, *[1] * 100), features="escapes")
@@ -781,7 +793,7 @@ def _order_of_checks(cases: Collection) -> None:
 
     good = ordinary(316).bytes()
     add("crc-before-version", "R-FILE-02", "Another version and a wrong checksum of the file header.", with_header(good, b8=9)[:12] + good[12:])
-    add("version-before-profile", "R-FILE-03", "Another version, profile and level.", with_header(good, b9=5, b10=9, b11=9))
+    add("version-before-profile", "R-FILE-03", "Another version, profile and level.", with_header(good, b9=6, b10=9, b11=9))
     add("profile-before-level", "R-FILE-04", "Another profile and level.", with_header(good, b10=9, b11=9))
     at = unit_offset(good, FRAME, 1)
     add("size-before-end-of-data", "R-UNIT-02", "A unit that is too large and cut.", good[:at] + struct.pack("<BBI", 3, 0, 1 << 30))
@@ -804,26 +816,26 @@ def _order_of_checks(cases: Collection) -> None:
     add("excess-before-number", "R-UNIT-06", "A group header with an old number and a byte too many.", draft.bytes())
     draft = ordinary(316).set(GROUP_HEADER, 1, {"scene_id": 1, "frame_count": 0})
     add("scene-before-count", "R-GRP-03", "A group header with a scene that there is not, and no frames.", draft.bytes())
-    draft = ordinary(316).set(FRAME, 1, {"frame_number": 9, "tensor[1].step[0].step_mantissa": 0})
-    add("payload-before-frame-number", "R-TEN-08", "A frame with a wrong number and, far behind, a step of 0.", draft.bytes())
+    draft = ordinary(316).set(FRAME, 1, {"frame_number": 9, "tensor[1].reserved_tools": 1})
+    add("payload-before-frame-number", "R-TEN-01", "A frame with a wrong number and, far behind, a reserved value.", draft.bytes())
     draft = ordinary(316).set(FRAME, 1, {"frame_number": 9, "frame_type": 1, "time_stamp": 0})
     add("number-before-type", "R-FRM-01", "A frame with wrong number, type and time.", draft.bytes())
     draft = ordinary(316).set(FRAME, 1, {"frame_type": 1, "time_stamp": 0})
     add("type-before-time", "R-FRM-02", "A frame with wrong type and time.", draft.bytes())
     draft = ordinary(316).set(FRAME, 0, {"tensor[1].tensor_id": 0, "tensor[0].prediction": 1})
     add("tensor-by-tensor", "R-TEN-04", "A fault of tensor 0 and one of tensor 1's identifier.", draft.bytes())
-    draft = ordinary(316).set(FRAME, 0, {"tensor[0].prediction": 1}).poke(FRAME, 0, "tensor[0].significance", b"\4")
-    add("range-before-context", "R-TEN-02", "A tensor with a reserved significance, predicted in an I-frame.", draft.bytes())
+    draft = ordinary(316).set(FRAME, 0, {"tensor[0].prediction": 1, "tensor[0].reserved_tools": 2})
+    add("range-before-context", "R-TEN-01", "A tensor with a reserved value, predicted in an I-frame.", draft.bytes())
     payload = ordinary(316).parse(FRAME, ordinary(316).pieces[2].payload)[0]
     draft = ordinary(316).set(FRAME, 0, {"coded_count": 3, "tensor": payload.tensor[:3], "tensor[2].model_ref": 9})
     add("model-before-missing-tensor", "R-TEN-06", "An I-frame with an undefined model and without its last tensor.", draft.bytes())
     broken = b"\xff" * len(payload.occupancy_data)
     draft = ordinary(316).set(FRAME, 0, {"occupancy_data": broken, "tensor[3].model_ref": 9})
     add("checks-before-decoding", "R-TEN-06", "A frame with an undefined model and damaged occupancy.", draft.bytes())
-    draft = ordinary(316).set(FRAME, 0, {"occupancy_data": broken, "tensor[0].word_count": 2, "tensor[0].words": b"\xff" * 8})
-    add("occupancy-before-tensors", "R-OCC-02", "Damaged occupancy and damaged words.", draft.bytes())
-    draft = ordinary(316).set(FRAME, 0, {"tensor[2].word_count": 2, "tensor[2].words": b"\xff" * 8, "frame_digest": bytes(8)})
-    add("words-before-digest", "R-ENT-01", "Damaged words and a wrong digest.", draft.bytes())
+    draft = ordinary(316).set(FRAME, 0, {"occupancy_data": broken, "tensor[0].value_size": 8, "tensor[0].value_data": b"\xff" * 8})
+    add("occupancy-before-tensors", "R-OCC-02", "Damaged occupancy and damaged data of a tensor.", draft.bytes())
+    draft = ordinary(316).set(FRAME, 0, {"tensor[2].value_size": 8, "tensor[2].value_data": b"\xff" * 8, "frame_digest": bytes(8)})
+    add("data-before-digest", "R-ENT-01", "Damaged data and a wrong digest.", draft.bytes())
     draft = ordinary(316)
     draft.set(INDEX, 0, {"entry[0].indexed_frame": 5})
     draft.set(END, 0, {"group_total": 9, "index_offset": 0})

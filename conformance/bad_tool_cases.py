@@ -16,9 +16,9 @@ from crafting import (
     GROUP_HEADER,
     SEQUENCE_HEADER,
     SHARED,
+    DataWriter,
     Dice,
     Draft,
-    WordWriter,
     context_model,
     field_header,
     grid,
@@ -30,7 +30,6 @@ from crafting import (
     static_model,
     triplane_tensors,
     vm_tensors,
-    words_of,
 )
 from refcodec.entropy.models import BERNOULLI, BY_BAND, BY_BAND_AND_CHANNEL, ContextModel, StaticModel
 from refcodec.entropy.tables import bernoulli_tables
@@ -40,7 +39,7 @@ from valid_cases import CAMERA, work_at_bound
 
 DCT, WAVELET = 1, 2
 VM, TRIPLANE, GRID, MLP = Representation.VM, Representation.TRIPLANE, Representation.GRID, Representation.MLP
-STEP = dict(step_mantissa=3, step_exponent=-2)
+STEP = dict(step_index=3)
 
 
 def add_all(cases: Collection) -> None:
@@ -546,20 +545,6 @@ def _coded_tensors(cases: Collection) -> None:
             {"tensor[1].base_exponent": value},
             "shared",
         )
-    add(
-        "step-of-last-band-0",
-        "R-TEN-08",
-        "A step_mantissa of 0 in the last band.",
-        0,
-        {"tensor[2].step[3].step_mantissa": 0},
-    )
-    add(
-        "step-exponent-of-band",
-        "R-TEN-08",
-        "A step_exponent of 16 in the second band.",
-        0,
-        {"tensor[1].step[1].step_exponent": 16},
-    )
 
     for name, tensor, description in (("weights", 3, "weights"), ("one-cell", 0, "a grid of one cell")):
         for kind, bands in ((DCT, 4), (WAVELET, 2)):
@@ -589,7 +574,7 @@ def _coded_tensors(cases: Collection) -> None:
         )
     for value in (1, 2, 3):
         masks = (
-            {"tensor[3].mask_model_ref": 1, "tensor[3].mask_word_count": 0, "tensor[3].mask_words": b""}
+            {"tensor[3].mask_model_ref": 1, "tensor[3].mask_size": 0, "tensor[3].mask_data": b""}
             if value > 1
             else {}
         )
@@ -764,12 +749,12 @@ def _shared(cases: Collection) -> None:
         "A shared tensor predicted from a shared tensor.",
         {"tensor[1].prediction": 2, **{f"tensor[1].{k}": v for k, v in base.items()}},
     )
-    add("prediction-4", "R-TEN-01", "prediction 4 of a shared tensor.", poke={"tensor[0].prediction": b"\4"})
+    add("reserved-tools", "R-TEN-01", "reserved_tools 2 of a shared tensor.", {"tensor[0].reserved_tools": 2})
     for value in (1, 3):
         masks = (
             {}
             if value == 3
-            else {"tensor[0].mask_model_ref": None, "tensor[0].mask_word_count": None, "tensor[0].mask_words": None}
+            else {"tensor[0].mask_model_ref": None, "tensor[0].mask_size": None, "tensor[0].mask_data": None}
         )
         add(
             f"significance-{value}",
@@ -784,8 +769,8 @@ def _shared(cases: Collection) -> None:
         {
             "tensor[2].significance": 2,
             "tensor[2].mask_model_ref": 1,
-            "tensor[2].mask_word_count": 0,
-            "tensor[2].mask_words": b"",
+            "tensor[2].mask_size": 0,
+            "tensor[2].mask_data": b"",
         },
     )
     add(
@@ -830,25 +815,24 @@ def _shared(cases: Collection) -> None:
         features="shared digests",
     )
     add(
-        "words",
+        "data",
         "R-ENT-01",
-        "Damaged words of a shared tensor.",
-        {"tensor[1].word_count": 2, "tensor[1].words": b"\xff" * 8},
+        "Damaged data of a shared tensor.",
+        {"tensor[1].value_size": 8, "tensor[1].value_data": b"\xff" * 8},
     )
     add(
-        "mask-words",
+        "mask-data",
         "R-ENT-01",
-        "Damaged words of a shared tensor's mask.",
-        {"tensor[0].mask_word_count": 2, "tensor[0].mask_words": b"\xff" * 8},
+        "Damaged data of a shared tensor's mask.",
+        {"tensor[0].mask_size": 8, "tensor[0].mask_data": b"\xff" * 8},
         features="shared masks",
     )
     add(
-        "words-left",
+        "data-left",
         "R-ENT-02",
-        "Words after a shared tensor's last symbol.",
-        {"tensor[2].word_count": 99, "tensor[2].words": bytes(396)},
+        "Data after a shared tensor's last symbol.",
+        {"tensor[2].value_size": 396, "tensor[2].value_data": bytes(396)},
     )
-    add("step-0", "R-TEN-08", "A step of 0.", {"tensor[1].step[0].step_mantissa": 0})
     add("without-digest", "R-UNIT-07", "A shared unit without its digest.")
     case = cases.cases.pop()
     cases.add(case.name, "shared", case.description, tooled().resize(SHARED, 0, lambda p: p[:-8]).bytes(), "R-UNIT-07")
@@ -863,13 +847,13 @@ def _shared(cases: Collection) -> None:
 
 
 def _masks(cases: Collection) -> None:
-    """Words of masks that refcodec would not write: a basis grid of a few cells, its mask in a P-frame."""
+    """Data of masks that refcodec would not write: a basis grid of a few cells, its mask in a P-frame."""
     dice = Dice(908)
     table = bernoulli_tables()[32]
     ones = int(table.frequencies[1])
     zeros = int(table.frequencies[0])
 
-    def add(name, requirement, description, raw, cells=4, model=BITS, words=b""):
+    def add(name, requirement, description, raw, cells=4, model=BITS, values=b""):
         draft = Draft(header((1, 1, 1, 1), ((1, 1, 1, cells),)))
         draft.group(0, 2)
         draft.frame(dice)
@@ -885,17 +869,17 @@ def _masks(cases: Collection) -> None:
             FRAME,
             1,
             {
-                "tensor[0].mask_word_count": len(raw) // 4,
-                "tensor[0].mask_words": raw,
-                "tensor[0].word_count": len(words) // 4,
-                "tensor[0].words": words,
+                "tensor[0].mask_size": len(raw),
+                "tensor[0].mask_data": raw,
+                "tensor[0].value_size": len(values),
+                "tensor[0].value_data": values,
             },
         )
         cases.add(name, "masks", description, draft.finish().bytes(), requirement)
 
     def bits(*symbols) -> bytes:
         """Mask bits with Bernoulli table 32; a string of escape bits stands for an escape."""
-        escapes, writer = [], WordWriter()
+        escapes, writer = [], DataWriter()
         for symbol in symbols:
             if isinstance(symbol, str):
                 writer.put(zeros + ones, 1)
@@ -904,7 +888,7 @@ def _masks(cases: Collection) -> None:
                 writer.put(zeros if symbol else 0, ones if symbol else zeros)
         for escape in escapes:
             writer.bits(*map(int, escape))
-        return writer.words(1)
+        return writer.data()
 
     add("mask-bit-2", "R-ENT-05", "A bit of a mask that is 2, by an escape.", bits(0, 1, "00", 0))
     add("mask-bit-minus-1", "R-ENT-05", "A bit of a mask that is -1, by an escape.", bits("10", 1, 1, 0))
@@ -923,62 +907,62 @@ def _masks(cases: Collection) -> None:
     )
     half = 1 << 23
     for name, low, entry in (("2", 1, 1), ("minus-1", -1, 0)):
-        writer = WordWriter()
+        writer = DataWriter()
         for _ in range(4):
             writer.put(entry * half // 2, half // 2)
         add(
             f"mask-bit-{name}-static",
             "R-ENT-05",
             f"A static model gives bits of {low + entry}.",
-            writer.words(1),
+            writer.data(),
             model=static_model((low, (1, 1, 1, 1))),
         )
-    add("mask-quantile", "R-ENT-01", "Mask words of only ones.", b"\xff" * 8)
-    add("mask-words-left", "R-ENT-02", "More mask words than the bits need.", words_of(0, 5))
+    add("mask-quantile", "R-ENT-01", "A mask whose data are only ones.", b"\xff" * 8)
+    add("mask-data-left", "R-ENT-02", "More data of a mask than the bits need.", bytes(20))
     add(
-        "mask-words-without-values",
+        "mask-data-without-values",
         "R-ENT-02",
-        "Words of values although no bit of the mask is set.",
+        "Data of values although no bit of the mask is set.",
         bits(0, 0, 0, 0),
-        words=bytes(4),
+        values=b"\1",
     )
     add(
         "mask-values-left",
         "R-ENT-02",
-        "More words of values than the mask's two ones need.",
+        "More data of values than the mask's two ones need.",
         bits(0, 1, 1, 0),
-        words=bytes(12),
+        values=bytes(12),
     )
-    add("mask-values-quantile", "R-ENT-01", "Words of values of only ones.", bits(0, 1, 1, 0), words=b"\xff" * 8)
+    add("mask-values-quantile", "R-ENT-01", "Data of values of only ones.", bits(0, 1, 1, 0), values=b"\xff" * 8)
     add(
         "order-mask-end-before-bits",
         "R-ENT-02",
-        "A mask with a bit of 2 and too many words.",
+        "A mask with a bit of 2 and too much data.",
         bits("00", 0, 0, 0) + bytes(8),
     )
     add(
         "order-mask-bits-before-values",
         "R-ENT-05",
-        "A mask with a bit of 2, and damaged words of values.",
+        "A mask with a bit of 2, and damaged data of values.",
         bits("00", 0, 0, 1),
-        words=b"\xff" * 8,
+        values=b"\xff" * 8,
     )
     draft = Draft(header(occupancy=(2, 2, 2)))
     draft.group(0, 1)
     draft.frame(dice, {0: FIXED, 1: BITS}, occupancy=np.zeros((2, 2, 2), bool), significance={1: 3})
-    draft.set(FRAME, 0, {"tensor[1].mask_word_count": 1, "tensor[1].mask_words": bytes(4)})
+    draft.set(FRAME, 0, {"tensor[1].mask_size": 1, "tensor[1].mask_data": b"\1"})
     cases.add(
-        "mask-words-without-cells",
+        "mask-data-without-cells",
         "masks significance",
-        "A word for a mask without coded cells.",
+        "A byte for a mask without coded cells.",
         draft.finish().bytes(),
         "R-ENT-02",
     )
     cases.add(
-        "mask-word-count-lies",
+        "mask-size-lies",
         "masks",
-        "mask_word_count 2^32 - 1.",
-        tooled().poke(FRAME, 0, "tensor[1].mask_word_count", b"\xff\xff\xff\xff\x0f").bytes(),
+        "mask_size 2^32 - 1.",
+        tooled().poke(FRAME, 0, "tensor[1].mask_size", b"\xff\xff\xff\xff\x0f").bytes(),
         "R-UNIT-07",
     )
 
@@ -1059,7 +1043,7 @@ def _bounds(cases: Collection) -> None:
         features = "levels shared" + (" order-of-checks" if name.startswith("order") else "")
         cases.add(name, features, description, draft.bytes(), "R-TEN-14")
 
-    # The words of the shared unit are those of another model: they are never decoded.
+    # The data of the shared unit are those of another model: they are never decoded.
     dice = Dice(910)
     draft = Draft(header((1, 1, 1, 1), ((1, 64, 64, 64),), digest_type=0))
     models = {
@@ -1086,7 +1070,7 @@ def _order(cases: Collection) -> None:
 
     base = {"base_mantissa": 1, "base_exponent": 0, "base_offset": 0}
     transformed = {"transform": DCT, "step": [STEP] * 4}
-    masked = {"significance": 3, "mask_model_ref": 40, "mask_word_count": 0, "mask_words": b""}
+    masked = {"significance": 3, "mask_model_ref": 40, "mask_size": 0, "mask_data": b""}
 
     def tensor(i, *parts, **more):
         return {f"tensor[{i}].{k}": v for part in (*parts, more) for k, v in part.items()}
@@ -1149,38 +1133,37 @@ def _order(cases: Collection) -> None:
         },
     )
     add(
-        "prediction-before-base-exponent",
+        "reserved-before-base-exponent",
         "R-TEN-01",
-        "A reserved prediction before what would be read as a transform.",
-        {},
-        poke={"tensor[0].prediction": b"\4"},
+        "reserved_tools 1 and base_exponent 16.",
+        tensor(2, base_exponent=16, reserved_tools=1),
     )
     add(
-        "base-exponent-before-transform",
-        "R-TEN-08",
-        "base_exponent 16 and a reserved transform.",
-        tensor(2, base_exponent=16),
-        poke={"tensor[2].transform": b"\3"},
-    )
-    add(
-        "levels-before-significance",
+        "transform-before-base-exponent",
         "R-TEN-03",
-        "wavelet_levels 0 and a reserved significance.",
-        {},
-        poke={"tensor[1].wavelet_levels": b"\0", "tensor[1].significance": b"\4"},
+        "A reserved transform and base_exponent 16.",
+        tensor(2, base_exponent=16),
+        poke={"tensor[2].prediction": bytes([2 | 3 << 2])},
     )
     add(
-        "significance-before-step",
-        "R-TEN-02",
-        "A reserved significance and a step of 0.",
-        tensor(2, step=[dict(step_mantissa=0, step_exponent=0)] * 4),
-        poke={"tensor[2].significance": b"\5"},
+        "base-exponent-before-levels",
+        "R-TEN-08",
+        "base_exponent 16 and wavelet_levels 0.",
+        tensor(1, base_exponent=16),
+        poke={"tensor[1].wavelet_levels": b"\0"},
     )
     add(
-        "shared-words-before-digest",
+        "reserved-before-levels",
+        "R-TEN-01",
+        "reserved_tools 3 and wavelet_levels 0.",
+        tensor(1, reserved_tools=3),
+        poke={"tensor[1].wavelet_levels": b"\0"},
+    )
+    add(
+        "shared-data-before-digest",
         "R-ENT-01",
-        "Damaged words and a wrong digest of the shared unit.",
-        tensor(1, word_count=2, words=b"\xff" * 8) | {"shared_digest": bytes(8)},
+        "Damaged data and a wrong digest of the shared unit.",
+        tensor(1, value_size=8, value_data=b"\xff" * 8) | {"shared_digest": bytes(8)},
         SHARED,
     )
     add(

@@ -302,20 +302,21 @@ class Draft:
         self._number, self._intra, self._time = self._number + 1, False, time + 3
 
     def _coding(self, state: FrameState, dice: Dice, i: int, info: TensorInfo, intra: bool, *, use: dict[int, int] = {},
-                values: dict[int, np.ndarray] = {}, steps: dict[int, tuple] = {}, predict: dict[int, int] = {},
-                significance: dict[int, int] = {}, transform: dict[int, tuple[int, int]] = {},
+                values: dict[int, np.ndarray] = {}, steps: dict[int, int | tuple[int, ...]] = {},
+                predict: dict[int, int] = {}, significance: dict[int, int] = {},
+                transform: dict[int, tuple[int, int]] = {},
                 masks: dict[int, np.ndarray] = {}, mask_use: dict[int, int] = {}, base: dict[int, tuple[int, int]] = {},
                 offset: dict[int, int] = {}) -> TensorCoding:
         """How tensor i is coded. The dictionaries are by tensor_id: model used (0), quantised values, or
-        a function of (cells, channels) that gives them (random), steps (3 * 2^-2; one pair for all
-        bands, or a pair for each), prediction (1 for grids of
+        a function of (cells, channels) that gives them (random), steps (index 3; one for all
+        bands, or one for each), prediction (1 for grids of
         P-frames), significance (1 for grids when there is occupancy), transform and levels (none), masks
         (half of the elements) and their model (1), factor of the shared tensor (1) and offset (0).
         """
         is_grid = info.mapping != Mapping.NONE
         kind, levels = transform.get(i, (0, 0))
-        step = steps.get(i, (3, -2))
-        step = (step,) * band_count(kind, levels) if isinstance(step[0], int) else tuple(step)
+        step = steps.get(i, 3)
+        step = (step,) * band_count(kind, levels) if isinstance(step, int) else tuple(step)
         predicted = predict.get(i, int(is_grid and not intra))
         by_occupancy = int(is_grid and self.header.has_occupancy and state.occupancy is not None)
         tools = Tools(step, predicted, significance.get(i, by_occupancy), kind, levels,
@@ -453,7 +454,7 @@ def with_header(data: bytes, **bytes_at: int) -> bytes:
     return bytes(head) + struct.pack("<I", zlib.crc32(head)) + data[16:]
 
 
-class WordWriter:
+class DataWriter:
     """The encoder of section 6.2's informative note, in integers, for data that refcodec would not write."""
 
     def __init__(self):
@@ -473,14 +474,18 @@ class WordWriter:
         for bit in bits:
             self.put(bit << 23, 1 << 23)
 
-    def words(self, above: int = 0) -> bytes:
-        """All words of `low + above`: the decoder ends with `point - low` equal to `above`.
+    def data(self, longer: int = 0, above: int = 0) -> bytes:
+        """The data of section 6.2, which are the shortest; or the smallest number of some bytes more, or one that is
+        so many units of its last byte above it.
 
         `low` is kept as one number with as many words as have been shifted out and two more.
         """
-        return words_of(self.low + above, self.count + 2)
+        def number(dropped: int) -> int:
+            return -(-self.low >> 8 * dropped)
 
+        dropped = next(n for n in range(4 * self.count + 8, -1, -1) if number(n) << 8 * n < self.low + self.range)
+        return (number(dropped - longer) + above).to_bytes(4 * self.count + 8 - dropped + longer, "big")
 
-def words_of(number: int, count: int) -> bytes:
-    """A number as `count` words, the most significant first, each little-endian."""
-    return b"".join(struct.pack("<I", number >> 32 * i & 0xFFFFFFFF) for i in reversed(range(count)))
+    def words(self, above: int = 0) -> bytes:
+        """All words of `low + above`: the decoder ends with `point - low` equal to `above`."""
+        return (self.low + above).to_bytes(4 * self.count + 8, "big")

@@ -89,7 +89,7 @@ def _bytes(data: bytes) -> str:
 
 
 def _traced(data: bytes) -> list[list[dict]]:
-    """For each frame, a dictionary for each mask and each tensor: words, values, and a row for each entry decoded."""
+    """For each frame, a dictionary for each mask and each tensor: data, values, and a row for each entry decoded."""
     spec = dict(spec_decoder.namespace())
     source = spec_decoder.pseudo_code(spec_decoder.SPEC)
     exec(compile(source, "spec pseudo-code", "exec"), spec)
@@ -103,10 +103,10 @@ def _traced(data: bytes) -> list[list[dict]]:
         rows.append((quantile, index, self.low, self.range, self.point))
         return index
 
-    def symbols(model, info, cells, selected, previous, words):
+    def symbols(model, info, cells, selected, previous, data):
         rows.clear()
-        values = decode_symbols(model, info, cells, selected, previous, words)
-        current.append(dict(cells=cells, values=values, words=words, rows=list(rows)))
+        values = decode_symbols(model, info, cells, selected, previous, data)
+        current.append(dict(cells=cells, values=values, data=data, rows=list(rows)))
         return values
 
     spec["RangeDecoder"].entry, spec["decode_symbols"] = entry, symbols
@@ -123,8 +123,8 @@ def _traced(data: bytes) -> list[list[dict]]:
 
 def _symbols(data: bytes, frame: int, tensor: int) -> str:
     traced = _traced(data)[frame]["tensors"][tensor]
-    words = " ".join(f"{w:08x}" for w in traced["words"])
-    lines = [f"words {words}", "", "quantile  entry  low after         range after       point after"]
+    lines = [f"data {traced['data'].hex(' ', -4)}", "",
+             "quantile  entry  low after         range after       point after"]
     lines += [f"{q:8}  {i:5}  {low:016x}  {size:016x}  {point:016x}" for q, i, low, size, point in traced["rows"]]
     values = " ".join(str(v) for _, v in sorted(traced["values"].items()))
     return "```text\n" + "\n".join([*lines, "", f"values {values}"]) + "\n```"

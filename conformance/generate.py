@@ -128,7 +128,7 @@ def render(cases: list[Case], expected: dict[str, list[str]]) -> dict[str, bytes
             files[f"{folder}/inspect.json"] = to_json(inspection(case.data))
         vectors.append(dict(path=folder, **description, expected_sha256=sha256(digests)))
     files["manifest.json"] = to_json(dict(
-        suite="RFV conformance suite", version=VERSION, specification="0.4", licence=LICENCE,
+        suite="RFV conformance suite", version=VERSION, specification="0.5", licence=LICENCE,
         features=FEATURES, vectors=vectors))
     return files
 

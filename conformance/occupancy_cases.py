@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cases import Collection
-from crafting import BITS, FIXED, FRAME, Dice, Draft, WordWriter, context_model, header, static_model
+from crafting import BITS, FIXED, FRAME, DataWriter, Dice, Draft, context_model, header, static_model
 from refcodec.entropy.models import BERNOULLI, MIXTURE
 from tool_cases import bit_model
 
@@ -91,8 +91,7 @@ def add_bad(cases: Collection) -> None:
         cases.add(f"occupancy-coded-{name}", "occupancy", description,
                   draft.copy().set(FRAME, n, changes).bytes(), requirement)
 
-    coded = {"occupancy_mode": 3, "occupancy_model_ref": MODEL, "occupancy_word_count": 1, "occupancy_words": bytes(4),
-             "occupancy_size": None, "occupancy_data": b""}
+    coded = {"occupancy_mode": 3, "occupancy_model_ref": MODEL, "occupancy_size": 1, "occupancy_data": b"\1"}
     plain = Draft(header())
     plain.group(0, 2)
     for models in ({0: FIXED, MODEL: BITS}, {}):
@@ -123,28 +122,28 @@ def add_bad(cases: Collection) -> None:
                     occupancy_model=MODEL)
         add(name, requirement, description, {"occupancy_model_ref": 3}, draft=draft.finish())
 
-    words = {name: _words(*entries) for name, entries in {
+    data = {name: _data(*entries) for name, entries in {
         "two": ("0 0 0 0 0 0 2", 0), "late-two": ("2 0 0 0 0 0 0", 0), "negative": ("0 -1 0 0 0 0 0", 0),
-        "two-and-word": ("0 0 2 0 0 0 0", 1), "prefix": ("0 0 x 0 0 0 0", 0)}.items()}
+        "two-and-byte": ("0 0 2 0 0 0 0", 1), "prefix": ("0 0 x 0 0 0 0", 0)}.items()}
 
     def entropy(name, requirement, description, data, **changes):
         draft = _wide(**changes)
-        add(name, requirement, description, {"occupancy_word_count": len(data) // 4, "occupancy_words": data},
+        add(name, requirement, description, {"occupancy_size": len(data), "occupancy_data": data},
             draft=draft)
 
-    entropy("two", "R-ENT-05", "The last voxel is 2.", words["two"])
-    entropy("first-two", "R-ENT-05", "The first voxel is 2.", words["late-two"])
-    entropy("negative", "R-ENT-05", "A voxel is -1.", words["negative"])
-    entropy("two-and-a-word-more", "R-ENT-02", "A voxel is 2, and a word is left over.", words["two-and-word"])
-    entropy("word-more", "R-ENT-02", "A word is left over.", _words("0 1 0 1 0 0 0", 1))
-    entropy("prefix", "R-ENT-03", "An escape whose prefix does not end.", words["prefix"])
-    entropy("quantile", "R-ENT-01", "Words that no encoder writes.", b"\xff" * 8)
-    tensor = {"tensor[0].word_count": 3, "tensor[0].words": b"\xff" * 12}
+    entropy("two", "R-ENT-05", "The last voxel is 2.", data["two"])
+    entropy("first-two", "R-ENT-05", "The first voxel is 2.", data["late-two"])
+    entropy("negative", "R-ENT-05", "A voxel is -1.", data["negative"])
+    entropy("two-and-a-byte-more", "R-ENT-02", "A voxel is 2, and a byte is left over.", data["two-and-byte"])
+    entropy("byte-more", "R-ENT-02", "A byte is left over.", _data("0 1 0 1 0 0 0", 1))
+    entropy("prefix", "R-ENT-03", "An escape whose prefix does not end.", data["prefix"])
+    entropy("quantile", "R-ENT-01", "Data that no encoder writes.", b"\xff" * 8)
+    tensor = {"tensor[0].value_size": 12, "tensor[0].value_data": b"\xff" * 12}
     draft = _wide().set(FRAME, 0, tensor)
-    add("two-and-bad-tensor", "R-ENT-05", "A voxel is 2, and the words of a tensor are none.",
-        {"occupancy_word_count": len(words["two"]) // 4, "occupancy_words": words["two"]}, draft=draft)
-    short = _ordinary().pokes(FRAME, 0, {"occupancy_word_count": b"\xff\xff\xff\xff\x0f"})
-    cases.add("occupancy-coded-words-missing", "occupancy", "More words than the unit has bytes.", short.bytes(), "R-UNIT-07")
+    add("two-and-bad-tensor", "R-ENT-05", "A voxel is 2, and the data of a tensor are none.",
+        {"occupancy_size": len(data["two"]), "occupancy_data": data["two"]}, draft=draft)
+    short = _ordinary().pokes(FRAME, 0, {"occupancy_size": b"\xff\xff\xff\xff\x0f"})
+    cases.add("occupancy-coded-data-missing", "occupancy", "More data than the unit has bytes.", short.bytes(), "R-UNIT-07")
     cases.add("occupancy-coded-work-excess", "levels occupancy", "Six multiplications more than level 1 allows; "
               "without those of the occupancy they would be within it.", _work(excess=True).bytes(), "R-TEN-09")
 
@@ -172,16 +171,16 @@ def _wide() -> Draft:
     return draft.finish()
 
 
-def _words(values: str, more: int) -> bytes:
-    """Words of values under the table of `_wide`; x: an escape whose prefix is too long. more: words appended."""
+def _data(values: str, more: int) -> bytes:
+    """Data of values under the table of `_wide`; x: an escape whose prefix is too long. more: bytes appended."""
     frequencies = static_model((-1, (1, 1, 1, 1, 1))).tables[0].frequencies.tolist()
-    out = WordWriter()
+    out = DataWriter()
     for value in values.split():
         entry = 4 if value == "x" else int(value) + 1
         out.put(sum(frequencies[:entry]), frequencies[entry])
         if value == "x":
             out.bits(*[1] * 30)
-    return out.words() + b"\x01\0\0\0" * more
+    return out.data() + b"\1" * more
 
 
 def _work(excess: bool = False) -> Draft:

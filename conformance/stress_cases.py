@@ -85,7 +85,7 @@ def _tools(cases: Collection) -> None:
     planes = (0, 1, 2, 6, 7, 8)
     busy("wavelet-planes", "transforms", "Planes of 300 x 301, 300 x 302 and 301 x 302 cells with 10 channels each, "
          "six levels of the wavelet, a step for each band.", head, planes, transform=dict.fromkeys(planes, (2, 6)),
-         steps=dict.fromkeys(planes, tuple((1 << 9 - b, 0) for b in range(7))))
+         steps=dict.fromkeys(planes, tuple(8 * (9 - b) for b in range(7))))
     busy("wavelet-planes-masked", "transforms masks", "The same planes with three levels and masks.", head, planes,
          transform=dict.fromkeys(planes, (2, 3)), significance=dict.fromkeys(planes, 2))
     head = field_header(Representation.GRID, grid_tensors((93, 101, 110), (99, 100, 101), 2))

@@ -97,7 +97,7 @@ def _predictions(cases: Collection) -> None:
             dice,
             carry=range(len(head.tensors)) if k == 0 else range(1, 9),
             values=values,
-            steps={1 + i: (65535, 9) for i in range(8)},
+            steps={1 + i: 199 for i in range(8)},
             predict={i: 1 if k == 2 else 3 for i in range(len(head.tensors))},
             offset={1 + i: offset for i, offset in enumerate(offsets)} | {0: -5, 9: 70000, 10: -70000},
         )
@@ -125,7 +125,7 @@ def _predictions(cases: Collection) -> None:
     base = {1 + i: [[0], [1], [-1], [2], [-3], [MAX_VALUE], [-MAX_VALUE], [40 + i]] for i in range(len(factors))}
     draft = Draft(head)
     ids = range(1, 1 + len(factors))
-    draft.shared(dice, ids, values=base, steps={i: (1, 0) if i % 2 else (65535, 15) for i in ids})
+    draft.shared(dice, ids, values=base, steps={i: 0 if i % 2 else 255 for i in ids})
     draft.group(0, 3)
     draft.frame(dice, predict={i: 2 for i in ids}, base=dict(zip(ids, factors)))
     draft.frame(
@@ -134,7 +134,7 @@ def _predictions(cases: Collection) -> None:
         predict={i: 2 for i in ids},
         base=dict(zip(ids, factors[::-1])),
         offset={i: (highest, lowest, 1, -1)[i % 4] for i in ids},
-        steps={i: (65535, 15) for i in ids},
+        steps={i: 255 for i in ids},
     )
     draft.frame(
         dice,
@@ -180,7 +180,7 @@ def _block_dct(cases: Collection) -> None:
     draft = Draft(head)
     draft.group(0, 1)
     draft.frame(
-        dice, transform={i: (DCT, 0) for i in ids}, steps={i: ((40, 2), (50, 1), (60, 0), (70, -1)) for i in ids}
+        dice, transform={i: (DCT, 0) for i in ids}, steps={i: (59, 53, 47, 41) for i in ids}
     )
     cases.add(
         "dct-sizes",
@@ -200,7 +200,7 @@ def _block_dct(cases: Collection) -> None:
             values={1 + i: np.where((every % 8 + every // 8 + i) % 3 == k, every + 1, 0) for i in range(3)},
             transform={1 + i: (DCT, 0) for i in range(3)},
             carry=None if k == 0 else (1, 2, 3),
-            steps={1 + i: (1000, 3) for i in range(3)},
+            steps={1 + i: 104 for i in range(3)},
         )
     cases.add(
         "dct-basis-functions",
@@ -227,7 +227,7 @@ def _block_dct(cases: Collection) -> None:
             carry=None if k == 0 else (1, 2, 3),
             transform={i: (DCT, 0) for i in (1, 2, 3)},
             values={i: signs[i][(i + k) % 3] for i in (1, 2, 3)},
-            steps={i: ((65535, 15), (65535, 15), (40000, -4), (65535, 15)) for i in (1, 2, 3)},
+            steps={i: (255, 255, 90, 255) for i in (1, 2, 3)},
         )
     cases.add(
         "dct-clamps",
@@ -246,7 +246,7 @@ def _wavelet(cases: Collection) -> None:
     draft.frame(
         dice,
         transform={i: (WAVELET, levels[i]) for i in ids},
-        steps={i: tuple((900 >> b, 1 - b) for b in range(levels[i] + 1)) for i in ids},
+        steps={i: tuple(max(0, 86 - 15 * b) for b in range(levels[i] + 1)) for i in ids},
     )
     cases.add(
         "wavelet-sizes",
@@ -265,7 +265,7 @@ def _wavelet(cases: Collection) -> None:
             carry=None if k == 0 else ids,
             transform={i: (WAVELET, i) for i in ids},
             values={i: stretched(dice, 105, 1) for i in ids},
-            steps={i: (7, -4) for i in ids},
+            steps={i: i for i in ids},
         )
     cases.add(
         "wavelet-levels",
@@ -280,7 +280,7 @@ def _wavelet(cases: Collection) -> None:
     draft.frame(
         dice,
         transform={i: (WAVELET, 6) for i in range(1, 5)},
-        steps={i: (100, 0) for i in range(1, 5)},
+        steps={i: 53 for i in range(1, 5)},
         values={i: dice.integers(-50, 50, 66, 1) for i in range(1, 5)},
     )
     cases.add(
@@ -291,7 +291,7 @@ def _wavelet(cases: Collection) -> None:
     draft = Draft(head)
     draft.group(0, 3)
     counts = {2: 4, 3: 9, 4: 12, 5: 20, 6: 27}
-    steps = {i: tuple((65535, 15 - 4 * (b == 1)) for b in range(4)) for i in counts}
+    steps = {i: tuple(255 - 32 * (b == 1) for b in range(4)) for i in counts}
     for k in range(3):
         values = {
             i: [
@@ -482,7 +482,7 @@ def _masks(cases: Collection) -> None:
     )
     masked(
         "mask-none-set",
-        "Masks that are zero everywhere: no values, no words of values.",
+        "Masks that are zero everywhere: no values, no data of values.",
         {1: bit_model(dice)},
         mask=lambda i, k, shape: np.zeros((count(shape), shape[0])),
         predict={1: 3, 2: 0},
@@ -673,7 +673,7 @@ def _shared(cases: Collection) -> None:
             transform={2: (DCT, 0), 3: (WAVELET, 2)},
             predict={1: 3, 4: 3},
             offset={1: -12, 4: 1 << 30},
-            steps={2: ((9, 2), (9, 1), (9, 0), (9, -1))},
+            steps={2: (41, 33, 25, 17)},
         )
         draft.group(0, 2)
         voxels = dice.occupancy((3, 3, 3), 5)
@@ -741,7 +741,7 @@ def _shared(cases: Collection) -> None:
     tensors = mlp_tensors(1, (4, 4, 3), skip=1, bias=True)
     head = field_header(Representation.MLP, tensors, parameters=FieldParameters(0.0, 1.0, 0, 0, 1, 1))
     draft = Draft(head)
-    draft.shared(dice, range(len(tensors)), steps={i: (200 + i, 1) for i in range(len(tensors))})
+    draft.shared(dice, range(len(tensors)), steps={i: 69 + i for i in range(len(tensors))})
     draft.group(0, 1)
     draft.frame(
         dice,

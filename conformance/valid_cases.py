@@ -16,15 +16,14 @@ from crafting import (
     INDEX,
     METADATA,
     SEQUENCE_HEADER,
+    DataWriter,
     Dice,
     Draft,
-    WordWriter,
     context_model,
     grid,
     header,
     network,
     static_model,
-    words_of,
 )
 from refcodec.entropy.models import BERNOULLI, ContextModel
 from refcodec.entropy.tables import laplace_tables
@@ -277,7 +276,7 @@ def _occupancy(cases: Collection) -> None:
         return voxels
 
     sequence(40, (4, 4, 4), [full, same], "occupancy-full", "Every voxel occupied.")
-    sequence(41, (4, 4, 4), [empty, empty], "occupancy-empty", "No voxel occupied: no coded cells and no words.")
+    sequence(41, (4, 4, 4), [empty, empty], "occupancy-empty", "No voxel occupied: no coded cells and no data.")
     sequence(42, (5, 4, 3), [some, full, empty, some, flip, same], "occupancy-sequence",
              "Occupancy that fills, empties, returns, changes a little and stays.")
     sequence(43, (3, 3, 3), [some, some], "occupancy-27-voxels", "27 voxels: five unused bits in the last byte.")
@@ -550,7 +549,7 @@ def _symbols(cases: Collection) -> None:
     draft = Draft(header((5, 8, 8, 8), ((5, 3, 3, 3),)))
     draft.group(0, 1)
     draft.frame(dice, {0: FIXED, 1: context_model(dice, 2)}, use={0: 1}, values={0: dice.sparse(512, 5)})
-    cases.add("many-words", "range-coder context-models", "Some hundreds of words in one tensor.", draft.finish().bytes())
+    cases.add("much-data", "range-coder context-models", "Some kilobytes of data in one tensor.", draft.finish().bytes())
     # The likeliest entry takes no word for a long time; the unlikeliest takes the most bits.
     frequent = static_model((0, ((1 << 24) - 4095, *[1] * 4095)))
     draft = Draft(header((1, 4, 5, 5), ((1, 4, 5, 5),)))
@@ -560,24 +559,29 @@ def _symbols(cases: Collection) -> None:
     cases.add("likely-and-unlikely", "range-coder static-models", "A hundred symbols of almost no bits and a hundred of "
               "24 bits.", draft.finish().bytes())
 
-    # Words that refcodec's encoder would not choose. The grid has one cell; its symbol has frequency 2^23.
+    # Where data end. The grid's symbols have frequency 2^23: 5, or the escape, after which two bits make a 6.
     half = static_model((5, (1, 1)))
 
-    def crafted(name, description, raw, value, cells=1):
-        draft = Draft(header((1, 1, 1, cells), ((1, 1, 1, 1),)))
+    def ending(name, description, sixes, count, size):
+        draft = Draft(header((1, 1, 1, count), ((1, 1, 1, 1),)))
         draft.group(0, 1)
-        draft.frame(dice, {0: FIXED, 1: half}, use={0: 1}, values={0: np.full((cells, 1), value)})
-        draft.set(FRAME, 0, {"tensor[0].word_count": len(raw) // 4, "tensor[0].words": raw})
+        values = np.full((count, 1), 5)
+        values[list(sixes)] = 6
+        draft.frame(dice, {0: FIXED, 1: half}, use={0: 1}, values={0: values})
+        writer = DataWriter()
+        for value in values[:, 0]:
+            writer.put((1 << 23) * int(value - 5), 1 << 23)
+        writer.bits(*[0, 0] * len(sixes))
+        data = draft.parse(FRAME, draft.piece(FRAME, 0).payload)[0].tensor[0].value_data
+        assert data == writer.data() and len(data) == size
         cases.add(name, "range-coder", description, draft.finish().bytes())
 
-    crafted("words-none", "Symbols without words: words beyond the last read as zero.", b"", 5)
-    crafted("words-one", "One word where the decoder reads two.", words_of(0, 1), 5)
-    crafted("words-near", "`point - low` is 2^33 - 2 after the last symbol: just near enough.", words_of((1 << 33) - 2, 2), 5)
-    writer = WordWriter()
-    for _ in range(40):
-        writer.put(0, 1 << 23)
-    crafted("words-near-later", "The same after words have been shifted out.", writer.words((1 << 33) - 2), 5, 40)
-    crafted("words-exact", "`point - low` is 0 after the last symbol.", writer.words(), 5, 40)
+    ending("data-none", "Symbols without data: bytes beyond the last read as zero.", (), 1, 0)
+    ending("data-none-many", "Words are shifted out and in, all of them beyond the data.", (), 200, 0)
+    ending("data-one-byte", "One byte says it all.", (0,), 1, 1)
+    ending("data-ends-early", "The data end many words before those that the decoder reads.", (0,), 200, 6)
+    for size in range(2, 10):
+        ending(f"data-{size}-bytes", f"Data of {size} bytes.", (0, 8 * size - 5), 8 * size - 4, size)
 
 
 def _reconstruction(cases: Collection) -> None:
@@ -588,17 +592,16 @@ def _reconstruction(cases: Collection) -> None:
     tensors += network([(2, count, False)], [(3, 4, False)])
     draft = Draft(header(tensors=tensors))
     draft.group(0, 2)
-    mantissas = [1, 2, 3, 65535, 32768, 12345, 40000, 7]
     values = {1 + i: np.array([0, 1, -1, 2, -3, 1000, -1001, 17 - i]).reshape(8, 1) for i in range(count)}
     for _ in range(2):
-        draft.frame(dice, values=values, steps={1 + i: (mantissas[i % 8], i - 16) for i in range(count)})
-    cases.add("steps", "reconstruction", "Step exponents from -16 to 15, mantissas from 1 to 65535: halves round up, "
+        draft.frame(dice, values=values, steps={1 + i: 8 * i + 3 * i % 8 for i in range(count)})
+    cases.add("steps", "reconstruction", "Steps from index 0 to 253, of all octaves and all eight places in one: halves round up, "
               "also below zero.", draft.finish().bytes())
 
     draft = Draft(header((1, 1, 1, 6), ((1, 1, 1, 6),)))
     big = np.array([MAX_VALUE, -MAX_VALUE, 1, -1, 32768, -32768]).reshape(6, 1)
     draft.group(0, 4)
-    for steps in ((65535, 15), (65535, 15), (32768, 1), (1, 0)):
+    for steps in (255, 255, 128, 0):
         draft.frame(dice, values={0: big, 1: -big}, steps={0: steps, 1: steps})
     cases.add("saturation", "reconstruction", "Values and sums beyond 32 bits are clamped, and leave the clamp again.",
               draft.finish().bytes())
@@ -607,7 +610,7 @@ def _reconstruction(cases: Collection) -> None:
     draft.group(0, 12)
     for k in range(12):
         part = np.array([1, -1, 3, -5]).reshape(4, 1) * (k + 1)
-        draft.frame(dice, values={0: part, 1: -part}, steps={0: (65535, -16), 1: (1, -1)})
+        draft.frame(dice, values={0: part, 1: -part}, steps={0: 5, 1: 115})
     cases.add("accumulation", "reconstruction frames", "Twelve frames of rounded residuals: rounding happens before "
               "adding.", draft.finish().bytes())
 

@@ -209,7 +209,7 @@ def _nested(structure, found: dict[str, set[str]]) -> dict[str, set[str]]:
 COUNTS: dict[str, set[str]] = {}
 for _structure in PAYLOADS.values():
     _nested(_structure, COUNTS)
-SIZES = {"occupancy_data": "occupancy_size", "words": "word_count", "mask_words": "mask_word_count",
+SIZES = {"occupancy_data": "occupancy_size", "value_data": "value_size", "mask_data": "mask_size",
          "camera_name": "name_size",
          "key": "key_size", "value": "value_size"}
 
@@ -301,6 +301,9 @@ def edit_element(rng: random.Random, file: File) -> bool:
     descriptor = span.descriptor.split("[")[0]
     if descriptor == "bytes":
         _replace(piece, span, havoc(rng, bytes(piece.payload[span.offset : span.offset + span.length])))
+    elif descriptor.startswith("b"):  # bits: the byte that they share with others
+        byte = bytes([_integer(rng, 0, 255, piece.payload[span.offset])])
+        piece.payload = piece.payload[: span.offset] + byte + piece.payload[span.offset + 1 :]
     elif not isinstance(span.value, tuple):
         _replace(piece, span, _number(rng, descriptor, span.value))
     elif span.value:
@@ -338,9 +341,7 @@ def edit_sized(rng: random.Random, file: File) -> bool:
         new = havoc(rng, old)
     if size is None:
         return False
-    if name in ("words", "mask_words"):
-        new = new[: len(new) // 4 * 4]
-    count = len(new) // 4 if name in ("words", "mask_words") else len(new)
+    count = len(new)
     if size.descriptor != "uv":
         count = min(count, 255 if size.descriptor == "u8" else count)
         new = new[:count]
@@ -569,8 +570,7 @@ def _tensor(rng: random.Random, numbers: np.random.Generator, t, models: dict, s
     prediction = tools.prediction if tools.prediction in predictions and rng.randrange(2) else rng.choice(predictions)
     limit = 1 << 31
     tools = Tools(
-        tuple((rng.choice((old[0], 1, 65535, rng.randrange(1, 65536))),
-               rng.choice((old[1], -16, 15, rng.randrange(-16, 16))))
+        tuple(rng.choice((old, 0, 255, rng.randrange(256)))
               for old in (tools.steps * 7)[: band_count(transform, levels)]),
         prediction, significance, transform, levels,
         (rng.randrange(-(1 << 15), 1 << 15), rng.randrange(-16, 16)) if prediction == 2 else (0, 0),

@@ -116,7 +116,7 @@ def validate(data: bytes) -> None:
 
 
 def entropy(data: bytes) -> None:
-    """Symbols of a tensor whose model, shape, bands, masks and words are all taken from the data."""
+    """Symbols of a tensor whose model, shape, bands, masks and coded data are all taken from the data."""
     rng = Choices(data[:4096])
     shape = (rng.randrange(1, 10), *(rng.randrange(1, 7) for _ in range(3)))
     bands = rng.choice((1, 3, 4))
@@ -128,10 +128,9 @@ def entropy(data: bytes) -> None:
     selected = numbers.random((cells, shape[0])) < rng.choice((0, 0.1, 0.9)) if rng.randrange(2) else None
     band = numbers.integers(0, bands, cells).astype(np.uint8) if bands > 1 else None
     at = min(64, len(data))
-    words = np.frombuffer(data, "<u4", count=(len(data) - at) // 4, offset=at)
     blocks = rng.randrange(1, 4), rng.randrange(1, 4), rng.randrange(1, 4)
     try:
-        values = decode_symbols(model, shape, mask, previous, words, selected, band, blocks)
+        values = decode_symbols(model, shape, mask, previous, data[at:], selected, band, blocks)
     except EntropyError as e:
         require(e.requirement in REQUIREMENTS, f"undocumented: {e.requirement}")
         counts[f"refused {e.requirement}"] += 1

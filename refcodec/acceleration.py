@@ -67,10 +67,10 @@ def prepare() -> bool:
     network = ContextModel(False, 1, (0, 1, 1, 1), 1, ((0, 0, 0, 0, -1), (1, 0, 0, 0, 0)), 0, np.zeros((1, 2), np.int8),
                            np.zeros(1, np.int16), 0, 0, np.zeros((2, 1), np.int8), np.zeros(2, np.int32))
     for model in (network, StaticModel(((0, (1, 1)),))):
-        words, _ = encode_symbols(model, (1, 1, 1, 1), None, one.reshape(1, 1, 1, 1), one)
-        values = decode_symbols(model, (1, 1, 1, 1), None, one.reshape(1, 1, 1, 1), words)
+        data, _ = encode_symbols(model, (1, 1, 1, 1), None, one.reshape(1, 1, 1, 1), one)
+        values = decode_symbols(model, (1, 1, 1, 1), None, one.reshape(1, 1, 1, 1), data)
     tensors = importlib.import_module(f"{__package__}.tensors.compiled")
-    for tools in (Tools(((1, 0),)), Tools(((1, 0),) * 4, transform=Transform.BLOCK_DCT)):
+    for tools in (Tools((0,)), Tools((0,) * 4, transform=Transform.BLOCK_DCT)):
         tensors.reconstruct(values, None, tools, None, (1, 1, 1, 1))
     return True
 

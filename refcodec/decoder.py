@@ -151,7 +151,7 @@ class FrameJob:
         try:
             return frame_occupancy(v, self.state.header.occupancy_shape, self.models, before)
         except EntropyError as e:
-            path = "frame.occupancy_words" if v.occupancy_mode == OccupancyMode.CODED else "frame.occupancy_data"
+            path = "frame.occupancy_data"
             raise BitstreamError(e.requirement, self.trace.offset(path), path, str(e)) from None
 
     def decode(self, leaves: Executor | None = None, occupancy: Callable[[], np.ndarray | None] | None = None,
@@ -192,8 +192,8 @@ def tensor_symbols(t: Any, before: FrameState, after: FrameState) -> tuple[np.nd
     previous, selected = before.contexts(t.tensor_id, tools), None
     if tools.masked:
         selected = decode_mask(after.models[t.mask_model_ref], shape, cells, previous,
-                               np.frombuffer(t.mask_words, "<u4"), bands, blocks)
-    return decode_symbols(after.models[t.model_ref], shape, cells, previous, np.frombuffer(t.words, "<u4"), selected,
+                               t.mask_data, bands, blocks)
+    return decode_symbols(after.models[t.model_ref], shape, cells, previous, t.value_data, selected,
                           bands, blocks), selected
 
 
@@ -208,15 +208,15 @@ def _decode_tensors(v: Any, trace: Trace, unit: str, state: FrameState, models: 
         mask, previous = state.mask(tensor_id, tools), state.contexts(tensor_id, tools)
         used = [models[tensor.model_ref], *([models[tensor.mask_model_ref]] if tools.masked else [])]
         bands = state.bands(tensor_id, tools) if any(isinstance(m, StaticModel) for m in used) else None
-        blocks, selected, element = tools.block_counts(shape), None, "words"
+        blocks, selected, element = tools.block_counts(shape), None, "value_data"
         try:
             if tools.masked:
-                element = "mask_words"
+                element = "mask_data"
                 selected = decode_mask(models[tensor.mask_model_ref], shape, mask, previous,
-                                       np.frombuffer(tensor.mask_words, "<u4"), bands, blocks)
-                element = "words"
+                                       tensor.mask_data, bands, blocks)
+                element = "value_data"
             values = decode_symbols(models[tensor.model_ref], shape, mask, previous,
-                                    np.frombuffer(tensor.words, "<u4"), selected, bands, blocks)
+                                    tensor.value_data, selected, bands, blocks)
         except EntropyError as e:
             path = f"{unit}.tensor[{i}].{element}"
             raise BitstreamError(e.requirement, trace.offset(path), path, str(e)) from None

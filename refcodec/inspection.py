@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .errors import BitstreamError, UsageError
 from .syntax import structures as syn
-from .syntax.coding import OccupancyMode, Tools
+from .syntax.coding import OccupancyMode, Tools, step_of
 from .syntax.declare import Span, Trace
 from .syntax.headers import Mapping, Role, SequenceHeader, TensorInfo, lowest_level
 from .syntax.registry import Level, UnitType
@@ -35,7 +35,7 @@ _NETWORK_ROLES = {Role.COARSE_WEIGHT, Role.COARSE_BIAS, Role.FUSION_WEIGHT, Role
 @dataclass(slots=True)
 class CodedTensor:
     """One tensor of a unit. steps: of each band, in the field's values. bytes: entropy-coded
-    words, those of the mask included. symbols: of values, None unless counted. levels: of
+    data, those of the mask included. symbols: of values, None unless counted. levels: of
     the wavelet, else 0."""
 
     id: int
@@ -395,7 +395,7 @@ class _Inspector:
         self.report.frames.append(FrameEntry(
             value.frame_number, frame_type(value.frame_type), value.time_stamp,
             value.time_stamp / header.ticks_per_second, number, unit.offset, unit.size, value.occupancy_mode,
-            len(value.occupancy_data) + len(value.occupancy_words or b""), models, steps, tensors,
+            len(value.occupancy_data), models, steps, tensors,
             value.frame_digest and value.frame_digest.hex()))
 
     def _tensors(self, value: Any, trace: Trace, unit: str, occupied: bool) -> list[CodedTensor]:
@@ -413,10 +413,11 @@ class _Inspector:
                 mask = self.state.mask(t.tensor_id, tools)
                 assert mask is not None, "significance is by occupancy"
                 count = int(mask.sum()) * info.shape[0]
-            steps = [math.ldexp(m, e - info.frac_bits) for m, e in tools.steps]
-            masks = len(t.mask_words or b"")
+            steps = [math.ldexp(m, e - info.frac_bits) for m, e in map(step_of, tools.steps)]
+            masks = len(t.mask_data or b"")
             found.append(CodedTensor(t.tensor_id, tensor_label(info), t.prediction, t.transform, tools.levels,
-                                     t.significance, t.model_ref, steps, len(t.words) + masks, masks, info.size, count))
+                                     t.significance, t.model_ref, steps, len(t.value_data) + masks, masks, info.size,
+                                     count))
         return found
 
     def _shared(self, value: Any, trace: Trace, unit: Unit, number: int) -> None:

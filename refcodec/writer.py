@@ -32,8 +32,7 @@ class TensorCoding:
 
     values: int32 (coded cells, C), cells of the coefficient array in raster order
     (z, y, x), x fastest; 0 where a mask is False.
-    steps: (mantissa, exponent) of each band, mantissa * 2**exponent in units of the
-    reconstructed integers. prediction, significance, transform, levels: spec 4.11.
+    steps: `step_index` of each band. prediction, significance, transform, levels: spec 4.11.
     mask: bool (coded cells, C), the elements that are coded, with significance 2 and 3.
     base: (mantissa, exponent) of the shared tensor's factor (prediction 2); offset: a
     constant, in units of the reconstructed integers (prediction 2 and 3).
@@ -42,7 +41,7 @@ class TensorCoding:
     tensor_id: int
     values: np.ndarray
     model_id: int
-    steps: tuple[tuple[int, int], ...]
+    steps: tuple[int, ...]
     prediction: int = 0
     significance: int = 0
     transform: int = 0
@@ -258,8 +257,8 @@ class StreamWriter(UnitWriter):
         if model_id is None:
             return compressed_occupancy(frame.occupancy, self.state.occupancy, intra)
         assert frame.occupancy is not None
-        words, _ = encode_occupancy(self.state.models[model_id], frame.occupancy, self.state.occupancy_context(intra))
-        return CodedOccupancy(OccupancyMode.CODED, words.astype("<u4").tobytes(), model_id)
+        data, _ = encode_occupancy(self.state.models[model_id], frame.occupancy, self.state.occupancy_context(intra))
+        return CodedOccupancy(OccupancyMode.CODED, data, model_id)
 
     def _code_tensors(self, tensors: Sequence[TensorCoding], state: FrameState,
                       models: MappingType[int, EntropyModel]) -> _Coded:
@@ -271,24 +270,23 @@ class StreamWriter(UnitWriter):
             mask, bands = state.mask(t.tensor_id, tools), state.bands(t.tensor_id, tools)
             blocks = tools.block_counts(shape)
             previous, bits = state.contexts(t.tensor_id, tools), 0.0
-            syntax: dict[str, Any] = dict(mask_model_ref=None, mask_word_count=None, mask_words=None)
+            syntax: dict[str, Any] = dict(mask_model_ref=None, mask_size=None, mask_data=None)
             if tools.masked:
                 assert t.mask is not None and t.mask_model_id is not None, "a masked tensor comes with both"
-                words, bits = encode_symbols(models[t.mask_model_id], shape, mask, previous,
-                                             t.mask.astype(np.int32), band=bands, blocks=blocks)
-                coded.masks[t.tensor_id] = 4 * len(words)
+                data, bits = encode_symbols(models[t.mask_model_id], shape, mask, previous,
+                                            t.mask.astype(np.int32), band=bands, blocks=blocks)
+                coded.masks[t.tensor_id] = len(data)
                 coded.symbols += t.mask.size
-                syntax = dict(mask_model_ref=t.mask_model_id, mask_word_count=len(words),
-                              mask_words=words.astype("<u4").tobytes())
-            words, value_bits = encode_symbols(models[t.model_id], shape, mask, previous, t.values, t.mask, bands,
-                                               blocks)
+                syntax = dict(mask_model_ref=t.mask_model_id, mask_size=len(data), mask_data=data)
+            data, value_bits = encode_symbols(models[t.model_id], shape, mask, previous, t.values, t.mask, bands,
+                                              blocks)
             state.reconstruct(t.tensor_id, tools, t.values)
-            coded.sizes[t.tensor_id] = 4 * len(words) + coded.masks.get(t.tensor_id, 0)
+            coded.sizes[t.tensor_id] = len(data) + coded.masks.get(t.tensor_id, 0)
             coded.ideal_bits[t.tensor_id] = bits + value_bits
             coded.symbols += t.values.size if t.mask is None else int(t.mask.sum())
             coded.syntax.append(dict(
                 tensor_id=t.tensor_id, **tools.to_syntax(), **syntax, model_ref=t.model_id,
-                word_count=len(words), words=words.astype("<u4").tobytes()))
+                value_size=len(data), value_data=data))
         state.forget_contexts(set(coded.sizes))
         return coded
 
@@ -299,7 +297,7 @@ class StreamWriter(UnitWriter):
     def _report(self, payload: bytes, coded: _Coded, occupancy: int, models: list[dict[str, Any]]) -> FrameReport:
         model_bytes = sum(len(syn.ENTROPY_MODEL.build(m, **self._params)) for m in models)
         size = len(payload) + UNIT_OVERHEAD
-        steps = 3 * sum(len(t["step"]) for t in coded.syntax)
+        steps = sum(len(t["step"]) for t in coded.syntax)
         framing = size - occupancy - model_bytes - steps - sum(coded.sizes.values())
         return FrameReport(size, occupancy, model_bytes, coded.sizes, coded.ideal_bits, framing,
                            coded.symbols, coded.masks)
@@ -314,12 +312,9 @@ class CodedOccupancy:
     model_id: int | None = None
 
     def to_syntax(self) -> dict[str, Any]:
-        coded = self.mode == OccupancyMode.CODED
-        compressed = self.mode in (OccupancyMode.COMPRESSED, OccupancyMode.DIFFERENCE)
-        return dict(
-            occupancy_mode=self.mode, occupancy_size=len(self.data) if compressed else None,
-            occupancy_data=b"" if coded else self.data, occupancy_model_ref=self.model_id,
-            occupancy_word_count=len(self.data) // 4 if coded else None, occupancy_words=self.data if coded else None)
+        there = self.mode != OccupancyMode.UNCHANGED
+        return dict(occupancy_mode=self.mode, occupancy_model_ref=self.model_id,
+                    occupancy_size=len(self.data) if there else None, occupancy_data=self.data)
 
 
 def compressed_occupancy(occupancy: np.ndarray | None, previous: np.ndarray | None, intra: bool) -> CodedOccupancy:

@@ -1,13 +1,14 @@
 # Generated from the declarations of the reference codec: python -m refcodec.spec
 meta:
   id: rfv
-  title: Radiance Field Video (RFV) 0.4
+  title: Radiance Field Video (RFV) 0.5
   file-extension: rfv
   license: Apache-2.0
   endian: le
+  bit-endian: le
 doc: |
   Where every syntax element of an RFV file lies. The specification says which values it may have
-  and what they mean; checksums, entropy-coded words and occupancy are not decoded here.
+  and what they mean; checksums, entropy-coded data and occupancy are not decoded here.
 seq:
   - id: file_header
     type: file_header
@@ -375,12 +376,9 @@ types:
   step:
     doc: Section 4.11.
     seq:
-      - id: step_mantissa
-        type: u2
-        doc: "The quantisation step is `step_mantissa` * 2^`step_exponent`, in units of the reconstructed integers. (R-TEN-08)"
-      - id: step_exponent
-        type: s1
-        doc: "See `step_mantissa`. (R-TEN-08)"
+      - id: step_index
+        type: u1
+        doc: "The quantisation step, 2^(`step_index` / 8) units of the reconstructed integers (section 7.2)."
   coded_tensor:
     doc: Section 4.11.
     seq:
@@ -388,8 +386,17 @@ types:
         type: u1
         doc: "Position of the tensor in the tensor list."
       - id: prediction
-        type: u1
-        doc: "What the decoded values are added to: 0 nothing, 1 the same tensor of the previous frame, 2 the same tensor of the shared unit, scaled, 3 a constant (section 7.3). (R-TEN-01)"
+        type: b2
+        doc: "What the decoded values are added to: 0 nothing, 1 the same tensor of the previous frame, 2 the same tensor of the shared unit, scaled, 3 a constant (section 7.3)."
+      - id: transform
+        type: b2
+        doc: "What the quantised values are: 0 the residual itself, 1 coefficients of the block DCT, 2 of the wavelet transform (section 7.5). (R-TEN-03)"
+      - id: significance
+        type: b2
+        doc: "Which elements are coded: 0 all, 1 those of the cells that occupied voxels can touch, 2 those that a coded mask marks, 3 those that are both (section 7.1)."
+      - id: reserved_tools
+        type: b2
+        doc: "Reserved for later tools. (R-TEN-01)"
       - id: base_mantissa
         type: s2
         if: "prediction == 2"
@@ -402,28 +409,22 @@ types:
         type: s4
         if: "prediction >= 2"
         doc: "Constant that is added to every element, in units of the reconstructed integers."
-      - id: transform
-        type: u1
-        doc: "What the quantised values are: 0 the residual itself, 1 coefficients of the block DCT, 2 of the wavelet transform (section 7.5). (R-TEN-03)"
       - id: wavelet_levels
         type: u1
         if: "transform == 2"
         doc: "Number of levels of the wavelet transform. (R-TEN-03)"
-      - id: significance
-        type: u1
-        doc: "Which elements are coded: 0 all, 1 those of the cells that occupied voxels can touch, 2 those that a coded mask marks, 3 those that are both (section 7.1). (R-TEN-02)"
       - id: mask_model_ref
         type: u1
         if: "significance >= 2"
         doc: "`model_id` of the entropy model of the mask."
-      - id: mask_word_count
+      - id: mask_size
         type: uv
         if: "significance >= 2"
-        doc: "Number of 32-bit words of the mask."
-      - id: mask_words
-        size: "4 * mask_word_count.value"
+        doc: "Number of bytes of `mask_data`."
+      - id: mask_data
+        size: "mask_size.value"
         if: "significance >= 2"
-        doc: "The words of the mask, each in little-endian order."
+        doc: "The mask, entropy coded (section 6.2)."
       - id: model_ref
         type: u1
         doc: "`model_id` of the entropy model of the values."
@@ -431,12 +432,12 @@ types:
         type: step
         repeat: expr
         repeat-expr: "transform == 0 ? 1 : transform == 1 ? 4 : (transform == 2 ? wavelet_levels : 0) + 1"
-      - id: word_count
+      - id: value_size
         type: uv
-        doc: "Number of 32-bit words of entropy-coded data."
-      - id: words
-        size: "4 * word_count.value"
-        doc: "The words, each in little-endian order (section 6.2)."
+        doc: "Number of bytes of `value_data`."
+      - id: value_data
+        size: "value_size.value"
+        doc: "The quantised values, entropy coded (section 6.2)."
   shared:
     doc: Section 4.16.
     seq:
@@ -473,25 +474,17 @@ types:
       - id: occupancy_mode
         type: u1
         doc: "0: as in the previous frame, or none. 1: compressed by itself. 2: compressed as the exclusive or with the previous frame's. 3: entropy coded. (R-OCC-04)"
-      - id: occupancy_size
-        type: uv
-        if: "occupancy_mode == 1 or occupancy_mode == 2"
-        doc: "Number of bytes of `occupancy_data`."
-      - id: occupancy_data
-        size: "(occupancy_mode == 1 or occupancy_mode == 2 ? occupancy_size.value : 0)"
-        doc: "Occupancy bits, compressed (section 6.1)."
       - id: occupancy_model_ref
         type: u1
         if: "occupancy_mode == 3"
         doc: "`model_id` of the entropy model of the occupancy."
-      - id: occupancy_word_count
+      - id: occupancy_size
         type: uv
-        if: "occupancy_mode == 3"
-        doc: "Number of 32-bit words of the occupancy."
-      - id: occupancy_words
-        size: "4 * occupancy_word_count.value"
-        if: "occupancy_mode == 3"
-        doc: "The words of the occupancy (section 6.1.2), each in little-endian order."
+        if: "occupancy_mode > 0"
+        doc: "Number of bytes of `occupancy_data`."
+      - id: occupancy_data
+        size: "(occupancy_mode > 0 ? occupancy_size.value : 0)"
+        doc: "Occupancy bits, compressed or entropy coded (section 6.1)."
       - id: model_count
         type: u1
         doc: "Number of entropy models that the unit defines."

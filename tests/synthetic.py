@@ -116,7 +116,7 @@ def random_frame(rng, state, number, intra, occupancy, models=None) -> FrameCodi
         choice = [5, 3, 2][i] if grid and i < 3 and not models else (min(defined) if models else [0, 4, 1][i % 3])
         tensors.append(TensorCoding(
             i, sparse_values(rng, cells, info.shape[0]), choice,
-            ((int(rng.integers(1, 65536)), int(rng.integers(-16, 4))),),
+            (int(rng.integers(0, 160)),),
             int(grid and not intra and i != 0), significance))
     return FrameCoding(number, 1 if intra else 2, number * 3, occupancy, defined, tensors)
 

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+import spec_decoder
+
 torch = pytest.importorskip("torch")
 
 from refcodec.encoder import rate
@@ -12,6 +14,7 @@ from refcodec.encoder.latents import integer_step, step_value
 from refcodec.entropy.coder import encode_symbols
 from refcodec.entropy.models import LAPLACE, MIXTURE, ContextModel
 from refcodec.entropy.tables import laplace_tables
+from refcodec.syntax.coding import step_of
 
 
 @given(st.floats(0.06, 100))
@@ -154,11 +157,16 @@ def test_neighbours_on_a_plane_come_before_and_stay_on_it(axis):
 
 @given(st.floats(0.01, 50), st.integers(8, 16))
 def test_steps_are_represented_closely(step, frac_bits):
-    mantissa, exponent = integer_step(step, frac_bits)
-    assert 1 <= mantissa <= 65535 and -16 <= exponent <= 15
-    assert step_value(mantissa, exponent, frac_bits) == pytest.approx(step, rel=2**-15)
-    assert integer_step(step_value(mantissa, exponent, frac_bits), frac_bits) == (mantissa, exponent)
+    index = integer_step(step, frac_bits)
+    assert 0 <= index <= 255
+    assert abs(np.log2(step_value(index, frac_bits) / step)) <= 1 / 16 + 1e-4
+    assert integer_step(step_value(index, frac_bits), frac_bits) == index
 
 
-def test_a_step_just_below_a_power_of_two():
-    assert step_value(*integer_step(0.125 * (1 - 1e-8), 16), 16) == 0.125
+def test_steps_of_the_specification():
+    """Every eighth index doubles the step, and each of them is the whole number nearest to what it should be."""
+    found = [step_of(index) for index in range(256)]
+    assert found == [spec_decoder.namespace()["step_of"](index) for index in range(256)]
+    assert all(abs(m - 2 ** (15 + index % 8 / 8)) <= 0.5 for index, (m, _) in enumerate(found))
+    assert found[0] == (1 << 15, -15) and found[255][1] == 16
+    assert integer_step(1e-9, 16) == 0 and integer_step(1e9, 16) == 255

@@ -149,7 +149,7 @@ def test_masks_drop_what_the_penalty_makes_dear(scene):
 
 def test_a_range_is_spread_over_its_steps(scene):
     found = [t for t in intra(scene, "masked-wavelet", "vm")[0].tensors if t.transform]
-    assert len(found) == 6 and all(np.abs(t.values).max() in (127, 128) for t in found)
+    assert len(found) == 6 and all(116 <= np.abs(t.values).max() <= 128 for t in found)
 
 
 @pytest.mark.parametrize("system, representation, tools, message", [

@@ -71,7 +71,7 @@ def parser(tmp_path_factory):
 
 
 def elements(node, structure: Structure, path: str, base: int) -> Iterator[tuple[str, int, int, object]]:
-    """Path, offset, length and value of all syntax elements of a Kaitai object, in order."""
+    """Path, offset, length and value of all syntax elements of a Kaitai object, in order; bits have no place."""
     for item in structure.items:
         value = getattr(node, item.element, None)
         if value is None:
@@ -81,6 +81,9 @@ def elements(node, structure: Structure, path: str, base: int) -> Iterator[tuple
         if inner is None:
             if hasattr(value, "_read"):  # uv, sv
                 value = value.value
+            elif item.descriptor == "b2":
+                yield name, -1, 0, value
+                continue
             elif isinstance(value, list):
                 value = tuple(v.value if hasattr(v, "_read") else v for v in value)
             yield name, base + place["start"], place["end"] - place["start"], value
@@ -111,7 +114,8 @@ def parsed_by_kaitai(parser, data: bytes) -> list[list[tuple]]:
 def parsed_by_refcodec(data: bytes) -> list[list[tuple]]:
     found: list[list[tuple]] = []
     report = inspect(io.BytesIO(data), on_unit=lambda number, unit, trace: found.append(
-        [(s.path, s.offset, s.length, s.value) for s in trace.spans]))
+        [(s.path, -1, 0, s.value) if s.descriptor == "b2" else (s.path, s.offset, s.length, s.value)
+         for s in trace.spans]))
     assert report.error is None
     return found
 

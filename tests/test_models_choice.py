@@ -81,8 +81,8 @@ def test_static_models_code_what_they_are_given(case, assignment):
     assert fits(model, values.shape[1], bands) and model.assignment == assignment
     if not len(values):
         return
-    words, bits = encode_symbols(model, shape, None, None, values, selected, band)
-    assert np.array_equal(decode_symbols(model, shape, None, None, words, selected, band), values)
+    data, bits = encode_symbols(model, shape, None, None, values, selected, band)
+    assert np.array_equal(decode_symbols(model, shape, None, None, data, selected, band), values)
     # No code is shorter than the entropy; and no table is worth less than its bytes: each symbol
     # could have been written with a table of one entry and the escape (at most 44 bits), and the
     # histogram as it is takes at most seven bytes a value.
@@ -186,10 +186,10 @@ def test_mask_models_see_what_the_decoder_sees(seed, joint, temporal, sparse, sh
     assert not location.any()
     chosen = table.T if joint else table.reshape(-1, shape[0])
     bits = sum(float(model.tables[k].bits[int(b)]) for k, b in zip(chosen.reshape(-1), mask.reshape(-1)))
-    words, coded = encode_symbols(model, shape, cells, previous, mask.astype(np.int32))
+    data, coded = encode_symbols(model, shape, cells, previous, mask.astype(np.int32))
     assert coded == pytest.approx(bits, abs=1e-6)
     if count:
-        assert np.array_equal(decode_mask(model, shape, cells, previous, words), mask)
+        assert np.array_equal(decode_mask(model, shape, cells, previous, data), mask)
 
 
 def test_a_mask_without_cells_has_a_model():

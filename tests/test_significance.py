@@ -56,7 +56,7 @@ def test_masks_are_those_of_the_definition(case, piece):
 def test_a_state_has_the_masks_of_its_occupancy_and_scene(case, other, seed):
     """They are kept; a change of the occupancy, or of the scene's box, is seen all the same."""
     header, info, occupancy = case
-    state, tools = FrameState(header), Tools(((1, 0),) * 4, significance=1, transform=Transform.BLOCK_DCT)
+    state, tools = FrameState(header), Tools((0,) * 4, significance=1, transform=Transform.BLOCK_DCT)
     changed = occupancy ^ (np.random.default_rng(seed).random(occupancy.shape) < 0.1)
     elsewhere = small_header(occupancy=header.occupancy_dims, tensors=(info,),
                              box=(other[0].aabb_min, other[0].aabb_max))
@@ -74,6 +74,6 @@ def test_tensors_of_one_geometry_share_their_mask():
     coefficient = header.tensors[0]
     tensors = (coefficient, TensorInfo(Role.DIF_BASIS, 0, (9, *coefficient.shape[1:]), 12, coefficient.mapping,
                                        coefficient.alignment))
-    state, tools = FrameState(small_header(tensors=tensors)), Tools(((1, 0),), significance=1)
+    state, tools = FrameState(small_header(tensors=tensors)), Tools((0,), significance=1)
     state.set_occupancy(np.ones(header.occupancy_shape, bool))
     assert state.mask(0, tools) is state.mask(1, tools)

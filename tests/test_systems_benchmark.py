@@ -86,7 +86,7 @@ def vm_stream(rng, masks: bool, group_size: int, scale: float) -> bytes:
         for i, info in enumerate(header.tensors):
             plane = info.role in (Role.DENSITY_PLANE, Role.FEATURE_PLANE)
             transform, levels = (2, 2) if plane else (0, 0)
-            steps = ((1 << 10, 0),) * (levels + 1)
+            steps = (80,) * (levels + 1)
             tools = Tools(steps, int(plane and not intra), 2 if plane and masks else 0, transform, levels)
             cells = info.size // info.shape[0]
             values = np.round(rng.laplace(0, scale, (cells, info.shape[0]))).astype(np.int32)
@@ -111,7 +111,7 @@ def mlp_stream(rng) -> bytes:
         writer.begin_group(number, 1)
         values = [np.round(rng.laplace(0, 2, (i.size, 1))).astype(np.int32) for i in header.tensors]
         writer.write_frame(FrameCoding(number, 1, number, None, {0: _TABLE},
-                                       [TensorCoding(i, v, 0, ((1 << 12, 0),)) for i, v in enumerate(values)]))
+                                       [TensorCoding(i, v, 0, (96,)) for i, v in enumerate(values)]))
     writer.finish()
     return out.getvalue()
 
@@ -303,5 +303,5 @@ def test_mapped_tensors_only_count_against_the_published_pipeline(tmp_path):
     grids = [t for t in intra.tensors if t.info.mapping != Mapping.NONE]
     assert len(grids) == 12 and found["published"] == len(masked_wavelet_pipeline(
         [t.values for t in grids], [t.mask for t in grids], [t.tools.levels for t in grids], [None] * 12))
-    assert found["masks"] == sum(t.mask_words for t in grids[:3] + grids[6:9]) + intra.models[60]
-    assert found["tensors"] == sum(t.words + t.mask_words for t in grids) + sum(intra.models.values())
+    assert found["masks"] == sum(t.mask_bytes for t in grids[:3] + grids[6:9]) + intra.models[60]
+    assert found["tensors"] == sum(t.value_bytes + t.mask_bytes for t in grids) + sum(intra.models.values())

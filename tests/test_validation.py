@@ -77,7 +77,7 @@ def test_a_conforming_stream():
     report = validate(STREAM)
     assert report.conforming and report.findings == []
     assert (report.groups, report.frames, report.checked, report.needed_level) == (3, 7, 7, 1)
-    assert report.verdict() == ("conforms to RFV 0.4, profile 1 (Main), level 1; "
+    assert report.verdict() == ("conforms to RFV 0.5, profile 1 (Main), level 1; "
                                 "7 of 7 frames in 3 groups checked")
 
 
@@ -351,7 +351,7 @@ def test_exit_codes(good, bad, tmp_path):
 def test_text_report(good, bad):
     result = run(good, bad)
     lines = result.stdout.splitlines()
-    assert lines[0].startswith(f"{good}: conforms to RFV 0.4")
+    assert lines[0].startswith(f"{good}: conforms to RFV 0.5")
     assert lines[-1].startswith(f"{bad}: does not conform") and "2 errors" in lines[-1]
     assert "likely cause: The unit was damaged, its size field included." in result.stdout
     assert "(R-UNIT-03, section 4.2)" in result.stdout

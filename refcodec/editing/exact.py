@@ -15,17 +15,14 @@ import numpy as np
 from ..entropy.coder import MAX_SYMBOL
 from ..entropy.fitting import best_static
 from ..entropy.models import StaticModel
-from ..syntax.coding import Prediction, Significance
+from ..syntax.coding import STEP_INDICES, STEPS_PER_OCTAVE, Prediction, Significance, step_of
 from ..syntax.headers import Mapping, SequenceHeader, TensorInfo
 from ..tensors.reconstruction import INT32_MAX, INT32_MIN, dequantise
 from ..tensors.significance import coded_mask
 from ..writer import TensorCoding
 
-Step = tuple[int, int]  # mantissa, exponent
-
 _LOW_BITS = (6, 8, 10, 12)  # of the low one of two layers
 _TABLE = 1 << 12  # values that one table can hold
-_LARGEST_EXPONENT, _LARGEST_MANTISSA = 15, (1 << 16) - 1
 
 
 @dataclass(slots=True)
@@ -41,19 +38,19 @@ class ExactCoding:
 
 @dataclass(frozen=True, slots=True)
 class _Grid:
-    """values = dequantised(q) + offset, q: int64."""
+    """values = dequantised(q) + offset, q: int64. step: its index."""
 
     q: np.ndarray
-    step: Step
+    step: int
     offset: int
 
 
 def code_exactly(header: SequenceHeader, tensors: Sequence[np.ndarray], occupancy: np.ndarray | None,
-                 steps: Sequence[Collection[Step]]) -> ExactCoding:
+                 steps: Sequence[Collection[int]]) -> ExactCoding:
     """How an I-frame carries these tensors.
 
     header: of the frame's scene. tensors: int32 (C, z, y, x). occupancy: bool (z, y, x) or
-    None. steps: of each tensor those that its values may be multiples of.
+    None. steps: indices, of each tensor those that its values may be multiples of.
     """
     coding = ExactCoding()
     for i, (info, tensor) in enumerate(zip(header.tensors, tensors)):
@@ -83,46 +80,37 @@ def _coded_cells(header: SequenceHeader, info: TensorInfo, occupancy: np.ndarray
     return coded_mask(header, info, occupancy).reshape(-1)
 
 
-def _grids(values: np.ndarray, steps: Collection[Step]) -> Iterator[_Grid]:
+def _grids(values: np.ndarray, steps: Collection[int]) -> Iterator[_Grid]:
     """Ways to write the values as multiples of a step; the last always works."""
-    for mantissa, exponent in sorted(steps):
+    for index in sorted(steps):
+        mantissa, exponent = step_of(index)
         right = max(-exponent, 0)
         size = mantissa << max(exponent, 0)
         if size > 1 << right:
             q = ((values << right + 1) + size) // (2 * size)
             if np.array_equal(dequantise(q, mantissa, exponent), values):
-                yield _Grid(q, (mantissa, exponent), 0)
+                yield _Grid(q, index, 0)
     divisor = int(np.gcd.reduce((values - values.flat[0]).reshape(-1))) or 1
-    if _step(divisor) is None:
-        divisor &= -divisor  # its power of two
-    if (step := _step(divisor)) is not None and (divisor > 1 or values.min() == values.max()):
+    divisor &= -divisor  # its power of two: those are steps
+    if divisor > 1 or values.min() == values.max():
         offset = int(values.flat[0]) % divisor if divisor > 1 else int(values.flat[0])
         offset -= divisor if divisor > 1 and offset > divisor // 2 else 0
-        yield _Grid((values - offset) // divisor, step, offset)
-    yield _Grid(values, (1, 0), 0)
-
-
-def _step(size: int) -> Step | None:
-    """A whole number as a quantisation step; None where there is none."""
-    exponent = min((size & -size).bit_length() - 1, _LARGEST_EXPONENT)
-    return (size >> exponent, exponent) if size >> exponent <= _LARGEST_MANTISSA else None
-
-
-def _coarser(step: Step, bits: int) -> Step | None:
-    """A whole step times 2**bits."""
-    return _step(step[0] << step[1] + bits)
+        yield _Grid((values - offset) // divisor, STEPS_PER_OCTAVE * (divisor.bit_length() - 1), offset)
+    yield _Grid(values, 0, 0)
 
 
 def _layers(grid: _Grid) -> Iterator[tuple[_Grid, _Grid | None]]:
     """(low, high or None): a grid in one layer or two."""
-    q, (mantissa, exponent) = grid.q, grid.step
+    q, (mantissa, exponent) = grid.q, step_of(grid.step)
     low, high = int(q.min()), int(q.max())
     if max(high, -low) <= MAX_SYMBOL:
         yield grid, None
     for bits in _LOW_BITS:
-        if exponent < 0 or high - low < 1 << bits or (coarser := _coarser(grid.step, bits)) is None:
-            continue
-        ends = [(end >> bits << bits) * (mantissa << exponent) for end in (low, high)]
+        coarser = grid.step + STEPS_PER_OCTAVE * bits
+        size, part = divmod(mantissa << exponent + 15, 1 << 15)
+        if part or high - low < 1 << bits or coarser >= STEP_INDICES:
+            continue  # parts of a step are no whole numbers, which alone add up
+        ends = [(end >> bits << bits) * size for end in (low, high)]
         if max(high >> bits, -(low >> bits)) <= MAX_SYMBOL and INT32_MIN <= ends[0] and ends[1] <= INT32_MAX:
             yield _Grid(q & (1 << bits) - 1, grid.step, grid.offset), _Grid(q >> bits, coarser, 0)
 

@@ -14,7 +14,7 @@ from ..syntax.headers import lowest_level
 from ..syntax.registry import LEVELS, UnitType
 from ..syntax.units import FILE_HEADER_SIZE, UNIT_OVERHEAD, Unit, build_file_header
 from ..writer import FrameCoding, StreamWriter, UnitWriter
-from .exact import Step, code_exactly
+from .exact import code_exactly
 from .source import EditReport, Source
 
 
@@ -28,7 +28,7 @@ def extract(file: BinaryIO, out: BinaryIO, number: int) -> EditReport:
     """
     source = Source(file, range(number, number + 1))
     source.seek_frame(number)
-    steps: list[set[Step]] = [set() for _ in source.header.tensors]
+    steps: list[set[int]] = [set() for _ in source.header.tensors]
     for unit in source.units():
         group = source.decoder.current_group
         if unit.type == UnitType.GROUP_HEADER and group.first_frame > number:
@@ -45,13 +45,13 @@ def extract(file: BinaryIO, out: BinaryIO, number: int) -> EditReport:
     raise UsageError(f"the stream holds no frame {number}")
 
 
-def _note_steps(steps: list[set[Step]], frame: Any) -> None:
+def _note_steps(steps: list[set[int]], frame: Any) -> None:
     """Keeps those steps of which the tensors may be multiples after a frame."""
     for t in frame.tensor:
         if t.prediction != Prediction.PREVIOUS:
             steps[t.tensor_id].clear()
         if t.transform == Transform.NONE:
-            steps[t.tensor_id].update((s.step_mantissa, s.step_exponent) for s in t.step)
+            steps[t.tensor_id].update(s.step_index for s in t.step)
 
 
 def _copied(source: Source, out: BinaryIO, unit: Unit, frame: Any) -> EditReport:
@@ -66,7 +66,7 @@ def _copied(source: Source, out: BinaryIO, unit: Unit, frame: Any) -> EditReport
     return _report(writer, frame, recoded=False)
 
 
-def _recoded(source: Source, out: BinaryIO, frame: Any, steps: list[set[Step]]) -> EditReport:
+def _recoded(source: Source, out: BinaryIO, frame: Any, steps: list[set[int]]) -> EditReport:
     state, scene = source.decoder.state, source.decoder.current_group.scene
     coding = code_exactly(state.header, state.tensors, state.occupancy, steps)
     buffer = io.BytesIO()

@@ -214,7 +214,7 @@ class Network(torch.nn.Module):
         self.offset = torch.nn.Parameter(torch.zeros(count, device=device))
         self.gain = torch.nn.Parameter(torch.ones(len(weights) if shared else 0, device=device))
         self.prior = Prior(count).to(device)
-        self.steps: list[tuple[int, int]] = []
+        self.steps: list[int] = []
         rate = settings.network_rate
         self.optimiser = torch.optim.Adam(
             [dict(params=[self.values], base=rate), dict(params=[self.offset, self.gain], base=_SCALAR_RATE * rate),
@@ -238,7 +238,7 @@ class Network(torch.nn.Module):
         for i, ids in enumerate(self.layers):
             frac_bits = self.header.tensors[ids[0]].frac_bits
             self.steps.append(integer_step(math.exp(self.log_step[i].item()), frac_bits))
-            self.log_step[i] = math.log(step_value(*self.steps[i], frac_bits))
+            self.log_step[i] = math.log(step_value(self.steps[i], frac_bits))
         self.log_step.requires_grad_(False)
 
     @staticmethod

@@ -14,7 +14,7 @@ import torch
 
 from refcodec.encoder import transforms
 from refcodec.encoder.systems import TensorPlan
-from refcodec.syntax.coding import Tools, Transform, band_count, coefficient_shape
+from refcodec.syntax.coding import Tools, Transform, band_count, coefficient_shape, step_index, step_of
 from refcodec.syntax.headers import Mapping, SequenceHeader, TensorInfo
 from refcodec.tensors.transforms import band_map
 
@@ -115,8 +115,8 @@ class Slot:
         out = a.new_zeros(self.band_count)
         return out.index_add_(0, self.band, (a * b).view(-1, self.channels).sum(1))
 
-    def tools(self, steps: Sequence[tuple[int, int]], prediction: int) -> Tools:
-        """Its tools as a stream states them."""
+    def tools(self, steps: Sequence[int], prediction: int) -> Tools:
+        """Its tools as a stream states them. steps: `step_index` of each band."""
         significance = (1 if self.is_grid else 0) + (2 if self.plan.masks else 0)
         return Tools(tuple(steps), prediction, significance, self.plan.transform, self.levels)
 
@@ -145,19 +145,12 @@ def flatten(header: SequenceHeader, tensors: Sequence[np.ndarray], device: torch
     return torch.from_numpy(np.concatenate(parts)).to(device)
 
 
-def integer_step(step: float, frac_bits: int) -> tuple[int, int]:
-    """(mantissa, exponent) of the representable step nearest to `step`, a real value (spec 7.2)."""
-    units = step * 2.0**frac_bits
-    exponent = min(max(math.frexp(units)[1] - 16, -16), 15)
-    mantissa = round(units * 2.0**-exponent)
-    if mantissa == 65536 and exponent < 15:
-        mantissa, exponent = 32768, exponent + 1
-    mantissa = min(max(mantissa, 1), 65535)
-    while mantissa % 2 == 0 and exponent < 15:  # the simplest way to write it
-        mantissa, exponent = mantissa // 2, exponent + 1
-    return mantissa, exponent
+def integer_step(step: float, frac_bits: int) -> int:
+    """`step_index` of the step nearest to `step`, a real value (spec 7.2)."""
+    return step_index(step * 2.0**frac_bits)
 
 
-def step_value(mantissa: int, exponent: int, frac_bits: int) -> float:
+def step_value(index: int, frac_bits: int) -> float:
     """The real value of a step."""
+    mantissa, exponent = step_of(index)
     return mantissa * 2.0 ** (exponent - frac_bits)

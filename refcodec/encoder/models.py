@@ -40,14 +40,14 @@ class MaskSymbols:
     band: np.ndarray | None = None
 
     def coded_bytes(self, model: EntropyModel) -> int:
-        """Bytes of the mask's words under a model."""
-        return 4 * len(self._coded(model)[0])
+        """Bytes of the mask under a model."""
+        return len(self._coded(model)[0])
 
     def bits(self, model: EntropyModel) -> float:
         """Exact code length of the mask."""
         return self._coded(model)[1]
 
-    def _coded(self, model: EntropyModel) -> tuple[np.ndarray, float]:
+    def _coded(self, model: EntropyModel) -> tuple[bytes, float]:
         return encode_symbols(model, self.shape, self.cells, self.previous, self.mask.astype(np.int32), band=self.band)
 
 

@@ -33,7 +33,7 @@ from refcodec.encoder.presets import TrainingSettings
 from refcodec.encoder.rays import Picture, RayBank, visual_hull
 from refcodec.encoder.systems import CodingPlan, Rate, Steps, plan as system_plan
 from refcodec.entropy.coder import MAX_SYMBOL
-from refcodec.syntax.coding import Prediction, Transform
+from refcodec.syntax.coding import STEPS_PER_OCTAVE, Prediction, Transform
 from refcodec.syntax.headers import Role, SequenceHeader
 from refcodec.tensors.significance import coded_mask
 from refcodec.tensors.state import FrameState
@@ -218,6 +218,8 @@ class _Training:
             done = i / self.iterations
             rounding, weight = s.rate_loss and done >= _ROUNDING_START, self._rate_weight(done)
             share = weight / self.rays.pixels
+            if rounding and (i - 1) / self.iterations < _ROUNDING_START:
+                self._fix_steps()  # what follows adapts the values to them
             if i == round(_PRUNE_AT * self.iterations):
                 self._prune()
             if s.rate_loss and i % _REFRESH == 0:
@@ -334,7 +336,9 @@ class _Training:
                 largest[0] = size.amax()
             else:
                 largest.scatter_reduce_(0, slot.band, size, "amax")
-            self.log_step[slot.bands] = torch.log((largest / _RANGE_STEPS).clamp(min=_SMALLEST_STEP))
+            # The next step that the stream can express, so that there are no more of them in the range.
+            steps = torch.log2((largest / _RANGE_STEPS).clamp(min=_SMALLEST_STEP))
+            self.log_step[slot.bands] = torch.ceil(steps * STEPS_PER_OCTAVE - 1e-3) * (math.log(2) / STEPS_PER_OCTAVE)
 
     def _field(self, leaves: Sequence[torch.Tensor] = ()) -> fields.Field:
         """The field of the values in `work`; leaves: (z, y, x, C), to differentiate instead."""
@@ -415,12 +419,7 @@ class _Training:
 
     def _finish(self, number: int, time_stamp: int) -> TrainedFrame:
         self._follow_ranges()
-        steps = {}
-        for slot in self.trained:
-            steps[slot.id] = [integer_step(math.exp(v), slot.info.frac_bits)
-                              for v in self.log_step[slot.bands].tolist()]
-            self.log_step[slot.bands] = torch.tensor(
-                [math.log(step_value(*step, slot.info.frac_bits)) for step in steps[slot.id]], device=self.device)
+        steps = self._fix_steps()
         flat, selected = self._symbols()
         symbols = {s.id: self._of_tensor(s, steps[s.id], flat[s.id], selected.get(s.id)) for s in self.trained}
         finish = Finish(self.rate, symbols, self.settings.model_iterations, self.settings.reuse_models)
@@ -431,7 +430,17 @@ class _Training:
                              model)
         return TrainedFrame(coding, finish.estimated)
 
-    def _of_tensor(self, slot: Slot, steps: Sequence[tuple[int, int]], flat: torch.Tensor,
+    def _fix_steps(self) -> dict[int, list[int]]:
+        """Takes the nearest steps that the stream can express: `step_index` of each tensor's bands."""
+        steps = {}
+        for slot in self.trained:
+            steps[slot.id] = [integer_step(math.exp(v), slot.info.frac_bits)
+                              for v in self.log_step[slot.bands].tolist()]
+            self.log_step[slot.bands] = torch.tensor(
+                [math.log(step_value(step, slot.info.frac_bits)) for step in steps[slot.id]], device=self.device)
+        return steps
+
+    def _of_tensor(self, slot: Slot, steps: Sequence[int], flat: torch.Tensor,
                    selected: torch.Tensor | None) -> Symbols:
         tools, cells = slot.tools(steps, self._prediction(slot)), self.rate.cells[slot.id]
         return Symbols(

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import constriction
 import numpy as np
@@ -53,11 +54,36 @@ class Run:
     location: np.ndarray  # of each symbol, sorted
 
 
-class SymbolDecoder:
-    """Reads values from entropy-coded words."""
+def words_of(data: bytes) -> np.ndarray:
+    """The words, uint32, that a range decoder reads from entropy-coded data (spec 6.2)."""
+    return np.frombuffer(data.ljust(-(-len(data) // 4) * 4, b"\0"), ">u4").astype(np.uint32)
 
-    def __init__(self, words: np.ndarray):
-        self.coder = constriction.stream.queue.RangeDecoder(np.ascontiguousarray(words, np.uint32))
+
+def sealed(encoder: Any) -> bytes:
+    """The data of what a constriction.stream.queue.RangeEncoder was given: the shortest that decode to it, and of
+    those the smallest number (spec 6.2)."""
+    count, (low, span) = encoder.pos()
+    size = 4 * (count + 2)
+    # The coder's own end lies at or above `low`, within the range, and has the words that were shifted out before it.
+    end = int.from_bytes(encoder.get_compressed().astype(">u4").tobytes().ljust(size, b"\0"), "big")
+    low = end - (end - low) % (1 << 64)
+    if low == 0:
+        return b""
+    dropped = 0
+    while -(-low >> 8 * (dropped + 1)) << 8 * (dropped + 1) < low + span:
+        dropped += 1
+    data: bytes = (-(-low >> 8 * dropped)).to_bytes(size - dropped, "big")
+    return data
+
+
+class SymbolDecoder:
+    """Reads values from entropy-coded data."""
+
+    def __init__(self, data: bytes):
+        self.data = data
+        self.coder = constriction.stream.queue.RangeDecoder(words_of(data))
+        # Codes again what is decoded, in a fifth of the time: the coder does not tell where it ended.
+        self.again = constriction.stream.queue.RangeEncoder()
 
     def values(self, run: Run, low: np.ndarray, size: np.ndarray) -> np.ndarray:
         entries = np.empty(len(run.order), np.int32)
@@ -66,6 +92,7 @@ class SymbolDecoder:
             for k in np.flatnonzero(run.counts).tolist():
                 n = int(run.counts[k])
                 entries[at : at + n] = self.coder.decode(run.tables[k].model, n)
+                self.again.encode(entries[at : at + n], run.tables[k].model)
                 at += n
             entry_size = size[run.table]
             base = run.location + low[run.table]
@@ -78,7 +105,9 @@ class SymbolDecoder:
         return values
 
     def _bit(self) -> int:
-        return int(self.coder.decode(HALF.model))
+        bit = int(self.coder.decode(HALF.model))
+        self.again.encode(bit, HALF.model)
+        return bit
 
     def _escape(self, low: int, size: int) -> int:
         below = self._bit()
@@ -96,7 +125,7 @@ class SymbolDecoder:
         return value
 
     def finish(self) -> None:
-        if not self.coder.maybe_exhausted():
+        if sealed(self.again) != self.data:
             raise EntropyError("R-ENT-02", "")
 
 
@@ -131,9 +160,8 @@ class SymbolEncoder:
         self.coder.encode(np.array(bits, np.int32), HALF.model)
         self.bits += len(bits)
 
-    def words(self) -> np.ndarray:
-        words: np.ndarray = self.coder.get_compressed()
-        return words
+    def data(self) -> bytes:
+        return sealed(self.coder)
 
 
 def coded_blocks(mask: np.ndarray | None, size: int) -> Iterator[tuple[np.ndarray | slice, slice]]:
@@ -466,26 +494,26 @@ def _predict(around: _Neighbourhood, rows: np.ndarray, channel: np.ndarray | Non
 
 
 def decode_symbols(model: EntropyModel, shape: Shape, mask: np.ndarray | None, previous: np.ndarray | None,
-                   words: np.ndarray, selected: np.ndarray | None = None,
+                   data: bytes, selected: np.ndarray | None = None,
                    band: np.ndarray | None = None, blocks: Spatial = (1, 1, 1)) -> np.ndarray:
     """Decodes the quantised values of one tensor (spec 6.3).
 
     shape: (C, z, y, x). mask: bool (z, y, x) of the coded cells, None for all.
     previous: int8 (z, y, x, C), the clamped values of the previous frame, or None.
-    words: uint32. selected: bool (coded cells, C), the elements that are coded, None for
+    data: entropy coded. selected: bool (coded cells, C), the elements that are coded, None for
     all. band: uint8 (coded cells,), None when all cells are of band 0. blocks: see `block_counts`.
     Returns int32 (coded cells, C), cells in raster order. Raises EntropyError.
     """
     nothing = mask is not None and not mask.any() if selected is None else not selected.any()
-    if len(words) and nothing:
-        raise EntropyError("R-ENT-02", "There are words but no coded elements.")
+    if data and nothing:
+        raise EntropyError("R-ENT-02", "There are data but no coded elements.")
     if (fast := acceleration.compiled("entropy.compiled")) is not None:
         try:
-            decoded: np.ndarray = fast.decode_symbols(model, shape, mask, previous, words, selected, band, blocks)
+            decoded: np.ndarray = fast.decode_symbols(model, shape, mask, previous, data, selected, band, blocks)
         except fast.Failure as e:
             raise EntropyError(e.requirement, e.detail) from None
         return decoded
-    decoder = SymbolDecoder(words)
+    decoder = SymbolDecoder(data)
     values = _code(model, shape, mask, previous, selected, band, blocks,
                    lambda run, low, size, _: decoder.values(run, low, size))
     decoder.finish()
@@ -496,8 +524,8 @@ def decode_symbols(model: EntropyModel, shape: Shape, mask: np.ndarray | None, p
 
 def encode_symbols(model: EntropyModel, shape: Shape, mask: np.ndarray | None, previous: np.ndarray | None,
                    values: np.ndarray, selected: np.ndarray | None = None,
-                   band: np.ndarray | None = None, blocks: Spatial = (1, 1, 1)) -> tuple[np.ndarray, float]:
-    """Inverse of `decode_symbols`: (uint32 words, ideal code length in bits)."""
+                   band: np.ndarray | None = None, blocks: Spatial = (1, 1, 1)) -> tuple[bytes, float]:
+    """Inverse of `decode_symbols`: (data, ideal code length in bits)."""
     encoder, values = SymbolEncoder(), np.ascontiguousarray(values, np.int32)
     if values.size and max(values.max(), -values.min()) > MAX_SYMBOL:
         raise ValueError(f"a quantised value exceeds ±{MAX_SYMBOL}")
@@ -508,13 +536,13 @@ def encode_symbols(model: EntropyModel, shape: Shape, mask: np.ndarray | None, p
         return known
 
     _code(model, shape, mask, previous, selected, band, blocks, code)
-    return encoder.words(), encoder.bits
+    return encoder.data(), encoder.bits
 
 
 def decode_mask(model: EntropyModel, shape: Shape, mask: np.ndarray | None, previous: np.ndarray | None,
-                words: np.ndarray, band: np.ndarray | None = None, blocks: Spatial = (1, 1, 1)) -> np.ndarray:
+                data: bytes, band: np.ndarray | None = None, blocks: Spatial = (1, 1, 1)) -> np.ndarray:
     """Decodes which elements of a tensor are coded: bool (coded cells, C) (spec 6.3). Raises EntropyError."""
-    bits = decode_symbols(model, shape, mask, previous, words, band=band, blocks=blocks)
+    bits = decode_symbols(model, shape, mask, previous, data, band=band, blocks=blocks)
     if bits.size and (bits.min() < 0 or bits.max() > 1):
         raise EntropyError("R-ENT-05", f"One is {bits.max() if bits.max() > 1 else bits.min()}.")
     coded: np.ndarray = bits > 0
@@ -522,13 +550,13 @@ def decode_mask(model: EntropyModel, shape: Shape, mask: np.ndarray | None, prev
 
 
 def decode_occupancy(model: EntropyModel, shape: tuple[int, int, int], previous: np.ndarray | None,
-                     words: np.ndarray) -> np.ndarray:
+                     data: bytes) -> np.ndarray:
     """Decodes occupancy: bool `shape`, which is (z, y, x) (spec 6.1.2). previous: int8 (z, y, x, 1), that of
     the previous frame, or None. Raises EntropyError."""
-    return decode_mask(model, (1, *shape), None, previous, words).reshape(shape)
+    return decode_mask(model, (1, *shape), None, previous, data).reshape(shape)
 
 
 def encode_occupancy(model: EntropyModel, occupancy: np.ndarray, previous: np.ndarray | None
-                     ) -> tuple[np.ndarray, float]:
-    """Inverse of `decode_occupancy`: (uint32 words, ideal code length in bits)."""
+                     ) -> tuple[bytes, float]:
+    """Inverse of `decode_occupancy`: (data, ideal code length in bits)."""
     return encode_symbols(model, (1, *occupancy.shape), None, previous, occupancy.reshape(-1, 1).astype(np.int32))

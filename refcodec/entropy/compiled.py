@@ -7,7 +7,7 @@ import numpy as np
 
 from ..syntax.registry import is_energy, is_magnitude, is_previous
 from . import kernels
-from .coder import Margin, Shape, Spatial
+from .coder import Margin, Shape, Spatial, words_of
 from .models import BERNOULLI, LOCATION_LIMIT, MIXTURE, SHAPES, ContextModel, EntropyModel, StaticModel, on_array
 from .tables import PRECISION, TOTAL, Table
 
@@ -23,13 +23,13 @@ class Failure(Exception):
 
 
 def decode_symbols(model: EntropyModel, shape: Shape, mask: np.ndarray | None, previous: np.ndarray | None,
-                   words: np.ndarray, selected: np.ndarray | None, band: np.ndarray | None, blocks: Spatial
+                   data: bytes, selected: np.ndarray | None, band: np.ndarray | None, blocks: Spatial
                    ) -> np.ndarray:
     """As `coder.decode_symbols`, after its check of empty tensors. Raises Failure."""
     size = shape[1] * shape[2] * shape[3]
     cells = size if mask is None else int(np.count_nonzero(mask))
     values = np.zeros((cells, shape[0]), np.int32)
-    words, state, flat = np.array(words, np.uint32), np.empty(3, np.uint64), values.reshape(-1)
+    words, state, flat = words_of(data), np.empty(3, np.uint64), values.reshape(-1)
     kernels.begin(words, state)
     chosen = _NONE[np.uint8] if selected is None else np.require(selected, bool, ["C", "W"]).reshape(-1).view(np.uint8)
     if cells:
@@ -37,7 +37,7 @@ def decode_symbols(model: EntropyModel, shape: Shape, mask: np.ndarray | None, p
             _decode_contexts(on_array(model, shape[1:], blocks), shape, mask, previous, words, state, chosen, flat)
         else:
             _decode_static(model, shape, band, words, state, chosen, flat)
-    if not kernels.finished(words, state):
+    if not kernels.finished(len(data), data[-1] if data else 0, state):
         raise Failure("R-ENT-02")
     return values
 

@@ -28,7 +28,6 @@ BUCKETS = 256
 ABSENT = 255  # in place of the table of a symbol that the mask leaves out; table numbers end at 254
 _BUCKET_SHIFT, _TOTAL_SHIFT, _WORD = np.uint64(16), np.uint64(24), np.uint64(32)
 _TOTAL, _HALF, _SMALL = np.uint64(1 << 24), np.uint64(1 << 23), np.uint64(1 << 32)
-_EXHAUSTED = np.uint64((1 << 33) - 1)
 _SPARSE = 8  # symbols to each one with inputs from which on a step is mostly quiet
 _MAX_SYMBOL, _MAX_PREFIX, _MAX_INPUT, _MAX_HIDDEN = (1 << 20) - 1, 20, 127, 1023
 
@@ -570,6 +569,10 @@ def begin(words: np.ndarray, state: np.ndarray) -> None:
 
 
 @jit
-def finished(words: np.ndarray, state: np.ndarray) -> bool:
-    """R-ENT-02."""
-    return bool(state[2] >= len(words) and state[0] < _EXHAUSTED)
+def finished(size: Int, last: Int, state: np.ndarray) -> bool:
+    """R-ENT-02. size: bytes of the data. last: the last one."""
+    unread = 4 * np.int64(state[2]) - size
+    if size == 0 or unread < 0 or last == 0 or unread >= 8:
+        return bool(size == 0 or (unread >= 8 and last > 0))
+    unit = np.uint64(1) << np.uint64(8 * unread)
+    return bool(state[0] < unit and state[0] + np.uint64(256 - last) * unit >= state[1])

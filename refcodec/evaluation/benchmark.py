@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from ..errors import UsageError
 from ..fields import Ops
 from ..inspection import inspect
 from ..syntax import structures as syn
+from ..syntax.coding import step_index, step_of
 from ..syntax.headers import Mapping, TensorInfo
 from ..syntax.registry import UnitType
 from ..syntax.units import Unit, UnitReader, build_unit
@@ -127,11 +129,9 @@ def requantise(frames: Sequence[Frame], step: float) -> bytes:
     fractional bits.
     """
     def quantise(info: TensorInfo, values: np.ndarray) -> Quantised:
-        units = max(1, round((step if info.mapping != Mapping.NONE else 2.0**-8) * 2.0**info.frac_bits))
-        exponent = max(0, units.bit_length() - 16)
-        mantissa = units >> exponent
-        q = np.clip(np.round(values / (mantissa << exponent)), -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
-        return q, (mantissa, exponent), histogram_model(q)
+        index = step_index((step if info.mapping != Mapping.NONE else 2.0**-8) * 2.0**info.frac_bits)
+        q = np.clip(np.round(values / math.ldexp(*step_of(index))), -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
+        return q, index, histogram_model(q)
 
     return recoded(frames, quantise)
 
@@ -211,7 +211,7 @@ class _Tensor(NamedTuple):
     shape: tuple[int, int, int, int]
     mask: np.ndarray | None
     previous: np.ndarray | None
-    words: np.ndarray
+    data: bytes
     selected: np.ndarray | None
     band: np.ndarray | None
     blocks: tuple[int, int, int]
@@ -224,10 +224,10 @@ def coding_figures(path: Path, repeats: int = 3) -> CodingFigures:
     seen: list[_Tensor] = []
 
     def recording(model: EntropyModel, shape: tuple[int, int, int, int], mask: np.ndarray | None,
-                  previous: np.ndarray | None, words: np.ndarray, selected: np.ndarray | None = None,
+                  previous: np.ndarray | None, data: bytes, selected: np.ndarray | None = None,
                   band: np.ndarray | None = None, blocks: tuple[int, int, int] = (1, 1, 1)) -> np.ndarray:
-        values = decode_symbols(model, shape, mask, previous, words, selected, band, blocks)
-        seen.append(_Tensor(model, shape, mask, previous, words, selected, band, blocks, values))
+        values = decode_symbols(model, shape, mask, previous, data, selected, band, blocks)
+        seen.append(_Tensor(model, shape, mask, previous, data, selected, band, blocks, values))
         return values
 
     with mock.patch.object(decoder, "decode_symbols", recording):
@@ -236,9 +236,9 @@ def coding_figures(path: Path, repeats: int = 3) -> CodingFigures:
     ideal = coded = 0.0
     for t in seen:
         again, bits = encode_symbols(t.model, t.shape, t.mask, t.previous, t.values, t.selected, t.band, t.blocks)
-        if not np.array_equal(again, t.words):
-            raise AssertionError("coding the decoded symbols again gives other words")
-        ideal, coded = ideal + bits, coded + 32 * len(t.words)
+        if again != t.data:
+            raise AssertionError("coding the decoded symbols again gives other data")
+        ideal, coded = ideal + bits, coded + 8 * len(t.data)
 
     def decode() -> None:
         for t in seen:
@@ -391,7 +391,7 @@ def published_size_speed(frames: Sequence[Frame], side: int = 96, repeats: int =
     entry = next((t for t in coded if t.tensor_id == info_index), None)
     if entry is None:
         raise ValueError("the last frame does not carry the first basis grid")
-    unit = entry.step[0].step_mantissa * 2.0**entry.step[0].step_exponent
+    unit = math.ldexp(*step_of(entry.step[0].step_index))
 
     def enlarge(values: np.ndarray) -> np.ndarray:
         tiles = [-(-side // n) for n in values.shape[1:]]
@@ -404,8 +404,8 @@ def published_size_speed(frames: Sequence[Frame], side: int = 96, repeats: int =
     model = models[entry.model_ref]
     values = np.moveaxis(now - before, 0, -1).reshape(-1, shape[0])
     previous = np.clip(np.moveaxis(before, 0, -1), -127, 127).astype(np.int8)
-    words, _ = encode_symbols(model, shape, None, previous, values)
-    taken = _best(repeats, lambda: decode_symbols(model, shape, None, previous, words), time.thread_time)
+    data, _ = encode_symbols(model, shape, None, previous, values)
+    taken = _best(repeats, lambda: decode_symbols(model, shape, None, previous, data), time.thread_time)
     return values.size, values.size / taken
 
 

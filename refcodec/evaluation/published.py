@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import heapq
 import io
+import math
 import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +26,7 @@ import numpy as np
 
 from ..decoder import Frame, SequenceDecoder, tensor_symbols
 from ..entropy.models import EntropyModel
-from ..syntax.coding import Tools
+from ..syntax.coding import STEP_INDICES, Tools, step_of
 from ..syntax.headers import Mapping, SequenceHeader, TensorInfo
 from ..syntax.units import UnitReader
 from ..tensors.significance import coded_mask
@@ -46,7 +47,7 @@ class CodedTensor:
 
     values: int32 (C, z, y, x), its quantised coefficients, 0 where none is coded; mask: bool,
     the elements that are coded; cells: bool (z, y, x), those that the occupancy leaves,
-    None: all. words, mask_words: bytes of entropy-coded data. model_id, mask_model_id: of
+    None: all. value_bytes, mask_bytes: of entropy-coded data. model_id, mask_model_id: of
     the models; mask_model_id None without a coded mask.
     """
 
@@ -56,8 +57,8 @@ class CodedTensor:
     values: np.ndarray
     mask: np.ndarray
     cells: np.ndarray | None
-    words: int
-    mask_words: int
+    value_bytes: int
+    mask_bytes: int
     model_id: int
     mask_model_id: int | None
 
@@ -93,7 +94,7 @@ def _coded_tensor(t: Any, before: FrameState, after: FrameState) -> CodedTensor:
     where = cells if cells is not None else np.ones(shape[1:], bool)
     values, mask = np.zeros(shape, np.int32), np.zeros(shape, bool)
     values[:, where], mask[:, where] = coded.T, selected.T if selected is not None else True
-    return CodedTensor(t.tensor_id, info, tools, values, mask, cells, len(t.words), len(t.mask_words or b""),
+    return CodedTensor(t.tensor_id, info, tools, values, mask, cells, len(t.value_data), len(t.mask_data or b""),
                        t.model_ref, t.mask_model_ref if tools.masked else None)
 
 
@@ -274,7 +275,7 @@ def masked_wavelet_inverse(data: bytes, cells: Cells = None) -> tuple[list[np.nd
 
 # Independent frames.
 
-Quantised = tuple[np.ndarray, tuple[int, int], EntropyModel]  # integers, mantissa and exponent of their step, model
+Quantised = tuple[np.ndarray, int, EntropyModel]  # integers, index of their step, model
 
 
 class Recodable(Protocol):
@@ -307,9 +308,9 @@ def independent_frames(frames: Sequence[Recodable], bits: int = 8, occupied_only
         values = values.astype(np.int64)
         spread = int(values.max() - values.min()) if values.size else 0
         own = bits if info.mapping != Mapping.NONE else max(bits, 8)
-        mantissa, exponent = _step_at_least(spread, (1 << own) - 2)
-        q = np.round(values / (mantissa * 2.0**exponent)).astype(np.int32)
-        return q, (mantissa, exponent), best_static(q)
+        index = _step_at_least(spread, (1 << own) - 2)
+        q = np.round(values / math.ldexp(*step_of(index))).astype(np.int32)
+        return q, index, best_static(q)
 
     return recoded(frames, quantise, occupied_only)
 
@@ -319,8 +320,8 @@ def recoded(frames: Sequence[Recodable], quantise: Callable[[TensorInfo, np.ndar
     """An RFV file of I-frames with the same fields, their tensors quantised anew.
 
     quantise(info, values): of integers (coded cells, C), those of the cells that occupied
-    voxels touch or, without `occupied_only`, all, to (quantised values int32, step as
-    (mantissa, exponent), their model).
+    voxels touch or, without `occupied_only`, all, to (quantised values int32, index of their
+    step, their model).
     """
     header, out = frames[0].header, io.BytesIO()
     writer = StreamWriter(out, header)
@@ -338,9 +339,6 @@ def recoded(frames: Sequence[Recodable], quantise: Callable[[TensorInfo, np.ndar
     return out.getvalue()
 
 
-def _step_at_least(spread: int, steps: int) -> tuple[int, int]:
-    """The smallest (mantissa, exponent) whose step, `steps` times, covers a spread of whole numbers; at least 1."""
-    step = max(1, -(-spread // steps))
-    exponent = max(0, step.bit_length() - 16)
-    mantissa = -(-step >> exponent)
-    return (mantissa, exponent) if mantissa < 1 << 16 else (mantissa >> 1, exponent + 1)
+def _step_at_least(spread: int, steps: int) -> int:
+    """Index of the smallest step that, `steps` times, covers a spread of whole numbers."""
+    return next(i for i in range(STEP_INDICES) if math.ldexp(*step_of(i)) * steps >= spread)

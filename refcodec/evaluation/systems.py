@@ -154,11 +154,11 @@ def _against_published(frames: Sequence[CodedFrame]) -> dict[str, float]:
         masked = [t for t in grids if t.tools.masked]
         mask_models = {t.mask_model_id for t in masked if t.mask_model_id is not None}
         used = mask_models | {t.model_id for t in grids}
-        sums["tensors"] += sum(t.words + t.mask_words for t in grids) + sum(frame.models.get(i, 0) for i in used)
+        sums["tensors"] += sum(t.value_bytes + t.mask_bytes for t in grids) + sum(frame.models.get(i, 0) for i in used)
         sums["published"] += min(len(masked_wavelet_pipeline(
             [t.values for t in grids], [t.mask for t in grids], [t.tools.levels for t in grids], cells))
             for cells in (None, [t.cells for t in grids]))
-        sums["masks"] += sum(t.mask_words for t in masked) + sum(frame.models.get(i, 0) for i in mask_models)
+        sums["masks"] += sum(t.mask_bytes for t in masked) + sum(frame.models.get(i, 0) for i in mask_models)
         sums["run_lengths"] += min(len(rle_huffman([t.mask for t in masked], [t.tools.levels for t in masked], cells))
                                    for cells in (None, [t.cells for t in masked]))
     return {k: v / len(frames) for k, v in sums.items()}

@@ -1,12 +1,16 @@
 """The coding tools of a tensor, as plain values (spec 4.11, 7.5)."""
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
 BLOCK = 8  # cells of a DCT block along an axis
+# Steps grow by a factor of 2^(1/8) from one index to the next (spec 7.2).
+STEPS_PER_OCTAVE, STEP_INDICES = 8, 256
+STEP_MANTISSAS = (32768, 35734, 38968, 42495, 46341, 50535, 55109, 60097)
 
 
 class OccupancyMode(IntEnum):
@@ -44,6 +48,16 @@ class Significance(IntEnum):
     OCCUPIED_AND_MASKED = 3
 
 
+def step_of(index: int) -> tuple[int, int]:
+    """(mantissa, exponent) of the step of an index: mantissa * 2**exponent reconstructed integers (spec 7.2)."""
+    return STEP_MANTISSAS[index % STEPS_PER_OCTAVE], index // STEPS_PER_OCTAVE - 15
+
+
+def step_index(size: float) -> int:
+    """Index of the step nearest, by its ratio, to `size` reconstructed integers."""
+    return min(max(round(STEPS_PER_OCTAVE * math.log2(size)), 0), STEP_INDICES - 1)
+
+
 def band_count(transform: int, levels: int) -> int:
     """Number of bands, each with a step of its own (spec 7.5.1)."""
     return {Transform.NONE: 1, Transform.BLOCK_DCT: 4, Transform.WAVELET: levels + 1}[Transform(transform)]
@@ -66,11 +80,11 @@ def block_counts(transform: int, shape: Sequence[int]) -> tuple[int, int, int]:
 class Tools:
     """How one tensor of a unit is coded.
 
-    steps: (mantissa, exponent) of each band. base: (mantissa, exponent) of the shared
+    steps: `step_index` of each band. base: (mantissa, exponent) of the shared
     tensor's factor. offset: in units of the reconstructed integers.
     """
 
-    steps: tuple[tuple[int, int], ...]
+    steps: tuple[int, ...]
     prediction: int = Prediction.NONE
     significance: int = Significance.ALL
     transform: int = Transform.NONE
@@ -81,7 +95,7 @@ class Tools:
     @classmethod
     def from_syntax(cls, t: Any) -> Tools:
         """From a parsed `coded_tensor` structure."""
-        return cls(tuple((s.step_mantissa, s.step_exponent) for s in t.step), t.prediction, t.significance,
+        return cls(tuple(s.step_index for s in t.step), t.prediction, t.significance,
                    t.transform, t.wavelet_levels or 0, (t.base_mantissa or 0, t.base_exponent or 0),
                    t.base_offset or 0)
 
@@ -89,10 +103,10 @@ class Tools:
         """The elements of a `coded_tensor` structure that say the same."""
         based, offset = self.prediction == Prediction.BASE, self.prediction >= Prediction.BASE
         return dict(
-            prediction=self.prediction, base_mantissa=self.base[0] if based else None,
-            base_exponent=self.base[1] if based else None, base_offset=self.offset if offset else None,
-            transform=self.transform, wavelet_levels=self.levels or None, significance=self.significance,
-            step=[dict(step_mantissa=m, step_exponent=e) for m, e in self.steps])
+            prediction=self.prediction, transform=self.transform, significance=self.significance, reserved_tools=0,
+            base_mantissa=self.base[0] if based else None, base_exponent=self.base[1] if based else None,
+            base_offset=self.offset if offset else None, wavelet_levels=self.levels or None,
+            step=[dict(step_index=s) for s in self.steps])
 
     @property
     def by_occupancy(self) -> bool:

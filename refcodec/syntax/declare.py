@@ -25,7 +25,10 @@ Condition = Callable[[Any], bool] | None
 
 @dataclass(slots=True)
 class Span:
-    """Where one syntax element lies: absolute byte offset, length, value."""
+    """Where one syntax element lies: absolute byte offset, length, value.
+
+    A byte that several elements share counts for the first of them; the others have length 0 there.
+    """
 
     path: str
     offset: int
@@ -93,7 +96,36 @@ _SV = cs.ExprAdapter(
     encoder=lambda v, _: v << 1 if v >= 0 else (-v << 1) - 1,
 )
 
-# Spec Table 2-1. Arrays of these are written `s32[3]`; `bytes[...]` takes a length.
+
+class _Bits(cs.Construct):
+    """`b2`: bits of a byte that several elements share, from its least significant one upwards (spec 2.2).
+
+    shift: bits before these. The element with shift 0 reads the byte, the others look at it again.
+    """
+
+    def __init__(self, width: int, shift: int):
+        super().__init__()
+        self.width, self.shift = width, shift
+
+    def _parse(self, stream: BinaryIO, context: Any, path: str) -> int:
+        if self.shift:
+            stream.seek(-1, io.SEEK_CUR)
+        byte: int = cs.stream_read(stream, 1, path)[0]
+        return byte >> self.shift & (1 << self.width) - 1
+
+    def _build(self, obj: int, stream: BinaryIO, context: Any, path: str) -> int:
+        if not 0 <= obj < 1 << self.width:
+            raise cs.ValidationError(f"not below {1 << self.width}", path=path)
+        before = 0
+        if self.shift:
+            stream.seek(-1, io.SEEK_CUR)
+            before = stream.read(1)[0]
+            stream.seek(-1, io.SEEK_CUR)
+        cs.stream_write(stream, bytes([before | obj << self.shift]), 1, path)
+        return obj
+
+
+# Spec Table 2-1. Arrays of these are written `s32[3]`; `bytes[...]` takes a length, `b2` a place in its byte.
 DESCRIPTORS: dict[str, cs.Construct] = {
     "u8": cs.Int8ul, "u16": cs.Int16ul, "u32": cs.Int32ul, "u64": cs.Int64ul,
     "s8": cs.Int8sl, "s16": cs.Int16sl, "s32": cs.Int32sl, "f32": cs.Float32l,
@@ -113,19 +145,23 @@ class Field(cs.Subconstruct):
     rules: pairs (requirement, predicate(value, context)) checked in order.
     count: None, a number, or a function of the context: the element is an array.
     when: condition on the context; `when_text` is how the specification writes it.
+    shift: of bits, how many come before them in their byte.
     """
 
     def __init__(self, name: str, descriptor: str, text: str, rules: tuple[Rule, ...] = (),
-                 count: Count = None, count_text: str = "", when: Condition = None, when_text: str = ""):
+                 count: Count = None, count_text: str = "", when: Condition = None, when_text: str = "",
+                 shift: int = 0):
         if descriptor == "bytes":
             sub = cs.Bytes(count)
+        elif descriptor.startswith("b"):
+            sub = _Bits(int(descriptor[1:]), shift)
         elif count is None:
             sub = DESCRIPTORS[descriptor]
         else:
             sub = cs.Array(count, DESCRIPTORS[descriptor])
         super().__init__(sub)
         self.element: str = name
-        self.text, self.rules = text, rules
+        self.text, self.rules, self.shift = text, rules, shift
         self.when, self.when_text = when, when_text
         self._letter, self._count = _LETTERS.get(descriptor), count
         self._one = struct.Struct("<" + self._letter) if self._letter is not None and count is None else None
@@ -137,7 +173,7 @@ class Field(cs.Subconstruct):
         if self.when is not None and not self.when(context):
             return None
         trace: Trace = context["_params"]["trace"]
-        start = stream.tell()
+        start = stream.tell() - (self.shift > 0)
         name, offset = trace.prefix + self.element, trace.base + start
         try:
             value = self._numbers(stream, context) if self._letter else self.subcon._parsereport(stream, context, path)
@@ -148,7 +184,7 @@ class Field(cs.Subconstruct):
         if isinstance(value, cs.ListContainer):
             value = tuple(value)
         trace.spans.append(
-            Span(name, offset, stream.tell() - start, value, self.section, self.descriptor))
+            Span(name, offset, 0 if self.shift else stream.tell() - start, value, self.section, self.descriptor))
         if self.rules:
             self._check(value, context, offset, name)
         return value

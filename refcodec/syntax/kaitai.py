@@ -17,14 +17,13 @@ from .headers import Representation, Role
 from .registry import TEMPLATES, UnitType, is_energy
 
 _TYPES = {"u8": "u1", "u16": "u2", "u32": "u4", "u64": "u8", "s8": "s1", "s16": "s2", "s32": "s4", "f32": "f4",
-          "uv": "uv", "sv": "sv"}
+          "uv": "uv", "sv": "sv", "b2": "b2"}
 _ENUMS: dict[str, type[IntEnum]] = {"unit_type": UnitType, "representation": Representation, "tensor_role": Role}
 _OUTPUTS = "(family == 2 ? 3 : 2)"
 # What the specification says in words, or with the letters of a formula.
 _WORDS = {
     "bands (section 7.5)": "transform == 0 ? 1 : transform == 1 ? 4 : wavelet_levels + 1",
     "H * N": "hidden_count * input_count", "H": "hidden_count",
-    "occupancy_mode is 1 or 2": "occupancy_mode == 1 or occupancy_mode == 2",
     "K * model_channels * H": f"{_OUTPUTS} * model_channels * hidden_count",
     "K * model_channels": f"{_OUTPUTS} * model_channels",
 }
@@ -45,9 +44,10 @@ _HEAD = (
     "  file-extension: rfv",
     "  license: Apache-2.0",
     "  endian: le",
+    "  bit-endian: le",
     "doc: |",
     "  Where every syntax element of an RFV file lies. The specification says which values it may have",
-    "  and what they mean; checksums, entropy-coded words and occupancy are not decoded here.",
+    "  and what they mean; checksums, entropy-coded data and occupancy are not decoded here.",
 )
 
 

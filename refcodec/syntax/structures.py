@@ -16,7 +16,7 @@ from .registry import SOURCES, TEMPLATES, Level, UnitType, is_energy
 
 FILE_SIGNATURE = b"\x89RFV\r\n\x1a\n"
 GROUP_SYNC = b"\x89RFG\r\n\x1a\n"
-VERSION = (0, 4)
+VERSION = (0, 5)
 PROFILE_MAIN = 1
 
 
@@ -236,9 +236,7 @@ MAX_WAVELET_LEVELS = 6
 
 STEP = Structure(
     "step", "4.11",
-    Field("step_mantissa", "u16", "The quantisation step is `step_mantissa` * 2^`step_exponent`, in units of the reconstructed integers.",
-          (("R-TEN-08", lambda v, _: v >= 1),)),
-    Field("step_exponent", "s8", "See `step_mantissa`.", (("R-TEN-08", _within(-16, 15)),)),
+    Field("step_index", "u8", "The quantisation step, 2^(`step_index` / 8) units of the reconstructed integers (section 7.2)."),
 )
 
 
@@ -249,43 +247,36 @@ def _masked(ctx: Any) -> bool:
 CODED_TENSOR = Structure(
     "coded_tensor", "4.11",
     Field("tensor_id", "u8", "Position of the tensor in the tensor list."),
-    Field("prediction", "u8", "What the decoded values are added to: 0 nothing, 1 the same tensor of the previous frame, "
-          "2 the same tensor of the shared unit, scaled, 3 a constant (section 7.3).",
-          (("R-TEN-01", _within(0, 3)),)),
+    Field("prediction", "b2", "What the decoded values are added to: 0 nothing, 1 the same tensor of the previous frame, "
+          "2 the same tensor of the shared unit, scaled, 3 a constant (section 7.3)."),
+    Field("transform", "b2", "What the quantised values are: 0 the residual itself, 1 coefficients of the block DCT, "
+          "2 of the wavelet transform (section 7.5).", (("R-TEN-03", _within(0, 2)),), shift=2),
+    Field("significance", "b2", "Which elements are coded: 0 all, 1 those of the cells that occupied voxels can touch, "
+          "2 those that a coded mask marks, 3 those that are both (section 7.1).", shift=4),
+    Field("reserved_tools", "b2", "Reserved for later tools.", (("R-TEN-01", _within(0, 0)),), shift=6),
     Field("base_mantissa", "s16", "The factor of the shared tensor is `base_mantissa` * 2^`base_exponent`.",
           when=lambda c: c.prediction == Prediction.BASE, when_text="prediction == 2"),
     Field("base_exponent", "s8", "See `base_mantissa`.", (("R-TEN-08", _within(-16, 15)),),
           when=lambda c: c.prediction == Prediction.BASE, when_text="prediction == 2"),
     Field("base_offset", "s32", "Constant that is added to every element, in units of the reconstructed integers.",
           when=lambda c: c.prediction >= Prediction.BASE, when_text="prediction >= 2"),
-    Field("transform", "u8", "What the quantised values are: 0 the residual itself, 1 coefficients of the block DCT, "
-          "2 of the wavelet transform (section 7.5).",
-          (("R-TEN-03", _within(0, 2)),)),
     Field("wavelet_levels", "u8", "Number of levels of the wavelet transform.",
           (("R-TEN-03", _within(1, MAX_WAVELET_LEVELS)),),
           when=lambda c: c.transform == Transform.WAVELET, when_text="transform == 2"),
-    Field("significance", "u8", "Which elements are coded: 0 all, 1 those of the cells that occupied voxels can touch, "
-          "2 those that a coded mask marks, 3 those that are both (section 7.1).",
-          (("R-TEN-02", _within(0, 3)),)),
     Field("mask_model_ref", "u8", "`model_id` of the entropy model of the mask.", when=_masked, when_text="significance >= 2"),
-    Field("mask_word_count", "uv", "Number of 32-bit words of the mask.", when=_masked, when_text="significance >= 2"),
-    Field("mask_words", "bytes", "The words of the mask, each in little-endian order.",
-          count=lambda c: 4 * c.mask_word_count, count_text="4 * mask_word_count",
-          when=_masked, when_text="significance >= 2"),
+    Field("mask_size", "uv", "Number of bytes of `mask_data`.", when=_masked, when_text="significance >= 2"),
+    Field("mask_data", "bytes", "The mask, entropy coded (section 6.2).",
+          count=lambda c: c.mask_size, count_text="mask_size", when=_masked, when_text="significance >= 2"),
     Field("model_ref", "u8", "`model_id` of the entropy model of the values."),
     Nested("step", STEP, count=lambda c: band_count(c.transform, c.wavelet_levels or 0), count_text="bands (section 7.5)"),
-    Field("word_count", "uv", "Number of 32-bit words of entropy-coded data."),
-    Field("words", "bytes", "The words, each in little-endian order (section 6.2).",
-          count=lambda c: 4 * c.word_count, count_text="4 * word_count"),
+    Field("value_size", "uv", "Number of bytes of `value_data`."),
+    Field("value_data", "bytes", "The quantised values, entropy coded (section 6.2).",
+          count=lambda c: c.value_size, count_text="value_size"),
 )
 
 def _models() -> tuple[Field, Nested]:
     return (Field("model_count", "u8", "Number of entropy models that the unit defines."),
             Nested("model", ENTROPY_MODEL, count=lambda c: c.model_count, count_text="model_count"))
-
-
-def _coded_occupancy(ctx: Any) -> bool:
-    return bool(ctx.occupancy_mode == OccupancyMode.CODED)
 
 
 def _has_digest(ctx: Any) -> bool:
@@ -310,17 +301,12 @@ FRAME = Structure(
     Field("occupancy_mode", "u8", "0: as in the previous frame, or none. 1: compressed by itself. 2: compressed as the exclusive or "
           "with the previous frame's. 3: entropy coded.",
           (("R-OCC-04", _within(0, 3)),)),
-    Field("occupancy_size", "uv", "Number of bytes of `occupancy_data`.",
-          when=lambda c: c.occupancy_mode in (1, 2), when_text="occupancy_mode is 1 or 2"),
-    Field("occupancy_data", "bytes", "Occupancy bits, compressed (section 6.1).",
-          count=lambda c: c.occupancy_size or 0, count_text="occupancy_size"),
     Field("occupancy_model_ref", "u8", "`model_id` of the entropy model of the occupancy.",
-          when=_coded_occupancy, when_text="occupancy_mode == 3"),
-    Field("occupancy_word_count", "uv", "Number of 32-bit words of the occupancy.",
-          when=_coded_occupancy, when_text="occupancy_mode == 3"),
-    Field("occupancy_words", "bytes", "The words of the occupancy (section 6.1.2), each in little-endian order.",
-          count=lambda c: 4 * c.occupancy_word_count, count_text="4 * occupancy_word_count",
-          when=_coded_occupancy, when_text="occupancy_mode == 3"),
+          when=lambda c: c.occupancy_mode == OccupancyMode.CODED, when_text="occupancy_mode == 3"),
+    Field("occupancy_size", "uv", "Number of bytes of `occupancy_data`.",
+          when=lambda c: c.occupancy_mode != OccupancyMode.UNCHANGED, when_text="occupancy_mode > 0"),
+    Field("occupancy_data", "bytes", "Occupancy bits, compressed or entropy coded (section 6.1).",
+          count=lambda c: c.occupancy_size or 0, count_text="occupancy_size"),
     *_models(),
     Field("coded_count", "u8", "Number of tensors that the frame carries. The others keep their values."),
     Nested("tensor", CODED_TENSOR, count=lambda c: c.coded_count, count_text="coded_count"),

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numba import njit
 
-from ..syntax.coding import BLOCK, Prediction, Tools, Transform
+from ..syntax.coding import BLOCK, Prediction, Tools, Transform, step_of
 from .transforms import DCT_MATRIX, DCT_SHIFT, PIECE
 
 _Int = int | np.integer[Any]
@@ -48,15 +48,16 @@ def reconstruct(values: np.ndarray, mask: np.ndarray | None, tools: Tools, sourc
     origin = _NO_TENSOR if source is None else np.require(source, np.int32, ["C", "W"]).reshape(tensor.shape)
     based, flat = tools.prediction == Prediction.BASE, context.reshape(-1, channels)
     if tools.transform == Transform.NONE:
-        _reconstruct(values, marked, *tools.steps[0], origin, based, *tools.base, tools.offset, tensor, flat)
+        _reconstruct(values, marked, *step_of(tools.steps[0]), origin, based, *tools.base, tools.offset, tensor, flat)
     else:
         cells = np.array(shape[1:])
         sides = np.where(cells > 1, BLOCK, 1)
         blocks, side = np.array(size) // sides, int(sides.prod())
         together = max(1, min(channels, PIECE // math.prod(size)))
         scratch = np.zeros((together, math.prod(size) // side, side), np.int32)
-        _reconstruct_blocks(values, marked, np.array(tools.steps), origin, based, *tools.base, tools.offset, cells,
-                            sides, blocks, scratch, np.zeros(scratch.shape[:2], np.uint8), tensor, flat)
+        steps = np.array([step_of(s) for s in tools.steps])
+        _reconstruct_blocks(values, marked, steps, origin, based, *tools.base, tools.offset, cells, sides, blocks,
+                            scratch, np.zeros(scratch.shape[:2], np.uint8), tensor, flat)
     return tensor.reshape(shape), context
 
 

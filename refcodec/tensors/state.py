@@ -13,7 +13,7 @@ from .. import acceleration
 from ..entropy.coder import coded_blocks, decode_occupancy
 from ..entropy.models import INPUT_LIMIT, EntropyModel
 from ..entropy.occupancy import decompressed, pack
-from ..syntax.coding import OccupancyMode, Prediction, Tools, Transform, coefficient_shape
+from ..syntax.coding import OccupancyMode, Prediction, Tools, Transform, coefficient_shape, step_of
 from ..syntax.headers import SequenceHeader
 from . import transforms
 from .reconstruction import dequantise, digest, saturate
@@ -119,7 +119,7 @@ class FrameState:
             tensor, context = fast.reconstruct(values, mask, tools, source, (channels, *spatial))
             self.tensors[tensor_id], self._contexts[tensor_id] = tensor, _Contexts(kind, context)
             return
-        bands, steps = self.bands(tensor_id, tools), np.array(tools.steps)
+        bands, steps = self.bands(tensor_id, tools), np.array([step_of(s) for s in tools.steps])
         context, tensor = np.zeros((*shape, channels), np.int8), np.empty((channels, *spatial), np.int32)
         for cells, part in coded_blocks(mask, math.prod(shape)):
             context.reshape(-1, channels)[cells] = np.clip(values[part], -INPUT_LIMIT, INPUT_LIMIT)
@@ -129,7 +129,7 @@ class FrameState:
                     for cells, _ in coded_blocks(None, len(plane)):
                         plane[cells] = saturate(self._prediction(tensor_id, tools, c, cells))
                 for cells, part in coded_blocks(mask, len(plane)):
-                    residual = dequantise(values[part, c], *tools.steps[0])
+                    residual = dequantise(values[part, c], *steps[0])
                     plane[cells] = saturate(residual + self._prediction(tensor_id, tools, c, cells))
             else:
                 coefficients = np.zeros(shape, np.int64)
@@ -185,7 +185,7 @@ def frame_occupancy(v: Any, shape: tuple[int, int, int], models: Mapping[int, En
         return before
     if v.occupancy_mode == OccupancyMode.CODED:
         return decode_occupancy(models[v.occupancy_model_ref], shape, _occupancy_context(before, v.frame_type == 1),
-                                np.frombuffer(v.occupancy_words, "<u4"))
+                                v.occupancy_data)
     bits = decompressed(v.occupancy_data, shape)
     return bits ^ before if v.occupancy_mode == OccupancyMode.DIFFERENCE else bits
 

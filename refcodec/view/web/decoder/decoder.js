@@ -245,11 +245,11 @@ function checkDigest(stated, pieces, requirement) {
   require(stated.every((byte, i) => byte === found[i]), requirement);
 }
 
-/** Bytes of a frame unit by component; `tensors` by tensor_id, words and mask words. */
+/** Bytes of a frame unit by component; `tensors` by tensor_id, data and mask data. */
 function componentBytes(unit, total) {
-  const tensors = new Map(unit.tensors.map((t) => [t.id, 4 * (t.words.length + (t.maskWords?.length ?? 0))]));
-  const steps = unit.tensors.reduce((sum, t) => sum + 3 * t.steps.length, 0);
-  const occupancy = unit.occupancyData?.length ?? 4 * (unit.occupancyWords?.length ?? 0);
+  const tensors = new Map(unit.tensors.map((t) => [t.id, t.data.length + (t.maskData?.length ?? 0)]));
+  const steps = unit.tensors.reduce((sum, t) => sum + t.steps.length, 0);
+  const occupancy = unit.occupancyData?.length ?? 0;
   const coded = [...tensors.values()].reduce((a, b) => a + b, 0);
   const framing = total - coded - steps - occupancy - unit.modelBytes;
   return { total, occupancy, models: unit.modelBytes, steps, tensors, framing };
@@ -298,7 +298,7 @@ class State {
     const previous =
       unit.type === 1 ? null : Int8Array.from({ length: voxels }, (_, n) => (this.packed[n >> 3] >> (n & 7)) & 1);
     const grid = { channels: 1, depth, height, width, band: null, blocks: [1, 1, 1] };
-    const bits = decodeSymbols(this.models.get(unit.occupancyModel), grid, null, null, previous, unit.occupancyWords);
+    const bits = decodeSymbols(this.models.get(unit.occupancyModel), grid, null, null, previous, unit.occupancyData);
     require(bits.every(isBit), 'R-ENT-05');
     this.packed = new Uint8Array((voxels + 7) >> 3);
     for (let n = 0; n < voxels; n++) this.packed[n >> 3] |= bits[n] << (n & 7);
@@ -322,11 +322,11 @@ class State {
       const before = kept && kept.transform === t.transform && kept.levels === t.levels ? kept.values : null;
       let selected = null;
       if (t.significance >= 2) {
-        const bits = decodeSymbols(models.get(t.maskModel), grid, cells, null, before, t.maskWords);
+        const bits = decodeSymbols(models.get(t.maskModel), grid, cells, null, before, t.maskData);
         require(bits.every(isBit), 'R-ENT-05');
         selected = Uint8Array.from(bits);
       }
-      const values = decodeSymbols(models.get(t.model), grid, cells, selected, before, t.words);
+      const values = decodeSymbols(models.get(t.model), grid, cells, selected, before, t.data);
       tensors[t.id] = reconstruct(info, t, grid, values, tensors[t.id], this.shared[t.id]);
       quantised.set(t.id, { transform: t.transform, levels: t.levels, values: clamped(values) });
     }
@@ -378,9 +378,16 @@ function clamped(values) {
 }
 
 /** Section 7.2. The products are below 2^52, with a shared tensor's factor below 2^61 and then a multiple of 2^15. */
-function dequantise(q, mantissa, exponent) {
+function dequantise(q, [mantissa, exponent]) {
   const product = q * mantissa;
   return exponent >= 0 ? product * 2 ** exponent : Math.floor((product + 2 ** (-exponent - 1)) / 2 ** -exponent);
+}
+
+const STEP = [32768, 35734, 38968, 42495, 46341, 50535, 55109, 60097];
+
+/** Mantissa and exponent of a step_index (7.2). */
+function stepOf(index) {
+  return [STEP[index & 7], (index >> 3) - 15];
 }
 
 /** The elements of a tensor, channel outermost, from its quantised values (7.2, 7.3). */
@@ -389,6 +396,7 @@ function reconstruct(info, t, grid, values, previous, shared) {
   const size = info.depth * info.height * info.width;
   const count = grid.depth * grid.height * grid.width;
   const tensor = new Int32Array(info.elements);
+  const steps = t.steps.map(stepOf);
   let residual = null;
   if (t.transform > 0) {
     residual = new Int32Array(tensor.length);
@@ -396,23 +404,23 @@ function reconstruct(info, t, grid, values, previous, shared) {
     for (let c = 0; c < channels; c++) {
       for (let cell = 0; cell < count; cell++) {
         const q = values[cell * channels + c];
-        coefficients[cell] = q === 0 ? 0 : clamp32(dequantise(q, ...t.steps[band[cell]]));
+        coefficients[cell] = q === 0 ? 0 : clamp32(dequantise(q, steps[band[cell]]));
       }
       residual.set(inverseTransform(info, t.transform, t.levels, coefficients), c * size);
     }
   }
-  const [mantissa, exponent] = t.steps[0];
   const { prediction, baseMantissa, baseExponent, baseOffset } = t;
+  const factor = [baseMantissa, baseExponent];
   for (let c = 0, at = 0; c < channels; c++) {
     for (let cell = 0; cell < size; cell++, at++) {
       let value = baseOffset;
       if (prediction === 1) value = previous[at];
-      else if (prediction === 2) value += dequantise(shared[at], baseMantissa, baseExponent);
+      else if (prediction === 2) value += dequantise(shared[at], factor);
       if (residual !== null) {
         value += residual[at];
       } else {
         const q = values[cell * channels + c];
-        if (q !== 0) value += dequantise(q, mantissa, exponent);
+        if (q !== 0) value += dequantise(q, steps[0]);
       }
       tensor[at] = clamp32(value);
     }

@@ -2,26 +2,28 @@
  * The range decoder (specification, 6.2), in doubles that hold integers.
  *
  * Of low and point only their difference matters, and of the range only the scale, its 40 upper
- * bits: a new range is the scale times a frequency. Numbers of 64 bits are split into 40 and 24.
+ * bits: a new range is the scale times a frequency. Numbers of 64 bits are split into 40 and 24. The
+ * lower bits of the range matter only where the data end.
  */
 import { Refused } from './errors.js';
 import { HALVES } from './tables.js';
 
 const B24 = 2 ** 24;
-const B32 = 2 ** 32;
 // Quotients closer to an integer than this may have been rounded across it: their error is below 2^-27.
 const CLOSE = 2 ** -26;
 
 export class RangeDecoder {
-  /** @param {Uint32Array} words */
-  constructor(words) {
-    this.words = words;
+  /** @param {Uint8Array} data */
+  constructor(data) {
+    this.data = data;
+    this.words = wordsOf(data);
     this.at = 0;
     const first = this._word();
     const second = this._word();
     this.high = first * 256 + (second >>> 24); // point - low: upper 40 bits
     this.rest = second & 0xffffff; // and lower 24
     this.scale = 2 ** 40 - 1;
+    this.tail = B24 - 1; // range: lower 24 bits
   }
 
   _word() {
@@ -34,7 +36,7 @@ export class RangeDecoder {
   run(table, n, out, start) {
     const { below, bucket, shift, size } = table;
     const words = this.words;
-    let { high, rest, scale, at } = this;
+    let { high, rest, scale, tail, at } = this;
     let escaped = false;
     for (let i = start; i < start + n; i++) {
       const quotient = (high * B24 + rest) / scale;
@@ -62,8 +64,10 @@ export class RangeDecoder {
       product = s0 * frequency;
       carry = Math.floor(product / B24);
       scale = s1 * frequency + carry;
+      tail = product - carry * B24;
       if (scale < 256) {
-        scale = (scale * B24 + (product - carry * B24)) * 256;
+        scale = (scale * B24 + tail) * 256;
+        tail = 0;
         const word = at < words.length ? words[at] : 0;
         at++;
         high = (high * B24 + rest) * 256 + (word >>> 24);
@@ -73,6 +77,7 @@ export class RangeDecoder {
     this.high = high;
     this.rest = rest;
     this.scale = scale;
+    this.tail = tail;
     this.at = at;
     return escaped;
   }
@@ -98,8 +103,24 @@ export class RangeDecoder {
   }
 
   finish() {
-    if (this.at < this.words.length || this.high * B24 + this.rest >= 2 * B32 - 1) throw new Refused('R-ENT-02');
+    const { data } = this;
+    if (data.length === 0) return;
+    const unread = 4 * this.at - data.length;
+    const last = BigInt(data[data.length - 1]);
+    const unit = 1n << BigInt(8 * Math.max(unread, 0));
+    const above = BigInt(this.high) * BigInt(B24) + BigInt(this.rest);
+    const range = BigInt(this.scale) * BigInt(B24) + BigInt(this.tail);
+    if (unread < 0 || last === 0n || above >= unit || above + (256n - last) * unit < range) {
+      throw new Refused('R-ENT-02');
+    }
   }
+}
+
+/** Words of four bytes, the first the most significant; those of the last one that are missing are zero. */
+function wordsOf(data) {
+  const words = new Uint32Array((data.length + 3) >> 2);
+  for (let i = 0; i < data.length; i++) words[i >> 2] |= data[i] << (24 - 8 * (i & 3));
+  return words;
 }
 
 const BIT = new Int32Array(1);

@@ -81,13 +81,9 @@ export class Reader {
     return new Int8Array(this.data.buffer, this.data.byteOffset + at, n).slice();
   }
 
-  /** Entropy-coded words: their number as uv, then 32 bits each. */
-  words() {
-    const count = this.uv();
-    const at = this.skip(4 * count);
-    const words = new Uint32Array(count);
-    for (let i = 0; i < count; i++) words[i] = this.view.getUint32(at + 4 * i, true);
-    return words;
+  /** Bytes after their number as uv. */
+  sized() {
+    return this.bytes(this.uv());
   }
 
   /** UTF-8 (RFC 3629) text of n bytes. */

@@ -5,7 +5,7 @@ import { Reader } from './reader.js';
 import { staticTable } from './tables.js';
 import { bandCount } from './transforms.js';
 
-export const VERSION = [0, 4];
+export const VERSION = [0, 5];
 export const FILE_HEADER_SIZE = 16;
 export const UNIT_HEADER_SIZE = 6;
 export const UNIT_OVERHEAD = 10;
@@ -318,11 +318,8 @@ export function readFrame(payload, digestType) {
   f.timeStamp = r.u32();
   f.occupancyMode = r.u8();
   require(f.occupancyMode <= 3, 'R-OCC-04');
-  f.occupancyData = f.occupancyMode === 1 || f.occupancyMode === 2 ? r.bytes(r.uv()) : null;
-  if (f.occupancyMode === 3) {
-    f.occupancyModel = r.u8();
-    f.occupancyWords = r.words();
-  }
+  if (f.occupancyMode === 3) f.occupancyModel = r.u8();
+  f.occupancyData = f.occupancyMode > 0 ? r.sized() : null;
   return readCoding(r, f, digestType);
 }
 
@@ -521,40 +518,31 @@ function readStaticModel(r, m) {
 }
 
 function readCodedTensor(r) {
-  const t = { baseMantissa: 0, baseExponent: 0, baseOffset: 0, levels: 0, maskModel: 0, maskWords: null };
+  const t = { baseMantissa: 0, baseExponent: 0, baseOffset: 0, levels: 0, maskModel: 0, maskData: null };
   t.id = r.u8();
-  t.prediction = r.u8();
-  require(t.prediction <= 3, 'R-TEN-01');
+  const tools = r.u8();
+  t.prediction = tools & 3;
+  t.transform = (tools >> 2) & 3;
+  require(t.transform <= 2, 'R-TEN-03');
+  t.significance = (tools >> 4) & 3;
+  require(tools >> 6 === 0, 'R-TEN-01');
   if (t.prediction === 2) {
     t.baseMantissa = r.s16();
     t.baseExponent = r.s8();
     require(t.baseExponent >= -16 && t.baseExponent <= 15, 'R-TEN-08');
   }
   if (t.prediction >= 2) t.baseOffset = r.s32();
-  t.transform = r.u8();
-  require(t.transform <= 2, 'R-TEN-03');
   if (t.transform === 2) {
     t.levels = r.u8();
     require(t.levels >= 1 && t.levels <= 6, 'R-TEN-03');
   }
-  t.significance = r.u8();
-  require(t.significance <= 3, 'R-TEN-02');
   if (t.significance >= 2) {
     t.maskModel = r.u8();
-    t.maskWords = r.words();
+    t.maskData = r.sized();
   }
   t.model = r.u8();
-  t.steps = r.list(
-    () => {
-      const mantissa = r.u16();
-      require(mantissa >= 1, 'R-TEN-08');
-      const exponent = r.s8();
-      require(exponent >= -16 && exponent <= 15, 'R-TEN-08');
-      return [mantissa, exponent];
-    },
-    bandCount(t.transform, t.levels),
-  );
-  t.words = r.words();
+  t.steps = r.list(() => r.u8(), bandCount(t.transform, t.levels));
+  t.data = r.sized();
   return t;
 }
 

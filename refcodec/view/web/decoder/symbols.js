@@ -14,22 +14,22 @@ const INPUT_LIMIT = 127;
  * @param {?Int32Array} cells  flat positions of the coded cells, ascending; null: all
  * @param {?Uint8Array} selected  1 where there is a symbol, laid out as the result; null: everywhere
  * @param {?Int8Array} previous  clamped values of the previous frame, laid out as the result; null: all 0
- * @param {Uint32Array} words
+ * @param {Uint8Array} data
  */
-export function decodeSymbols(model, grid, cells, selected, previous, words) {
+export function decodeSymbols(model, grid, cells, selected, previous, data) {
   const { channels } = grid;
   const size = grid.depth * grid.height * grid.width;
   const values = new Int32Array(size * channels);
   const count = cells === null ? size : cells.length;
   if (count === 0 || (selected !== null && !selected.includes(1))) {
-    if (words.length > 0) throw new Refused('R-ENT-02');
+    if (data.length > 0) throw new Refused('R-ENT-02');
     return values;
   }
   const context = model.type === 1 && model.hidden > 0 ? new Context(model, grid, previous) : null;
   const chooser = context ?? new Unconditional(model, grid);
   const walk = new Walk(model, grid, cells, context?.pad ?? [0, 0, 0]);
   const step = new Step(model, walk.longest * (walk.byChannel ? 1 : channels));
-  const decoder = new RangeDecoder(words);
+  const decoder = new RangeDecoder(data);
   for (let s = 0; s < walk.steps; s++) {
     step.clear();
     for (let i = walk.starts[s]; i < walk.starts[s + 1]; i++) {
