@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -19,7 +20,15 @@ from hypothesis import given, settings, strategies as st
 
 from refcodec import acceleration
 from refcodec.decoder import Limits, open_stream
-from refcodec.entropy.coder import EntropyError, decode_mask, decode_symbols, encode_symbols
+from refcodec.entropy.coder import (
+    EntropyError,
+    decode_mask,
+    decode_occupancy,
+    decode_symbols,
+    encode_occupancy,
+    encode_symbols,
+)
+from refcodec.entropy.models import BERNOULLI
 from refcodec.errors import BitstreamError
 from refcodec.export import digest_lines
 from refcodec.inspection import inspect
@@ -88,6 +97,40 @@ def test_symbols_are_the_same(case, choice):
     plain, fast = both(lambda: decode_symbols(model, shape, mask, previous, data, selected, band, blocks))
     assert plain == fast
     plain, fast = both(lambda: decode_mask(model, shape, mask, previous, data, band, blocks))
+    assert plain == fast
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.tuples(*[st.integers(1, 9)] * 3), st.sampled_from([0, 0.03, 0.5]),
+       st.tuples(*[st.integers(0, 3)] * 4), st.sampled_from([1, 3, 6, 7, 9]), st.booleans(), st.booleans(), st.data())
+def test_occupancy_is_the_same(seed, shape, share, scan, template, joint, temporal, choice):
+    """Under models of any order and neighbourhood; of what an encoder wrote, and of the same cut short or garbled."""
+    rng = np.random.default_rng(seed)
+    neighbours = tuple((int(rng.choice([0, 1, 2, 3, 4, 5, 8, 13])), 0, *rng.integers(-2, 3, 3).tolist())
+                       for _ in range(choice.draw(st.integers(1, 18)))) if template == 1 else None
+    scan = (0, *scan[1:]) if joint else scan
+    model = replace(context_model(rng, template, joint, 1, scan, choice.draw(st.integers(1, 8)), neighbours),
+                    family=BERNOULLI)
+    previous = (rng.random((*shape, 1)) < share).astype(np.int8) if temporal else None
+    occupancy = rng.random(shape) < share
+    data, _ = encode_occupancy(model, occupancy, previous)
+    with compiled(True):
+        assert np.array_equal(decode_occupancy(model, shape, previous, data), occupancy)
+    match choice.draw(st.sampled_from(["short", "long", "garbled", "two", "noise"])):
+        case "short":
+            data = data[: choice.draw(st.integers(0, len(data)))]
+        case "long":
+            data += choice.draw(st.binary(max_size=9))
+        case "garbled" if data:
+            at = choice.draw(st.integers(0, len(data) - 1))
+            data = data[:at] + choice.draw(st.binary(min_size=1, max_size=4)) + data[at + 1 :]
+        case "two":
+            values = occupancy.astype(np.int32).reshape(-1, 1)
+            values[rng.integers(len(values))] = choice.draw(st.sampled_from([-1, 2, 300]))
+            data, _ = encode_symbols(model, (1, *shape), None, previous, values)
+        case _:
+            data = choice.draw(st.binary(max_size=80))
+    plain, fast = both(lambda: decode_occupancy(model, shape, previous, data))
     assert plain == fast
 
 

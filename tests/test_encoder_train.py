@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, strategies as st
 
 torch = pytest.importorskip("torch")
 
@@ -62,6 +63,19 @@ def test_hull_keeps_the_object_and_drops_most_of_the_box(scene):
         radius = float(np.linalg.norm(2 / np.array(header.occupancy_dims)) / 2)
         shadow = rays.footprint(picture.camera, points, radius)
         assert shadow[picture.rgba[..., 3] > 0.5].all()
+
+
+@given(st.integers(0, 2**32 - 1), st.tuples(*[st.integers(1, 8)] * 3), st.sampled_from([0, 0.02, 0.2, 0.7, 1]))
+def test_closing_fills_notches_and_takes_nothing_away(seed, shape, share):
+    occupancy = np.random.default_rng(seed).random(shape) < share
+    found = rays.closed(occupancy)
+    assert found.dtype == bool and found[occupancy].all() and np.array_equal(rays.closed(found), found)
+    # What it fills no cube of 3 voxels, all empty, reaches; those may stand out of the box.
+    padded = np.pad(occupancy, 2)
+    cubes = np.lib.stride_tricks.sliding_window_view(padded, (3, 3, 3)).any((3, 4, 5))  # by lowest corner
+    free = ~np.lib.stride_tricks.sliding_window_view(cubes, (3, 3, 3)).all((3, 4, 5))
+    inside = (slice(1, -1),) * 3
+    assert np.array_equal(found[inside], ~free[inside])
 
 
 def test_hull_of_opaque_pictures_is_everything(scene):

@@ -553,6 +553,13 @@ def decode_occupancy(model: EntropyModel, shape: tuple[int, int, int], previous:
                      data: bytes) -> np.ndarray:
     """Decodes occupancy: bool `shape`, which is (z, y, x) (spec 6.1.2). previous: int8 (z, y, x, 1), that of
     the previous frame, or None. Raises EntropyError."""
+    if (fast := acceleration.compiled("entropy.compiled")) is not None:
+        try:
+            found: np.ndarray | None = fast.decode_occupancy(model, shape, previous, data)
+        except fast.Failure as e:
+            raise EntropyError(e.requirement, e.detail) from None
+        if found is not None:
+            return found
     return decode_mask(model, (1, *shape), None, previous, data).reshape(shape)
 
 

@@ -11,8 +11,10 @@ from .coder import Margin, Shape, Spatial, words_of
 from .models import BERNOULLI, LOCATION_LIMIT, MIXTURE, SHAPES, ContextModel, EntropyModel, StaticModel, on_array
 from .tables import PRECISION, TOTAL, Table
 
+_BIT_INPUTS = 16  # of a model whose contexts are kept as numbers
 BUDGET = 1 << 31  # multiplications, about, between two looks at interrupts
-_NONE = {dtype: np.empty(0, dtype) for dtype in (np.uint8, np.int8, np.int32)}
+_NONE: dict[type[np.generic], np.ndarray] = {
+    dtype: np.empty(0, dtype) for dtype in (np.uint8, np.int8, np.int32, np.uint64)}
 
 
 class Failure(Exception):
@@ -42,6 +44,54 @@ def decode_symbols(model: EntropyModel, shape: Shape, mask: np.ndarray | None, p
     return values
 
 
+def decode_occupancy(model: EntropyModel, shape: Spatial, previous: np.ndarray | None, data: bytes
+                     ) -> np.ndarray | None:
+    """Occupancy, bool (z, y, x); None where `decode_symbols` has to look at it: a model with many inputs or an order
+    that is rare, or a value that is no bit. Raises Failure."""
+    if not isinstance(model, ContextModel) or model.scan[3] == 0:
+        return None
+    model = on_array(model, shape, (1, 1, 1))
+    if len(model.template) > _BIT_INPUTS or not model.template:
+        return None
+    margin = Margin.of(model, shape)
+    bits = _bits(model, margin)._replace(context=np.zeros(margin.size, np.uint16))
+    if previous is not None:
+        kernels.begin_bits(np.require(previous, np.int8, ["C", "W"]).reshape(-1).view(np.uint8), shape, margin.before,
+                           margin.padded, bits)
+    words, state, lines = words_of(data), np.empty(3, np.uint64), shape[0] * shape[1]
+    kernels.begin(words, state)
+    scratch = kernels.Scratch(
+        np.empty(lines, np.uint8), _NONE[np.int8], np.empty(lines, np.int32), np.empty(lines, np.int32),
+        np.empty((0, 0), np.float32), np.empty((0, 0), np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
+    rows, starts = np.empty(lines, np.int32), np.empty(len(model.tables) + 1, np.int64)
+    occupancy, scan, key = np.zeros(shape, np.uint8), np.array(model.scan[1:], np.int64), 0
+    while key <= int(scan @ (np.array(shape) - 1)):
+        outcome, value, key = kernels.decode_bits(words, state, _packed(model.tables), bits, shape, scan, margin.before,
+                                                  margin.padded, scratch, rows, starts, key, BUDGET // 64,
+                                                  occupancy.reshape(-1))
+        if outcome == kernels.ESCAPED:
+            return None
+        _check(outcome, value)
+    if not kernels.finished(len(data), data[-1] if data else 0, state):
+        raise Failure("R-ENT-02")
+    return occupancy.view(bool)
+
+
+@lru_cache(maxsize=16)
+def _bits(model: ContextModel, margin: Margin) -> kernels.Bits:
+    """For an occupancy; without contexts, and with tables that are worked out as they come."""
+    seen: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
+    for n, (source, dc, *place) in enumerate(model.template):
+        if dc == 0 or model.joint or is_energy(source):  # there is one channel
+            seen[is_previous(source)].append((sum(a * b for a, b in zip(place, margin.stride)), 1 << n))
+    hidden_round, output_round = ((1 << shift) >> 1 for shift in (model.hidden_shift, model.scale_shift))
+    return kernels.Bits(
+        np.empty(0, np.uint16), np.full(1 << len(model.template), kernels.ABSENT, np.uint8),
+        model.hidden_weight.astype(np.int64), model.hidden_bias.astype(np.int64) + hidden_round,
+        model.output_weight[1].astype(np.int64), model.output_bias[1:].astype(np.int64) + output_round,
+        np.array([model.hidden_shift, model.scale_shift]), *(np.array(s, np.int64).reshape(-1, 2) for s in seen))
+
+
 def _check(outcome: kernels.Int, value: kernels.Int) -> None:
     if outcome != kernels.DONE:
         raise Failure(f"R-ENT-0{outcome}", f"It is {value}." if outcome == kernels.LARGE else "")
@@ -61,9 +111,10 @@ def _decode_contexts(model: ContextModel, shape: Shape, mask: np.ndarray | None,
                      words: np.ndarray, state: np.ndarray, chosen: np.ndarray, values: np.ndarray) -> None:
     margin = Margin.of(model, shape[1:])
     temporal = any(is_previous(n[0]) for n in model.template)
-    network = _network(model, shape[0], margin)
-    walk = _walk(model, shape, mask, margin, len(values), chosen)
-    store = _store(model, shape, margin, previous if temporal else None, temporal)
+    width = shape[0] + _reach(model)
+    network = _network(model, shape[0], width, margin)
+    walk = _walk(model, shape, mask, margin, len(values), width, chosen)
+    store = _store(model, shape, margin, width, previous if temporal else None, temporal)
     longest = int(np.diff(walk.ends, prepend=0).max()) * int(walk.sizes[1])
     scratch = kernels.Scratch(
         np.empty(longest, np.uint8), np.empty(longest, np.int8), np.empty(longest, np.int32),
@@ -95,35 +146,41 @@ def _packed(tables: tuple[Table, ...]) -> kernels.Tables:
                           sizes, np.array(likely), bucket)
 
 
+def _reach(model: ContextModel) -> int:
+    """How many channels that there are not an input may lie beyond the first or last."""
+    return 0 if model.joint else max((abs(dc) for _, dc, *_ in model.template), default=0)
+
+
 @lru_cache(maxsize=64)
-def _network(model: ContextModel, channels: int, margin: Margin) -> kernels.Network:
+def _network(model: ContextModel, channels: int, width: int, margin: Margin) -> kernels.Network:
     """For a store whose second half is the previous frame, as arrays of their kernels' types."""
-    values: list[tuple[int, int, int]] = []  # (column of the weights, offset, shift of the channel)
-    magnitudes: list[tuple[int, int, int]] = []
-    energies: list[tuple[int, int, int]] = []
+    values: list[tuple[int, int]] = []  # (column of the weights, offset)
+    magnitudes: list[tuple[int, int]] = []
+    energies: list[tuple[int, int]] = []
     column = 0
     seen_from = set()
     for source, dc, *place in model.template:
-        row = int(np.dot(place, margin.stride))
+        row = sum(a * b for a, b in zip(place, margin.stride))
         if is_previous(source):
             row += margin.size
         else:
             seen_from.add(row)
         if is_energy(source):
-            energies.append((column, row, 0))
+            energies.append((column, row))
             column += 1
         else:
             for c in range(channels if model.joint else 1):
-                (magnitudes if is_magnitude(source) else values).append((column, row * channels + c + dc, dc))
+                place_ = row * width + (c if model.joint else dc)
+                (magnitudes if is_magnitude(source) else values).append((column, place_))
                 column += 1
-    inputs = np.array(values + magnitudes + energies, np.int64).reshape(-1, 3)
+    inputs = np.array(values + magnitudes + energies, np.int64).reshape(-1, 2)
     first, first_bias, _, second, second_bias, _ = model._layers
     location, table = model.predict(np.zeros((column, 1), np.float32))
     limits = (len(values), len(magnitudes), len(energies), 0 if model.family == BERNOULLI else LOCATION_LIMIT,
-              model.scales - 1, SHAPES - 1 if model.family == MIXTURE else 0, inputs[:, 2].any(),
-              np.ptp(location) + np.ptp(table))
+              model.scales - 1, SHAPES - 1 if model.family == MIXTURE else 0,
+              len(set(zip(location[:, 0].tolist(), table[:, 0].tolist()))) > 1)
     return kernels.Network(
-        inputs[:, 1].astype(np.uint64), inputs[:, 2].copy(), _widened(first[:, inputs[:, 0]]), first_bias[:, 0].copy(),
+        inputs[:, 1].astype(np.uint64), _widened(first[:, inputs[:, 0]]), first_bias[:, 0].copy(),
         _widened(second), second_bias[:, 0].copy(),
         np.float32(2.0) ** -np.array([model.hidden_shift, *model.shifts], np.float32),
         np.array(limits, np.int64),
@@ -133,10 +190,13 @@ def _network(model: ContextModel, channels: int, margin: Margin) -> kernels.Netw
 
 def _widened(weights: np.ndarray) -> np.ndarray:
     """With columns of zeros up to a multiple of UNROLL."""
-    return np.ascontiguousarray(np.pad(weights, ((0, 0), (0, -weights.shape[1] % kernels.UNROLL))))
+    rows, columns = weights.shape
+    wide = np.zeros((rows, columns + -columns % kernels.UNROLL), weights.dtype)
+    wide[:, :columns] = weights
+    return wide
 
 
-def _walk(model: ContextModel, shape: Shape, mask: np.ndarray | None, margin: Margin, count: int,
+def _walk(model: ContextModel, shape: Shape, mask: np.ndarray | None, margin: Margin, count: int, width: int,
           chosen: np.ndarray) -> kernels.Walk:
     channels, scan = shape[0], np.array(model.scan, np.int64)
     marked = _NONE[np.uint8] if mask is None else np.require(mask, bool, ["C", "W"]).reshape(-1).view(np.uint8)
@@ -146,23 +206,25 @@ def _walk(model: ContextModel, shape: Shape, mask: np.ndarray | None, margin: Ma
     kernels.count_keys(marked, shape, scan, margin.before, margin.padded, counts, rows)
     order, ends = np.empty(int(counts.sum()), np.int32), np.cumsum(counts)
     begins = ends - counts
-    kernels.sort_keys(marked, shape, scan, begins, order)
+    bits = (channels - 1).bit_length()
+    kernels.sort_keys(marked, shape, scan, bits, begins, order)
     symbols = 1 if scan[0] else channels
     return kernels.Walk(order, ends[counts > 0], rows, chosen,
-                        np.array([channels, symbols, channels if model.joint else 1, run]))
+                        np.array([channels, symbols, channels if model.joint else 1, run, bits, width]))
 
 
-def _store(model: ContextModel, shape: Shape, margin: Margin, previous: np.ndarray | None,
+def _store(model: ContextModel, shape: Shape, margin: Margin, width: int, previous: np.ndarray | None,
            temporal: bool) -> kernels.Store:
     if not model.template:
         return kernels.Store(_NONE[np.int8], _NONE[np.int8], _NONE[np.uint8])
     rows = margin.size * (2 if temporal else 1)
     energetic = any(is_energy(n[0]) for n in model.template)
-    store = kernels.Store(np.zeros(rows * shape[0], np.int8), np.zeros(rows if energetic else 0, np.int8),
+    store = kernels.Store(np.zeros(rows * width, np.int8), np.zeros(rows if energetic else 0, np.int8),
                           np.zeros(margin.size, np.uint8))
     if previous is not None:
         seen_later = {int(np.dot(n[2:], margin.stride)) for n in model.template if is_previous(n[0])}
-        lines = np.require(previous, np.int8, ["C", "W"]).reshape(*shape[1:3], -1)
-        kernels.take_previous(lines, shape, margin.before, margin.padded, store.values, store.energies, store.active,
+        flat = np.require(previous, np.int8, ["C", "W"]).reshape(-1)
+        words = flat[: len(flat) // 8 * 8].view(np.uint64) if flat.ctypes.data % 8 == 0 else _NONE[np.uint64]
+        kernels.take_previous(flat, words, shape, margin.before, margin.padded, width, store,
                               np.array(sorted(seen_later), np.int64))
     return store

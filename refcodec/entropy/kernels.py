@@ -30,6 +30,7 @@ _BUCKET_SHIFT, _TOTAL_SHIFT, _WORD = np.uint64(16), np.uint64(24), np.uint64(32)
 _TOTAL, _HALF, _SMALL = np.uint64(1 << 24), np.uint64(1 << 23), np.uint64(1 << 32)
 _SPARSE = 8  # symbols to each one with inputs from which on a step is mostly quiet
 _MAX_SYMBOL, _MAX_PREFIX, _MAX_INPUT, _MAX_HIDDEN = (1 << 20) - 1, 20, 127, 1023
+_LAST_BIT_TABLE = 63
 
 DONE, QUANTILE, PREFIX, LARGE = 0, 1, 3, 4  # outcomes: the n of R-ENT-0n
 ESCAPED = -1
@@ -55,17 +56,15 @@ class Network(NamedTuple):
     """The integer network of a context model, and where its inputs lie (spec 6.4).
 
     Inputs are values first, then magnitudes, then energies. offsets (N,) uint64: of an input in the stores, from the
-    place of its symbol, modulo 2**64; shift (N,) int64: of its channel. first (H, N padded), second (KC, H padded)
+    place of its symbol, modulo 2**64. first (H, N padded), second (KC, H padded)
     float32, with the biases of both, rounding constants included; scales float32: 2**-shift of the hidden
     layer, locations, scales and, where there are any, shapes. limits int64: number of values, of magnitudes, of
-    energies, largest location, last scale, last shape, whether any shift is not 0, whether the quiet outputs differ
-    by channel.
+    energies, largest location, last scale, last shape, whether the quiet outputs differ by channel.
     quiet_location int8, quiet_table uint8 (C): outputs where all inputs are zero.
     seen_from int64: of the rows whose inputs a row takes part in, how far back they lie.
     """
 
     offsets: np.ndarray
-    shift: np.ndarray
     first: np.ndarray
     first_bias: np.ndarray
     second: np.ndarray
@@ -80,10 +79,11 @@ class Network(NamedTuple):
 class Walk(NamedTuple):
     """The symbols in coding order, by steps (spec 6.3).
 
-    order int32: items in their order; an item is a cell, or one symbol (cell * C + channel) where the
-    scan separates the channels of a cell. ends int64: of the steps. rows int32: in the stores, of each cell, or
-    of the first of each `run` of cells. selected uint8 (cells * C), or empty: all symbols. sizes int64: channels,
-    symbols of an item, outputs of a unit of the network (C of a joint model, else 1), run.
+    order int32: items in their order; an item is a cell, or one symbol (channel in the lowest bits, cell above
+    them) where the scan separates the channels of a cell. ends int64: of the steps. rows int32: in the stores, of
+    each cell, or of the first of each `run` of cells. selected uint8 (cells * C), or empty: all symbols. sizes int64:
+    channels, symbols of an item, outputs of a unit of the network (C of a joint model, else 1), run, bits of the
+    channel in an item, elements of a row of the store.
     """
 
     order: np.ndarray
@@ -94,7 +94,8 @@ class Walk(NamedTuple):
 
 
 class Store(NamedTuple):
-    """What contexts are read from: int8 values (rows * C), energies (rows) or empty, uint8 active (rows)."""
+    """What contexts are read from: int8 values (rows * width: those of the channels, and zeros for channels that there
+    are not), energies (rows) or empty, uint8 active (rows)."""
 
     values: np.ndarray
     energies: np.ndarray
@@ -145,8 +146,9 @@ def count_keys(mask: np.ndarray, shape: tuple[int, ...], scan: np.ndarray, befor
 
 
 @jit
-def sort_keys(mask: np.ndarray, shape: tuple[int, ...], scan: np.ndarray, ends: np.ndarray, order: np.ndarray) -> None:
-    """Fills `order`, step by step. ends: before, where the steps begin; after, where they end."""
+def sort_keys(mask: np.ndarray, shape: tuple[int, ...], scan: np.ndarray, bits: int, ends: np.ndarray,
+              order: np.ndarray) -> None:
+    """Fills `order`, step by step (`Walk`). ends: before, where the steps begin; after, where they end."""
     channels, depth, height, width = shape
     n = cell = 0
     for z in range(depth):
@@ -157,7 +159,7 @@ def sort_keys(mask: np.ndarray, shape: tuple[int, ...], scan: np.ndarray, ends: 
                     k = np.uint64(key + scan[3] * x)
                     if scan[0]:
                         for c in range(channels):
-                            order[np.uint64(ends[k])] = cell * channels + c
+                            order[np.uint64(ends[k])] = cell << bits | c
                             ends[k] += 1
                             k += np.uint64(scan[0])
                     else:
@@ -178,27 +180,32 @@ def _row(rows: np.ndarray, cell: Int, run: Int) -> Int:
 
 
 @jit
-def take_previous(previous: np.ndarray, shape: tuple[int, ...], before: tuple[int, ...], padded: tuple[int, ...],
-                  values: np.ndarray, energies: np.ndarray, active: np.ndarray, seen_later: np.ndarray) -> None:
-    """Puts the values of the previous frame, int8 (z, y, x * C), into the second half of the store."""
-    channels, depth, height, width = shape
-    plane = padded[0] * padded[1] * padded[2]
-    for z in range(depth):
-        for y in range(height):
-            first = ((z + before[0]) * padded[1] + y + before[1]) * padded[2] + before[2]
-            marked = -1
-            for i in range(width * channels):
-                v = np.int64(previous[z, y, i])
-                if v == 0:
-                    continue
-                values[(plane + first) * channels + i] = v
-                row = first + i // channels
-                if energies.size:
-                    energies[plane + row] = min(energies[plane + row] + abs(v), _MAX_INPUT)
-                if row != marked:
-                    marked = row
-                    for back in seen_later:
-                        active[row - back] = 1
+def take_previous(previous: np.ndarray, words: np.ndarray, shape: tuple[int, ...], before: tuple[int, ...],
+                  padded: tuple[int, ...], width: Int, store: Store, seen_later: np.ndarray) -> None:
+    """Puts the values of the previous frame, int8 (cells * C), into the second half of the store.
+
+    words uint64: the same, eight by eight, without those that are left over at the end: most are zero.
+    """
+    channels, _, height, length = shape
+    plane, marked = padded[0] * padded[1] * padded[2], -1
+    for block in range(len(words) + 1):
+        if block < len(words) and words[block] == 0:
+            continue
+        for i in range(8 * block, 8 * block + 8 if block < len(words) else len(previous)):
+            v = np.int64(previous[np.uint64(i)])
+            if v == 0:
+                continue
+            cell = i // channels
+            line = cell // length
+            row = (((line // height + before[0]) * padded[1] + line % height + before[1]) * padded[2]
+                   + cell % length + before[2])
+            store.values[(plane + row) * width + i - cell * channels] = v
+            if store.energies.size:
+                store.energies[plane + row] = min(store.energies[plane + row] + abs(v), _MAX_INPUT)
+            if row != marked:
+                marked = row
+                for back in seen_later:
+                    store.active[row - back] = 1
 
 
 @jit
@@ -259,57 +266,52 @@ def _evaluate(network: Network, count: Int, outputs: Int, scratch: Scratch) -> N
 
 
 @jit
-def _quiet(network: Network, first: Int, symbols: Int, count: Int, scratch: Scratch) -> None:
+def _quiet(network: Network, symbols: Int, count: Int, scratch: Scratch) -> None:
     """Table and location of all symbols of a step as if all inputs were zero."""
-    if symbols > 1 and network.limits[7]:
+    if symbols > 1 and network.limits[6]:
         for i in range(0, count, symbols):
             for c in range(symbols):
                 scratch.table[i + c] = network.quiet_table[c]
                 scratch.location[i + c] = network.quiet_location[c]
     else:
-        scratch.table[:count] = network.quiet_table[first]
-        scratch.location[:count] = network.quiet_location[first]
+        scratch.table[:count] = network.quiet_table[0]
+        scratch.location[:count] = network.quiet_location[0]
 
 
 @jit
 def _predict(walk: Walk, network: Network, store: Store, begin: Int, end: Int, scratch: Scratch) -> Int:
     """Table and location of the symbols of a step that have an input other than zero. Returns their number."""
-    channels, symbols, outputs, run = walk.sizes
-    values, magnitudes = network.limits[0], network.limits[0] + network.limits[1]
-    energies, shifts = magnitudes + network.limits[2], network.limits[6]
+    channels, symbols, outputs, run, bits, width = walk.sizes
+    values, magnitudes = np.uint64(network.limits[0]), np.uint64(network.limits[0] + network.limits[1])
+    energies = magnitudes + np.uint64(network.limits[2])
     # As local names: an array that is taken out of a tuple in a loop is counted each time.
     order, rows, active, stored, energy = walk.order, walk.rows, store.active, store.values, store.energies
-    offsets, shift = network.offsets, network.shift
+    offsets, together = network.offsets, symbols == channels
     table, inputs, places = scratch.table, scratch.inputs, scratch.place
     count = busy_units = 0
     for i in range(begin, end):
         item = np.int64(order[i])
-        row = _row(rows, item if symbols == channels else item // channels, run)
+        cell = item if together else item >> bits
+        row = _row(rows, cell, run)
         if not active[row]:
             continue
-        first = 0 if symbols == channels else item % channels
+        first = row * width + item - (cell if together else cell << bits)
         at = (i - begin) * symbols
         for c in range(0, symbols, outputs):  # one unit of a joint model, else one for each channel
             if outputs == 1 and table[at + c] == ABSENT:
                 continue
-            channel = first + c
-            place = np.uint64(row * channels + channel)  # unsigned, as in `_entries`
-            busy = np.int8(0)
-            for n in range(np.uint64(values)):
-                v = np.int8(0)
-                if not shifts or 0 <= channel + shift[n] < channels:
-                    v = stored[place + offsets[n]]
-                inputs[n, np.uint64(count)] = v
+            place, column, busy = np.uint64(first + c), np.uint64(count), np.int8(0)  # unsigned, as in `_entries`
+            for n in range(values):
+                v = stored[place + offsets[n]]
+                inputs[n, column] = v
                 busy |= v
-            for n in range(np.uint64(values), np.uint64(magnitudes)):
-                v = np.int8(0)
-                if not shifts or 0 <= channel + shift[n] < channels:
-                    v = abs(stored[place + offsets[n]])
-                inputs[n, np.uint64(count)] = v
+            for n in range(values, magnitudes):
+                v = abs(stored[place + offsets[n]])
+                inputs[n, column] = v
                 busy |= v
-            for n in range(np.uint64(magnitudes), np.uint64(energies)):
+            for n in range(magnitudes, energies):
                 v = energy[np.uint64(row) + offsets[n]]
-                inputs[n, np.uint64(count)] = v
+                inputs[n, column] = v
                 busy |= v
             if busy == 0:
                 continue
@@ -329,7 +331,7 @@ def _predict(walk: Walk, network: Network, store: Store, begin: Int, end: Int, s
 def _keep(walk: Walk, network: Network, store: Store, begin: Int, count: Int, step: np.ndarray,
           values: np.ndarray) -> None:
     """Takes in the values of a step's symbols: the tensor's, and what later steps see of them."""
-    channels, symbols, _, run = walk.sizes
+    channels, symbols, _, run, bits, width = walk.sizes
     marked: Int = -1
     i, following = begin, symbols  # item i has the symbols before `following`
     for at in range(count):
@@ -339,14 +341,15 @@ def _keep(walk: Walk, network: Network, store: Store, begin: Int, count: Int, st
         while at >= following:
             i += 1
             following += symbols
-        c = at + symbols - following
-        item = np.int64(walk.order[i])
-        values[item * symbols + c] = v
+        cell, c = np.int64(walk.order[i]), at + symbols - following
+        if symbols != channels:
+            cell, c = cell >> bits, cell & (1 << bits) - 1
+        values[cell * channels + c] = v
         if store.active.size == 0:
             continue
-        row = _row(walk.rows, item if symbols == channels else item // channels, run)
+        row = _row(walk.rows, cell, run)
         seen = min(max(v, -_MAX_INPUT), _MAX_INPUT)
-        store.values[row * channels + (c if symbols == channels else item % channels)] = seen
+        store.values[row * width + c] = seen
         if store.energies.size:
             store.energies[row] = min(store.energies[row] + abs(seen), _MAX_INPUT)
         if i != marked:
@@ -522,22 +525,25 @@ def decode_steps(words: np.ndarray, state: np.ndarray, tables: Tables, walk: Wal
     state uint64: point - low, range, words read. values int32 (cells * C), all 0 before.
     Returns (outcome, value at which it ended, next step).
     """
-    channels, symbols, _, _ = walk.sizes
+    channels, symbols, _, _, bits, _ = walk.sizes
     while step < len(walk.ends) and budget > 0:
         begin, end = walk.ends[step - 1] if step else np.int64(0), walk.ends[step]
         step += 1
         count = (end - begin) * symbols
         budget -= count
-        if symbols == channels:
-            _quiet(network, 0, symbols, count, scratch)
+        if symbols == channels or not network.limits[6]:
+            _quiet(network, symbols, count, scratch)
         else:
             for i in range(count):
-                c = walk.order[begin + i] % channels
+                c = walk.order[begin + i] & (1 << bits) - 1
                 scratch.table[i], scratch.location[i] = network.quiet_table[c], network.quiet_location[c]
         if walk.selected.size:
             for i in range(begin, end):
+                item = np.int64(walk.order[i])
+                first = item * channels if symbols == channels else (
+                    (item >> bits) * channels + (item & (1 << bits) - 1))
                 for c in range(symbols):
-                    if not walk.selected[np.int64(walk.order[i]) * symbols + c]:
+                    if not walk.selected[first + c]:
                         scratch.table[(i - begin) * symbols + c] = ABSENT
             scratch.values[:count] = 0
         common = network.quiet_table[0]
@@ -549,6 +555,123 @@ def decode_steps(words: np.ndarray, state: np.ndarray, tables: Tables, walk: Wal
             return outcome, value, step
         _keep(walk, network, store, begin, count, scratch.values, values)
     return DONE, np.int64(0), step
+
+
+class Bits(NamedTuple):
+    """Of an occupancy: the neighbourhood of each voxel as a number, a bit for each input of its model (spec 6.1.2).
+
+    context uint16 (rows): of the voxels still to be decoded. table uint8 (2**N): of each context, ABSENT where it
+    has not been worked out. weights int64 (H, N), (H), (1, H), (1): of the network, rounding constants included;
+    shifts int64: of its layers. seen_from, seen_later int64 (N', 2): how far back the voxels lie whose inputs a row
+    of this frame, or of the previous one, takes part in, and the bit that it has there.
+    """
+
+    context: np.ndarray
+    table: np.ndarray
+    hidden_weight: np.ndarray
+    hidden_bias: np.ndarray
+    output_weight: np.ndarray
+    output_bias: np.ndarray
+    shifts: np.ndarray
+    seen_from: np.ndarray
+    seen_later: np.ndarray
+
+
+@jit
+def _table_of_context(bits: Bits, context: Int) -> Int:
+    """The network, for inputs that are bits."""
+    out = np.int64(bits.output_bias[0])
+    for h in range(len(bits.hidden_bias)):
+        total = bits.hidden_bias[h]
+        for n in range(bits.hidden_weight.shape[1]):
+            if context >> n & 1:
+                total += bits.hidden_weight[h, n]
+        out += bits.output_weight[h] * min(max(total >> bits.shifts[0], 0), _MAX_HIDDEN)
+    table: Int = min(max(out >> bits.shifts[1], 0), _LAST_BIT_TABLE)
+    return table
+
+
+@jit
+def begin_bits(previous: np.ndarray, shape: tuple[int, ...], before: tuple[int, ...], padded: tuple[int, ...],
+               bits: Bits) -> None:
+    """Takes in the previous frame's occupancy, uint8 (voxels)."""
+    depth, height, width = shape
+    n = 0
+    for z in range(depth):
+        for y in range(height):
+            row = ((z + before[0]) * padded[1] + y + before[1]) * padded[2] + before[2]
+            for x in range(width):
+                if previous[np.uint64(n)]:
+                    for k in range(len(bits.seen_later)):
+                        bits.context[row + x - bits.seen_later[k, 0]] |= np.uint16(bits.seen_later[k, 1])
+                n += 1
+
+
+@jit
+def decode_bits(words: np.ndarray, state: np.ndarray, tables: Tables, bits: Bits, shape: tuple[int, ...],
+                scan: np.ndarray, before: tuple[int, ...], padded: tuple[int, ...], scratch: Scratch, rows: np.ndarray,
+                starts: np.ndarray, key: int, budget: Int, occupancy: np.ndarray) -> tuple[Int, Int, int]:
+    """Decodes the steps of an occupancy from a key on, until about `budget` voxels are done.
+
+    rows int32: scratch, with a place for every line, as `scratch` has. occupancy uint8 (voxels), all 0 before.
+    Returns (outcome, value at which it ended, next key); the outcome is ESCAPED where a value is no bit.
+    """
+    depth, height, width = shape
+    keys = scan[0] * (depth - 1) + scan[1] * (height - 1) + scan[2] * (width - 1) + 1
+    table, values, nothing = scratch.table, scratch.values, scratch.location[:0]
+    context, chosen = bits.context, bits.table
+    while key < keys and budget > 0:
+        count = 0
+        for z in range(depth):
+            rest = key - scan[0] * z
+            if rest < 0:
+                break
+            first, excess = np.int64(0), rest - scan[2] * (width - 1)
+            if excess > 0 and scan[1]:  # lines that end before
+                first = (excess + scan[1] - 1) // scan[1]
+                rest -= scan[1] * first
+            row = ((z + before[0]) * padded[1] + first + before[1]) * padded[2] + before[2]
+            for _ in range(first, height):
+                x = rest
+                if scan[2] > 1:
+                    x = rest // scan[2]
+                    if x * scan[2] != rest:
+                        x = width
+                if rest < 0:
+                    break
+                if x < width:
+                    at = row + x
+                    neighbourhood = context[np.uint64(at)]
+                    k = chosen[np.uint64(neighbourhood)]
+                    if k == ABSENT:
+                        k = np.uint8(_table_of_context(bits, np.int64(neighbourhood)))
+                        chosen[np.uint64(neighbourhood)] = k
+                    rows[np.uint64(count)] = at
+                    table[np.uint64(count)] = k
+                    count += 1
+                rest -= scan[1]
+                row += padded[2]
+        key += 1
+        budget -= count
+        if count == 0:
+            continue
+        outcome, value = _decode_step(words, state, tables, table, chosen[0], nothing, scratch.order, starts, count,
+                                      values)
+        if outcome:
+            return outcome, value, key
+        for i in range(count):
+            v = values[i]
+            if v == 0:
+                continue
+            if v != 1:
+                return ESCAPED, np.int64(0), key
+            voxel = np.int64(rows[i])
+            for n in range(len(bits.seen_from)):
+                context[voxel - bits.seen_from[n, 0]] |= np.uint16(bits.seen_from[n, 1])
+            line = voxel // padded[2]
+            line = (line // padded[1] - before[0]) * height + line % padded[1] - before[1]
+            occupancy[line * width + voxel % padded[2] - before[2]] = 1
+    return DONE, np.int64(0), key
 
 
 @jit
