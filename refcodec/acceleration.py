@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from types import ModuleType
 
 # Symbols that the array code decodes in about the time that loading numba and the kernels takes.
@@ -59,8 +60,8 @@ def prepare() -> bool:
         return False
     import numpy as np
 
-    from .entropy.coder import decode_symbols, encode_symbols
-    from .entropy.models import ContextModel, StaticModel
+    from .entropy.coder import decode_occupancy, decode_symbols, encode_occupancy, encode_symbols
+    from .entropy.models import BERNOULLI, ContextModel, StaticModel
     from .syntax.coding import Tools, Transform
 
     one = np.zeros((1, 1), np.int8)
@@ -69,6 +70,9 @@ def prepare() -> bool:
     for model in (network, StaticModel(((0, (1, 1)),))):
         data, _ = encode_symbols(model, (1, 1, 1, 1), None, one.reshape(1, 1, 1, 1), one)
         values = decode_symbols(model, (1, 1, 1, 1), None, one.reshape(1, 1, 1, 1), data)
+    bits = replace(network, family=BERNOULLI)
+    data, _ = encode_occupancy(bits, values.reshape(1, 1, 1) > 0, one.reshape(1, 1, 1, 1))
+    decode_occupancy(bits, (1, 1, 1), one.reshape(1, 1, 1, 1), data)
     tensors = importlib.import_module(f"{__package__}.tensors.compiled")
     for tools in (Tools((0,)), Tools((0,) * 4, transform=Transform.BLOCK_DCT)):
         tensors.reconstruct(values, None, tools, None, (1, 1, 1, 1))

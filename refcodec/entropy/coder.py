@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import constriction
@@ -192,6 +192,7 @@ class Margin:
     padded: Spatial
 
     @classmethod
+    @lru_cache(maxsize=256)  # a model serves many tensors of a few sizes
     def of(cls, model: ContextModel, spatial: Spatial) -> Margin:
         """For the neighbours of a model whose offsets count cells."""
         offsets = np.array([n[2:] for n in model.template] + [(0, 0, 0)])

@@ -110,12 +110,9 @@ def _decode_static(model: StaticModel, shape: tuple[int, ...], band: np.ndarray 
 def _decode_contexts(model: ContextModel, shape: Shape, mask: np.ndarray | None, previous: np.ndarray | None,
                      words: np.ndarray, state: np.ndarray, chosen: np.ndarray, values: np.ndarray) -> None:
     margin = Margin.of(model, shape[1:])
-    temporal = any(is_previous(n[0]) for n in model.template)
-    width = shape[0] + _reach(model)
-    network = _network(model, shape[0], width, margin)
-    walk = _walk(model, shape, mask, margin, len(values), width, chosen)
-    store = _store(model, shape, margin, width, previous if temporal else None, temporal)
-    longest = int(np.diff(walk.ends, prepend=0).max()) * int(walk.sizes[1])
+    width, network, seen_later = _network(model, shape[0], margin)
+    walk, longest = _walk(model, shape, mask, margin, len(values), width, chosen)
+    store = _store(model, shape, margin, width, previous if len(seen_later) else None, seen_later)
     scratch = kernels.Scratch(
         np.empty(longest, np.uint8), np.empty(longest, np.int8), np.empty(longest, np.int32),
         np.empty(longest, np.int32), np.zeros((network.first.shape[1], kernels.BATCH), np.float32),
@@ -152,19 +149,20 @@ def _reach(model: ContextModel) -> int:
 
 
 @lru_cache(maxsize=64)
-def _network(model: ContextModel, channels: int, width: int, margin: Margin) -> kernels.Network:
-    """For a store whose second half is the previous frame, as arrays of their kernels' types."""
+def _network(model: ContextModel, channels: int, margin: Margin) -> tuple[int, kernels.Network, np.ndarray]:
+    """Elements of a row of the store; the network for it, whose second half is the previous frame; and how far back
+    of a cell of the previous frame the rows lie whose inputs it takes part in. As arrays of the kernels' types."""
+    width = channels + _reach(model)
     values: list[tuple[int, int]] = []  # (column of the weights, offset)
     magnitudes: list[tuple[int, int]] = []
     energies: list[tuple[int, int]] = []
     column = 0
-    seen_from = set()
+    seen: tuple[set[int], set[int]] = (set(), set())
     for source, dc, *place in model.template:
         row = sum(a * b for a, b in zip(place, margin.stride))
+        seen[is_previous(source)].add(row)
         if is_previous(source):
             row += margin.size
-        else:
-            seen_from.add(row)
         if is_energy(source):
             energies.append((column, row))
             column += 1
@@ -179,13 +177,14 @@ def _network(model: ContextModel, channels: int, width: int, margin: Margin) -> 
     limits = (len(values), len(magnitudes), len(energies), 0 if model.family == BERNOULLI else LOCATION_LIMIT,
               model.scales - 1, SHAPES - 1 if model.family == MIXTURE else 0,
               len(set(zip(location[:, 0].tolist(), table[:, 0].tolist()))) > 1)
-    return kernels.Network(
+    seen_from, seen_later = (np.array(sorted(rows), np.int64) for rows in seen)
+    return width, kernels.Network(
         inputs[:, 1].astype(np.uint64), _widened(first[:, inputs[:, 0]]), first_bias[:, 0].copy(),
         _widened(second), second_bias[:, 0].copy(),
         np.float32(2.0) ** -np.array([model.hidden_shift, *model.shifts], np.float32),
         np.array(limits, np.int64),
         np.resize(location[:, 0], channels).astype(np.int8), np.resize(table[:, 0], channels),
-        np.array(sorted(seen_from), np.int64))
+        seen_from), seen_later
 
 
 def _widened(weights: np.ndarray) -> np.ndarray:
@@ -197,7 +196,8 @@ def _widened(weights: np.ndarray) -> np.ndarray:
 
 
 def _walk(model: ContextModel, shape: Shape, mask: np.ndarray | None, margin: Margin, count: int, width: int,
-          chosen: np.ndarray) -> kernels.Walk:
+          chosen: np.ndarray) -> tuple[kernels.Walk, int]:
+    """The walk, and the symbols of its longest step."""
     channels, scan = shape[0], np.array(model.scan, np.int64)
     marked = _NONE[np.uint8] if mask is None else np.require(mask, bool, ["C", "W"]).reshape(-1).view(np.uint8)
     run = shape[3] if mask is None else 1
@@ -209,22 +209,20 @@ def _walk(model: ContextModel, shape: Shape, mask: np.ndarray | None, margin: Ma
     bits = (channels - 1).bit_length()
     kernels.sort_keys(marked, shape, scan, bits, begins, order)
     symbols = 1 if scan[0] else channels
-    return kernels.Walk(order, ends[counts > 0], rows, chosen,
-                        np.array([channels, symbols, channels if model.joint else 1, run, bits, width]))
+    sizes = np.array([channels, symbols, channels if model.joint else 1, run, bits, width])
+    return kernels.Walk(order, ends[counts > 0], rows, chosen, sizes), int(counts.max()) * symbols
 
 
 def _store(model: ContextModel, shape: Shape, margin: Margin, width: int, previous: np.ndarray | None,
-           temporal: bool) -> kernels.Store:
+           seen_later: np.ndarray) -> kernels.Store:
     if not model.template:
         return kernels.Store(_NONE[np.int8], _NONE[np.int8], _NONE[np.uint8])
-    rows = margin.size * (2 if temporal else 1)
+    rows = margin.size * (2 if len(seen_later) else 1)
     energetic = any(is_energy(n[0]) for n in model.template)
     store = kernels.Store(np.zeros(rows * width, np.int8), np.zeros(rows if energetic else 0, np.int8),
                           np.zeros(margin.size, np.uint8))
     if previous is not None:
-        seen_later = {int(np.dot(n[2:], margin.stride)) for n in model.template if is_previous(n[0])}
         flat = np.require(previous, np.int8, ["C", "W"]).reshape(-1)
         words = flat[: len(flat) // 8 * 8].view(np.uint64) if flat.ctypes.data % 8 == 0 else _NONE[np.uint64]
-        kernels.take_previous(flat, words, shape, margin.before, margin.padded, width, store,
-                              np.array(sorted(seen_later), np.int64))
+        kernels.take_previous(flat, words, shape, margin.before, margin.padded, width, store, seen_later)
     return store

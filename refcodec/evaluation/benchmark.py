@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
@@ -173,7 +174,8 @@ def baseline_at(frames: Sequence[Frame], dataset: Dataset, quality: float, ops: 
 @dataclass(frozen=True, slots=True)
 class CodingFigures:
     """Of one file. Overheads are fractions; speeds in symbols a second of one thread's processor time, with
-    the compiled loops if numba is there. plain_speed: of entropy decoding without them. frame_speeds, group_speeds:
+    the compiled loops if numba is there. plain_speed: of entropy decoding without them. entropy_speeds: of entropy
+    decoding by number of threads, in time that passes. frame_speeds, group_speeds:
     frames a second of whole decoding by number of threads, of the file and of GROUPS copies of its
     first group. memory: beyond the loops; see `decoding_memory`.
     """
@@ -194,6 +196,7 @@ class CodingFigures:
     plain_speed: float
     frame_speeds: dict[int, float]
     group_speeds: dict[int, float]
+    entropy_speeds: dict[int, float]
 
     @property
     def share_of_raw(self) -> float:
@@ -240,13 +243,16 @@ def coding_figures(path: Path, repeats: int = 3) -> CodingFigures:
             raise AssertionError("coding the decoded symbols again gives other data")
         ideal, coded = ideal + bits, coded + 8 * len(t.data)
 
-    def decode() -> None:
-        for t in seen:
-            decode_symbols(*t[:-1])
+    def decode(jobs: int = 1) -> None:
+        with ThreadPoolExecutor(jobs) as pool:
+            for _ in pool.map(lambda t: decode_symbols(*t[:-1]), sorted(seen, key=lambda t: -len(t.data))):
+                pass
 
-    entropy_time = _best(repeats, decode, time.thread_time)
+    entropy_time = _best(repeats, decode, time.process_time)
+    entropy_speeds = {jobs: symbols / _best(repeats, lambda: decode(jobs))
+                      for jobs in sorted({1, 2, os.cpu_count() or 1})}
     with acceleration.switched_off():
-        plain_time = _best(repeats, decode, time.thread_time)
+        plain_time = _best(repeats, decode, time.process_time)
     decode_time = _best(repeats, lambda: _decode(path, 1), time.thread_time)
     frame_speeds = {jobs: len(frames) / _best(repeats, lambda: _decode(path, jobs)) for jobs in (1, 2)}
     groups = repeated_group(path)
@@ -262,7 +268,7 @@ def coding_figures(path: Path, repeats: int = 3) -> CodingFigures:
         symbols, path.stat().st_size, coded / ideal, _mean(framing["I"]), _mean(framing["P"]), _mean(size["I"]),
         _mean(size["P"]), symbols / entropy_time, symbols / decode_time,
         raw_speed(coded / symbols), decoding_memory(path), tensor_bytes, fast, symbols / plain_time, frame_speeds,
-        group_speeds)
+        group_speeds, entropy_speeds)
 
 
 def _decode(source: Path | BinaryIO, jobs: int) -> None:
