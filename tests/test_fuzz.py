@@ -48,7 +48,8 @@ def test_random_mutations(tmp_path):
 def test_coverage_guided(tmp_path, target):
     code, report = run(target, "--runs", "1000", "--seed", "5", folder=tmp_path)
     assert (code, report["defects"], report["deaths"]) == (0, {}, []), report
-    assert report["executions"] == 1000 and report["coverage"] > 100
+    # All vectors are run at the start, however few runs are asked for.
+    assert report["executions"] >= 1000 and report["coverage"] > 100
 
 
 def test_inputs_that_broke_something(tmp_path):
