@@ -37,7 +37,7 @@ from refcodec.syntax.headers import Mapping, Role
 from refcodec.syntax.registry import LEVELS, UnitType
 from refcodec.syntax.units import build_file_header
 from refcodec.writer import build_metadata
-from valid_cases import CAMERA, POSE, ordinary, work_at_bound
+from valid_cases import CAMERA, POSE, data_at_a_bound, ordinary, work_at_bound
 
 ALL_UNITS = tuple(UnitType)
 
@@ -669,6 +669,32 @@ def _entropy(cases: Collection) -> None:
     writer.bits(0, 0)
     add("data-after-many", "R-ENT-02", "Data to the last word that is read, where they could end far before it.",
         writer.words(1), 100)
+    early = DataWriter()
+    early.put(1 << 23, 1 << 23)
+    for _ in range(199):
+        early.put(0, 1 << 23)
+    early.bits(0, 0)
+    add("data-ends-early-and-zero", "R-ENT-02", "A zero byte behind data that end many words before those that the "
+        "decoder reads.", early.data() + b"\0", 200)
+    add("data-none-many-and-zero", "R-ENT-02", "A zero byte where many words are read and no data would do.", b"\0", 200)
+    add("data-at-its-unit", "R-ENT-02", "`point - low` is one unit of the last byte, where no data would do.",
+        bytes(25) + b"\1", 200)
+    data_at_a_bound(cases, 1)
+    for name, shape, model, kind in (
+        ("context", (1, 3, 4, 5), context_model(dice, 3), 0),
+        ("channels", (3, 3, 4, 5), context_model(dice, 3, scan=(1, 1, 1, 1)), 0),
+        ("joint", (2, 3, 4, 5), context_model(dice, 3, joint=2), 0),
+        ("mixtures", (2, 3, 4, 5), context_model(dice, 3, family=MIXTURE), 0),
+        ("mixtures-joint", (2, 3, 4, 5), context_model(dice, 3, joint=2, family=MIXTURE), 0),
+        ("dct", (2, 9, 8, 7), context_model(dice, 14, scan=(1, 1, 1, 1)), 1),
+    ):
+        draft = Draft(header((shape[0], 1, 1, 1), (shape,)))
+        draft.group(0, 1)
+        draft.frame(dice, {0: FIXED, 1: model}, use={1: 1}, transform={1: (kind, 0)})
+        longer = draft.parse(FRAME, draft.piece(FRAME, 0).payload)[0].tensor[1].value_data + b"\1"
+        draft.set(FRAME, 0, {"tensor[1].value_size": len(longer), "tensor[1].value_data": longer})
+        cases.add(f"data-and-one-{name}", "range-coder context-models", f"A byte behind the data of a tensor under a "
+                  f"context model ({name}).", draft.finish().bytes(), "R-ENT-02")
     empty = Draft(header(occupancy=(2, 2, 2)))
     empty.group(0, 1)
     empty.frame(dice, occupancy=np.zeros((2, 2, 2), bool))

@@ -58,7 +58,7 @@ def _bytes(data: bytes) -> str:
 
     def spans(trace):
         for span in trace.spans:
-            if span.length:
+            if span.length or span.descriptor == "b2":
                 lines.extend(_row(span.offset, data[span.offset : span.offset + span.length],
                                   span.path.split(".", 1)[-1], _value(span)))
 
@@ -81,7 +81,7 @@ def _bytes(data: bytes) -> str:
     widths = [4, 47, max(len(line[2]) for line in lines)]
     shown = []
     for offset, raw, element, value in lines:
-        if not raw:
+        if not offset:
             shown.append(f"\n{element}")
         else:
             shown.append(f"{offset}  {raw:<{widths[1]}}  {element:<{widths[2]}}  {value}".rstrip())

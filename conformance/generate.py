@@ -40,7 +40,7 @@ from refcodec.files import replacing  # noqa: E402
 from refcodec.inspection import inspect  # noqa: E402
 from refcodec.requirements import ERROR_CODES, REQUIREMENTS  # noqa: E402
 
-VERSION = "0.4.0"
+VERSION = "0.5.0"
 LICENCE = "CC0-1.0"
 # Vectors that come with the report of `refcodec inspect --json`.
 INSPECTED = ("minimal", "two-frames", "ordinary", "cameras-and-metadata", "unknown-ancillary-units", "small-shared-dct",

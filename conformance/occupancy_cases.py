@@ -55,6 +55,10 @@ def add_valid(cases: Collection) -> None:
     dims = (6, 5, 4)
     sequence("static", "Static tables: an I-frame, a P-frame that keeps the occupancy, one that codes it anew.", dims,
              models, [[(1, some, [1]), (None, None, []), (1, some, [])]], "occupancy static-models")
+    for assignment in (1, 2, 3):
+        model = static_model((0, (3, 1)), assignment=assignment)
+        sequence(f"static-assignment-{assignment}", f"A static table with assignment {assignment}: there are one channel "
+                 "and one band.", (3, 3, 2), {1: model}, [[(1, some, [1]), (1, some, [])]], "occupancy static-models")
     sequence("templates", "Template 6 in an I-frame, then template 7, an exclusive or, the model again, the occupancy "
              "as it was, and the model after that.", dims, models,
              [[(2, blob, [2, 3]), (3, blob, []), (None, blob, []), (3, blob, []), (None, None, []), (3, blob, [])]],

@@ -580,8 +580,34 @@ def _symbols(cases: Collection) -> None:
     ending("data-none-many", "Words are shifted out and in, all of them beyond the data.", (), 200, 0)
     ending("data-one-byte", "One byte says it all.", (0,), 1, 1)
     ending("data-ends-early", "The data end many words before those that the decoder reads.", (0,), 200, 6)
+    data_at_a_bound(cases, 0)
     for size in range(2, 10):
         ending(f"data-{size}-bytes", f"Data of {size} bytes.", (0, 8 * size - 5), 8 * size - 4, size)
+
+
+def data_at_a_bound(cases: Collection, beyond: int) -> None:
+    """Two symbols whose interval ends `beyond` above a multiple of 2^40. With 0 a byte fewer would just not do, with 1
+    it just does, and the data with that byte are refused."""
+    first, last = (1 << 24) - (1 << 20) - 1 - beyond, 4096  # frequencies before the first symbol, and of the second
+    before = (1 << 20) + 1 - last
+    models = {0: FIXED, 1: static_model((0, tuple(n - 1 for n in (first, 256, (1 << 24) - first - 256))),
+                                        (0, tuple(n - 1 for n in (before, last, (1 << 24) - before - last))))}
+    draft = Draft(header((2, 1, 1, 1), ((2, 1, 1, 1),)))
+    draft.group(0, 1)
+    draft.frame(Dice(318), models, use={0: 1}, values={0: [[1, 1]]})
+    writer = DataWriter()
+    writer.put(first, 256)
+    writer.put(before, last)
+    assert (writer.low + writer.range) % (1 << 40) == beyond and 1 << 32 < writer.range < 1 << 40
+    if not beyond:
+        cases.add("data-at-a-bound", "range-coder", "A byte fewer would do if the range were greater by one.",
+                  draft.finish().bytes())
+        return
+    data = writer.data(longer=1)
+    assert data[-1]
+    draft.set(FRAME, 0, {"tensor[0].value_size": len(data), "tensor[0].value_data": data})
+    cases.add("data-beyond-a-bound", "range-coder", "A byte fewer would do, by one in a range of 2^36.",
+              draft.finish().bytes(), "R-ENT-02")
 
 
 def _reconstruction(cases: Collection) -> None:
