@@ -15,10 +15,9 @@ from refcodec.entropy.coder import encode_symbols
 from refcodec.entropy.fitting import best_static, model_bytes
 from refcodec.entropy.models import ContextModel, EntropyModel, fits
 from refcodec.syntax.coding import Prediction, Tools
-from refcodec.syntax.registry import PREVIOUS
 from refcodec.writer import TensorCoding, compressed_occupancy
 
-_OCCUPANCY_MODEL = 63  # the last identifier that there is
+_OCCUPANCY_INTER, _OCCUPANCY_INTRA = 62, 63  # the last identifiers that there are
 _OCCUPANCY_HIDDEN = 4, 8  # units of the models tried for an occupancy
 
 
@@ -84,11 +83,12 @@ class Finish:
     models: those that the frame has to define. estimated: bits of each tensor by
     tensor_id; for values under context models the estimate of training.
     iterations: to fit a mask's model; of those of values a part is left to do. reuse: models that the
-    stream has may serve again.
+    stream has may serve again. following: frames of the group that come after this one.
     """
 
-    def __init__(self, rate: RateModel, symbols: MappingType[int, Symbols], iterations: int, reuse: bool = True):
-        self.rate, self.symbols, self.iterations = rate, symbols, iterations
+    def __init__(self, rate: RateModel, symbols: MappingType[int, Symbols], iterations: int, reuse: bool = True,
+                 following: int = 0):
+        self.rate, self.symbols, self.iterations, self.following = rate, symbols, iterations, following
         self.known = dict(rate.previous.models) if rate.previous is not None and reuse else {}
         self.models: dict[int, EntropyModel] = {}
         self.estimated: dict[int, float] = {}
@@ -123,26 +123,28 @@ class Finish:
         return codings
 
     def occupancy(self, occupancy: np.ndarray) -> int | None:
-        """The model that codes the occupancy, bool (z, y, x), in the fewest bytes, itself counted: that of the frame
-        before, or a new one in the first I- and the first P-frame; None where compression is as good."""
+        """The model that codes the occupancy, bool (z, y, x), in the fewest bytes: one that the group has, or a new one
+        in the I-frame and in the first P-frame, where it is the first that sees the frame before. As a new one serves
+        the frames that follow, a share of its bytes counts. None where compression is as good."""
         previous = self.rate.previous
         if previous is None:
             symbols, compressed = occupancy_symbols(occupancy, None), compressed_occupancy(occupancy, None, True)
         else:
             symbols = occupancy_symbols(occupancy, previous.occupancy_context(False))
             compressed = compressed_occupancy(occupancy, previous.occupancy, False)
-        known = self.known.get(_OCCUPANCY_MODEL)
-        offers = [] if known is None else [(known, 0)]
-        if not isinstance(known, ContextModel) or not any(source == PREVIOUS for source, *_ in known.template):
-            fitted = [fit_occupancy_model(symbols, hidden=hidden, iterations=self.iterations // 2)
+        new = _OCCUPANCY_INTRA if previous is None else _OCCUPANCY_INTER
+        offers = [(i, self.known[i], 0.0) for i in (_OCCUPANCY_INTRA, _OCCUPANCY_INTER) if i in self.known]
+        if new not in self.known:
+            fitted = [fit_occupancy_model(symbols, hidden=hidden, iterations=self.iterations)
                       for hidden in _OCCUPANCY_HIDDEN]
-            offers += [(model, model_bytes(model)) for model in fitted]
-        model, size = min(((m, symbols.coded_bytes(m) + extra) for m, extra in offers), key=lambda offer: offer[1])
-        if size >= len(compressed.data):
+            offers += [(new, model, model_bytes(model) / (1 + self.following)) for model in fitted]
+        sizes = [symbols.coded_bytes(model) + extra for _, model, extra in offers]
+        model_id, model, _ = offers[int(np.argmin(sizes))]
+        if min(sizes) >= len(compressed.data):
             return None
-        if model is not known:
-            self.models[_OCCUPANCY_MODEL] = model
-        return _OCCUPANCY_MODEL
+        if self.known.get(model_id) is not model:
+            self.models[model_id] = model
+        return model_id
 
     def _of_group(self, group: ContextGroup, flat: ByTensor, selected: ByTensor) -> dict[int, _Choice]:
         """The group's context model, or that of the frame before; static tables where the plan wants or allows them."""

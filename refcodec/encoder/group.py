@@ -291,11 +291,12 @@ class _Group:
 
             return train_cnerf(job.header, pictures, settings, number=number, time_stamp=time_stamp,
                                device=self.device, on_progress=tell)
+        following = len(job.frames) - position - 1
         if frame_type(position) == INTRA:
             return train_intra(job.header, pictures, settings, plan=job.plan, number=number, time_stamp=time_stamp,
-                               device=self.device, on_progress=tell)
+                               following=following, device=self.device, on_progress=tell)
         return train_inter(job.header, pictures, settings, previous, plan=job.plan, number=number,
-                           time_stamp=time_stamp, device=self.device, on_progress=tell)
+                           time_stamp=time_stamp, following=following, device=self.device, on_progress=tell)
 
     def _first_lagrangian(self, position: int) -> float:
         kind = "IP"[frame_type(position) - 1]

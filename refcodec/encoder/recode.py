@@ -56,7 +56,8 @@ def recode(file: BinaryIO, out: BinaryIO, *, iterations: int = ITERATIONS,
                 writer.begin_group(group.first_frame, group.frame_count, group.scene)
             case UnitType.FRAME:
                 assert frame is not None and before is not None, "decoding without a selection"
-                written = writer.write_frame(_coded_anew(frame, before, decoder.state, writer.state, iterations))
+                written = writer.write_frame(_coded_anew(frame, before, decoder.state, writer.state, iterations,
+                                                         decoder.frames_left))
                 if on_frame is not None:
                     on_frame(frame.number, unit.size, written.size)
             case UnitType.INDEX | UnitType.END:
@@ -74,8 +75,10 @@ def recode(file: BinaryIO, out: BinaryIO, *, iterations: int = ITERATIONS,
     return report
 
 
-def _coded_anew(frame: Frame, before: FrameState, after: FrameState, ours: FrameState, iterations: int) -> FrameCoding:
-    """before, after: the decoder's states around the frame. ours: that of the new file, with its models."""
+def _coded_anew(frame: Frame, before: FrameState, after: FrameState, ours: FrameState, iterations: int,
+                following: int) -> FrameCoding:
+    """before, after: the decoder's states around the frame. ours: that of the new file, with its models. following:
+    frames of the group after it."""
     v, intra = frame.syntax, frame.type == INTRA
     plans = {t.tensor_id: _plan(t, after) for t in v.tensor}
     every = slots(after.header, [plans.get(i, TensorPlan()) for i in range(len(after.header.tensors))])
@@ -92,7 +95,7 @@ def _coded_anew(frame: Frame, before: FrameState, after: FrameState, ours: Frame
         if s.mask is not None:
             selected[i] = torch.zeros((np.prod(s.shape[1:]), s.slot.channels), dtype=torch.bool)
             selected[i][rate.cells[i]] = torch.from_numpy(s.mask)
-    finish = Finish(rate, symbols, iterations)
+    finish = Finish(rate, symbols, iterations, following=following)
     codings = [dataclasses.replace(c, base=symbols[c.tensor_id].tools.base, offset=symbols[c.tensor_id].tools.offset)
                for c in finish.run(flat, selected)]
     model = None if after.occupancy is None else finish.occupancy(after.occupancy)

@@ -76,20 +76,21 @@ class TrainedFrame:
 
 
 def train_intra(header: SequenceHeader, pictures: Sequence[Picture], settings: TrainingSettings, *,
-                plan: CodingPlan | None = None, number: int = 0, time_stamp: int = 0,
+                plan: CodingPlan | None = None, number: int = 0, time_stamp: int = 0, following: int = 0,
                 device: torch.device | str = "cpu",
                 on_progress: Callable[[Progress], None] | None = None) -> TrainedFrame:
-    """Train an I-frame from nothing. plan: of the tools, None: the rate-aware system's."""
-    return _Training(header, pictures, settings, plan, None, device, on_progress).run(number, time_stamp)
+    """Train an I-frame from nothing. plan: of the tools, None: the rate-aware system's. following: frames of the
+    group after it."""
+    return _Training(header, pictures, settings, plan, None, device, on_progress, following).run(number, time_stamp)
 
 
 def train_inter(header: SequenceHeader, pictures: Sequence[Picture], settings: TrainingSettings,
                 previous: FrameState, *, plan: CodingPlan | None = None, number: int, time_stamp: int,
-                device: torch.device | str = "cpu",
+                following: int = 0, device: torch.device | str = "cpu",
                 on_progress: Callable[[Progress], None] | None = None) -> TrainedFrame:
     """Train a P-frame on the decoder's state after the frame before: residuals of the grids,
-    planes and lines, or those anew that the plan wants so; the networks stay."""
-    return _Training(header, pictures, settings, plan, previous, device, on_progress).run(number, time_stamp)
+    planes and lines, or those anew that the plan wants so; the networks stay. following: frames of the group behind."""
+    return _Training(header, pictures, settings, plan, previous, device, on_progress, following).run(number, time_stamp)
 
 
 class _Training:
@@ -97,8 +98,8 @@ class _Training:
 
     def __init__(self, header: SequenceHeader, pictures: Sequence[Picture], settings: TrainingSettings,
                  plan: CodingPlan | None, previous: FrameState | None, device: torch.device | str,
-                 on_progress: Callable[[Progress], None] | None):
-        self.header, self.settings, self.previous = header, settings, previous
+                 on_progress: Callable[[Progress], None] | None, following: int = 0):
+        self.header, self.settings, self.previous, self.following = header, settings, previous, following
         self.plan = plan or system_plan(representation=header.representation.name.lower())[0]
         self.on_progress = on_progress
         self.device = torch.device(device)
@@ -422,7 +423,7 @@ class _Training:
         steps = self._fix_steps()
         flat, selected = self._symbols()
         symbols = {s.id: self._of_tensor(s, steps[s.id], flat[s.id], selected.get(s.id)) for s in self.trained}
-        finish = Finish(self.rate, symbols, self.settings.model_iterations, self.settings.reuse_models)
+        finish = Finish(self.rate, symbols, self.settings.model_iterations, self.settings.reuse_models, self.following)
         codings = finish.run(flat, selected)
         occupancy = self.rays.occupancy.copy()
         model = finish.occupancy(occupancy) if self.settings.code_occupancy else None

@@ -159,7 +159,7 @@ export const ERRORS = {
   "E0806": ["bad_mask", "Significance for a tensor that is not laid out in space."],
   "E0807": ["missing_base", "A tensor is predicted from a shared tensor that the file does not hold."],
   "E0901": ["bad_entropy_data", "The range decoder met a state that no encoder produces."],
-  "E0902": ["entropy_data_left", "Words are left over after a tensor's last symbol."],
+  "E0902": ["entropy_data_left", "Data are not those that their symbols are written with."],
   "E0903": ["bad_escape", "An escape code is longer than allowed."],
   "E0904": ["symbol_too_large", "A quantised value is outside its range."],
   "E0905": ["bad_mask_bit", "A bit of a mask is neither 0 nor 1."],
