@@ -35,7 +35,7 @@ class BitstreamError(RefcodecError):
 
     requirement: identifier, e.g. `R-UNIT-03`; code: its error code, e.g. `E0203`.
     offset: byte offset in the stream of the element (None when it has none).
-    element: path of the syntax element, e.g. `frame.tensor[3].word_count`.
+    element: path of the syntax element, e.g. `frame.tensor[3].value_size`.
     section: section of the specification.
     """
 
