@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from synthetic import small_header, small_stream
 torch = pytest.importorskip("torch")
 
 from refcodec.decoder import open_stream
+from refcodec.encoder.finish import Finish
 from refcodec.encoder.models import MaskSymbols, best_mask_model, fit_mask_model, fit_occupancy_model, occupancy_symbols
-from refcodec.entropy.coder import MAX_SYMBOL, decode_mask, decode_symbols, encode_symbols
+from refcodec.entropy.coder import MAX_SYMBOL, decode_mask, decode_symbols, encode_occupancy, encode_symbols
 from refcodec.entropy.fitting import best_static, fit_static, model_bytes
 from refcodec.entropy.models import (
     BERNOULLI,
@@ -36,6 +38,7 @@ from refcodec.evaluation.published import (
     rle_huffman_inverse,
 )
 from refcodec.syntax.headers import Mapping
+from refcodec.tensors.state import FrameState
 from refcodec.writer import compressed_occupancy
 
 ASSIGNMENTS = (ONE_TABLE, BY_CHANNEL, BY_BAND, BY_BAND_AND_CHANNEL)
@@ -310,3 +313,34 @@ def test_independent_frames_keep_eight_bits(tmp_path):
                     assert np.abs(x.astype(np.int64) - y).max() <= spread / 254 * 0.5 * 2 ** (1 / 8) * 1.001 + 1
         coarse = independent_frames([dataclasses.replace(f) for f in before], bits=4)
         assert len(coarse) < len(independent_frames(before))
+
+
+def test_a_model_that_sees_the_frame_before_pays_in_longer_groups():
+    """Each of them stays to be chosen; a new one is judged by its share of the frames that it serves."""
+    z, y, x = np.indices((24, 24, 24))
+    rng = np.random.default_rng(0)
+    rough = rng.random((24, 24, 24)) < 0.25
+
+    def ball(k):
+        return ((z - 12) ** 2 + (y - 11) ** 2 + (x - 11 - k) ** 2 < 60) & ~(rough & (z > 12))
+
+    state, defined = FrameState(small_header(occupancy=(24, 24, 24))), []
+    for k, following in enumerate((3, 2, 1, 0)):
+        rate = SimpleNamespace(previous=state.copy() if k else None, slots=[], groups=[])
+        finish = Finish(rate, {}, 60, following=following)
+        used = finish.occupancy(ball(k))
+        defined.append(sorted(finish.models))
+        state.models.update(finish.models)
+        context = state.occupancy_context(not k)
+        sizes = {i: len(encode_occupancy(m, ball(k), context)[0]) for i, m in state.models.items()}
+        assert sizes[used] == min(sizes.values())
+        state.set_occupancy(ball(k))
+    assert defined == [[63], [62], [], []]
+    # Alone, the first P-frame does not pay for a model of its own.
+    state = FrameState(state.header)
+    state.set_occupancy(ball(0))
+    intra = Finish(SimpleNamespace(previous=None, slots=[], groups=[]), {}, 60, following=3)
+    intra.occupancy(ball(0))
+    state.models.update(intra.models)
+    alone = Finish(SimpleNamespace(previous=state, slots=[], groups=[]), {}, 60)
+    assert alone.occupancy(ball(1)) != 62 and not alone.models
