@@ -19,6 +19,7 @@ from refcodec.fields import DifSizes, GridSizes, MlpSizes, NumpyOps, TriplaneSiz
 from refcodec.rendering.cameras import Camera
 from refcodec.rendering.march import render_camera
 from refcodec.rendering.paths import look_at
+from refcodec.syntax.coding import STEPS_PER_OCTAVE
 from refcodec.view.bundle import exported
 from refcodec.view.server import address, make_viewer
 from synthetic import small_stream
@@ -107,9 +108,8 @@ def field_stream(sizes, frames: int = 1, gap: int = 0) -> bytes:
         values, steps = {}, {}
         for i, t in enumerate(header.tensors):
             scale = 0.7 if t.mapping else 0.7 / math.sqrt(max(1, t.shape[3] / 4))
-            exponent = t.frac_bits - 9
             values[i] = np.rint(rng.normal(0, scale, (t.size // t.shape[0], t.shape[0])) * 2**9)
-            steps[i] = (2 ** max(0, exponent), min(0, exponent))
+            steps[i] = STEPS_PER_OCTAVE * (t.frac_bits - 9)  # 2**-9
         draft.frame(
             Dice(1),
             values=values,
