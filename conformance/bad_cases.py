@@ -650,9 +650,7 @@ def _entropy(cases: Collection) -> None:
     add("data-unread", "R-ENT-02", "A byte that the decoder does not come to.", bytes(8) + b"\1")
     # Seventeen symbols, three of which are 6, by escape: low is no longer 0.
     writer = DataWriter()
-    for k in range(17):
-        writer.put(*((1 << 23, 1 << 23) if k in (3, 8, 16) else (0, 1 << 23)))
-    writer.bits(*[0] * 6)
+    writer.bits(*(int(k in (3, 8, 16)) for k in range(17)), *[0] * 6)
     add("data-and-zero", "R-ENT-02", "Behind the data a zero byte.", writer.data() + b"\0", 17)
     add("data-and-one", "R-ENT-02", "Behind the data another byte.", writer.data() + b"\1", 17)
     add("data-not-smallest", "R-ENT-02", "Of the shortest data that decode to the symbols the second smallest.",
@@ -663,17 +661,11 @@ def _entropy(cases: Collection) -> None:
         add(f"data-longer-{longer}", "R-ENT-02", f"The smallest data of {longer} bytes more than are needed: they begin "
             "with other bytes than the shortest.", data, 17)
     writer = DataWriter()
-    writer.put(1 << 23, 1 << 23)
-    for _ in range(99):
-        writer.put(0, 1 << 23)
-    writer.bits(0, 0)
+    writer.bits(1, *[0] * 99, 0, 0)
     add("data-after-many", "R-ENT-02", "Data to the last word that is read, where they could end far before it.",
         writer.words(1), 100)
     early = DataWriter()
-    early.put(1 << 23, 1 << 23)
-    for _ in range(199):
-        early.put(0, 1 << 23)
-    early.bits(0, 0)
+    early.bits(1, *[0] * 199, 0, 0)
     add("data-ends-early-and-zero", "R-ENT-02", "A zero byte behind data that end many words before those that the "
         "decoder reads.", early.data() + b"\0", 200)
     add("data-none-many-and-zero", "R-ENT-02", "A zero byte where many words are read and no data would do.", b"\0", 200)

@@ -569,9 +569,7 @@ def _symbols(cases: Collection) -> None:
         values[list(sixes)] = 6
         draft.frame(dice, {0: FIXED, 1: half}, use={0: 1}, values={0: values})
         writer = DataWriter()
-        for value in values[:, 0]:
-            writer.put((1 << 23) * int(value - 5), 1 << 23)
-        writer.bits(*[0, 0] * len(sixes))
+        writer.bits(*(int(value - 5) for value in values[:, 0]), *[0, 0] * len(sixes))
         data = draft.parse(FRAME, draft.piece(FRAME, 0).payload)[0].tensor[0].value_data
         assert data == writer.data() and len(data) == size
         cases.add(name, "range-coder", description, draft.finish().bytes())

@@ -191,10 +191,9 @@ def tensor_symbols(t: Any, before: FrameState, after: FrameState) -> tuple[np.nd
     cells, bands, blocks = after.mask(t.tensor_id, tools), after.bands(t.tensor_id, tools), tools.block_counts(shape)
     previous, selected = before.contexts(t.tensor_id, tools), None
     if tools.masked:
-        selected = decode_mask(after.models[t.mask_model_ref], shape, cells, previous,
-                               t.mask_data, bands, blocks)
-    return decode_symbols(after.models[t.model_ref], shape, cells, previous, t.value_data, selected,
-                          bands, blocks), selected
+        selected = decode_mask(after.models[t.mask_model_ref], shape, cells, previous, t.mask_data, bands, blocks)
+    return decode_symbols(after.models[t.model_ref], shape, cells, previous, t.value_data, selected, bands,
+                          blocks), selected
 
 
 def _decode_tensors(v: Any, trace: Trace, unit: str, state: FrameState, models: dict[int, EntropyModel],

@@ -74,6 +74,22 @@ def both(call):
     return found
 
 
+def changed(choice, data: bytes) -> bytes:
+    """Coded data cut short, made longer, garbled or given another end; or noise."""
+    match choice.draw(st.sampled_from(["short", "long", "garbled", "end", "noise"])):
+        case "short":
+            return data[: choice.draw(st.integers(0, len(data)))]
+        case "long":
+            return data + choice.draw(st.binary(max_size=12))
+        case "garbled" if data:
+            at = choice.draw(st.integers(0, len(data) - 1))
+            return data[:at] + choice.draw(st.binary(min_size=1, max_size=4)) + data[at + 1 :]
+        case "end" if data:
+            return data[:-1] + choice.draw(st.binary(max_size=9))
+        case _:
+            return choice.draw(st.binary(max_size=120))
+
+
 @settings(max_examples=100, deadline=None)
 @given(tensors(), st.data())
 def test_symbols_are_the_same(case, choice):
@@ -82,18 +98,7 @@ def test_symbols_are_the_same(case, choice):
     data, _ = encode_symbols(model, shape, mask, previous, values, selected, band, blocks)
     with compiled(True):
         assert np.array_equal(decode_symbols(model, shape, mask, previous, data, selected, band, blocks), values)
-    match choice.draw(st.sampled_from(["short", "long", "garbled", "end", "noise"])):
-        case "short":
-            data = data[: choice.draw(st.integers(0, len(data)))]
-        case "long":
-            data += choice.draw(st.binary(max_size=12))
-        case "garbled" if data:
-            at = choice.draw(st.integers(0, len(data) - 1))
-            data = data[:at] + choice.draw(st.binary(min_size=1, max_size=4)) + data[at + 1 :]
-        case "end" if data:
-            data = data[:-1] + choice.draw(st.binary(max_size=9))
-        case _:
-            data = choice.draw(st.binary(max_size=120))
+    data = changed(choice, data)
     plain, fast = both(lambda: decode_symbols(model, shape, mask, previous, data, selected, band, blocks))
     assert plain == fast
     plain, fast = both(lambda: decode_mask(model, shape, mask, previous, data, band, blocks))
@@ -116,20 +121,12 @@ def test_occupancy_is_the_same(seed, shape, share, scan, template, joint, tempor
     data, _ = encode_occupancy(model, occupancy, previous)
     with compiled(True):
         assert np.array_equal(decode_occupancy(model, shape, previous, data), occupancy)
-    match choice.draw(st.sampled_from(["short", "long", "garbled", "two", "noise"])):
-        case "short":
-            data = data[: choice.draw(st.integers(0, len(data)))]
-        case "long":
-            data += choice.draw(st.binary(max_size=9))
-        case "garbled" if data:
-            at = choice.draw(st.integers(0, len(data) - 1))
-            data = data[:at] + choice.draw(st.binary(min_size=1, max_size=4)) + data[at + 1 :]
-        case "two":
-            values = occupancy.astype(np.int32).reshape(-1, 1)
-            values[rng.integers(len(values))] = choice.draw(st.sampled_from([-1, 2, 300]))
-            data, _ = encode_symbols(model, (1, *shape), None, previous, values)
-        case _:
-            data = choice.draw(st.binary(max_size=80))
+    if choice.draw(st.booleans()):
+        data = changed(choice, data)
+    else:  # a value that is no bit
+        values = occupancy.astype(np.int32).reshape(-1, 1)
+        values[rng.integers(len(values))] = choice.draw(st.sampled_from([-1, 2, 300]))
+        data, _ = encode_symbols(model, (1, *shape), None, previous, values)
     plain, fast = both(lambda: decode_occupancy(model, shape, previous, data))
     assert plain == fast
 

@@ -21,7 +21,7 @@ import torch
 from refcodec import fields
 from refcodec.encoder.latents import integer_step, step_value
 from refcodec.encoder.presets import TrainingSettings
-from refcodec.encoder.rays import ALPHA_WEIGHT, Picture, RayBank, closed, visual_hull
+from refcodec.encoder.rays import ALPHA_WEIGHT, Picture, RayBank, visual_hull
 from refcodec.encoder.train import INTRA, Progress, TrainedFrame
 from refcodec.entropy.coder import MAX_SYMBOL
 from refcodec.entropy.models import StaticModel
@@ -316,7 +316,7 @@ class Views:
         self.header, self.batch = header, rays
         self.device = generator.device
         self.ops = fields.TorchOps(self.device)
-        self.rays = RayBank(pictures, header, closed(visual_hull(pictures, header)), self.device, generator)
+        self.rays = RayBank(pictures, header, visual_hull(pictures, header), self.device, generator)
         if not len(self.rays):
             raise UsageError("no training ray meets the scene: are its box and its masks right?")
 

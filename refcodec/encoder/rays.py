@@ -44,8 +44,8 @@ def voxel_centres(header: SequenceHeader) -> np.ndarray:
 def visual_hull(pictures: Sequence[Picture], header: SequenceHeader, threshold: float = 0.01) -> np.ndarray:
     """Voxels whose projection touches the mask in every picture that shows them.
 
-    A conservative hull: the mask is grown by the size of a voxel. Returns bool
-    (z, y, x); everything is set where the pictures have no transparent pixels.
+    A conservative hull: the mask is grown by the size of a voxel, and notches are filled
+    (`closed`). Returns bool (z, y, x); everything is set where the pictures have no transparent pixels.
     """
     centres = voxel_centres(header)
     low, high = header.box
@@ -77,7 +77,7 @@ def visual_hull(pictures: Sequence[Picture], header: SequenceHeader, threshold: 
         carved = shown.copy()
         carved[shown] = ~grown[row[shown], column[shown]]
         inside.reshape(-1)[alive[carved]] = False
-    return inside
+    return closed(inside)
 
 
 def closed(occupancy: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ from refcodec.encoder.contexts import ByTensor, RateModel
 from refcodec.encoder.finish import Finish, Symbols
 from refcodec.encoder.latents import Slot, flatten, integer_step, slots, step_value
 from refcodec.encoder.presets import TrainingSettings
-from refcodec.encoder.rays import Picture, RayBank, closed, visual_hull
+from refcodec.encoder.rays import Picture, RayBank, visual_hull
 from refcodec.encoder.systems import CodingPlan, Rate, Steps, plan as system_plan
 from refcodec.entropy.coder import MAX_SYMBOL
 from refcodec.syntax.coding import STEPS_PER_OCTAVE, Prediction, Transform
@@ -140,7 +140,7 @@ class _Training:
         self.speeds = {s.id: torch.tensor(s.band_speeds(), device=self.device)[s.band][:, None]
                        for s in self.trained if s.transformed}
 
-        occupancy = closed(visual_hull(pictures, header))
+        occupancy = visual_hull(pictures, header)
         self.rays = RayBank(pictures, header, occupancy, self.device, self.generator)
         self._mark_coded()
 

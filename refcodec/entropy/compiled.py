@@ -39,8 +39,7 @@ def decode_symbols(model: EntropyModel, shape: Shape, mask: np.ndarray | None, p
             _decode_contexts(on_array(model, shape[1:], blocks), shape, mask, previous, words, state, chosen, flat)
         else:
             _decode_static(model, shape, band, words, state, chosen, flat)
-    if not kernels.finished(len(data), data[-1] if data else 0, state):
-        raise Failure("R-ENT-02")
+    _check_end(data, state)
     return values
 
 
@@ -72,8 +71,7 @@ def decode_occupancy(model: EntropyModel, shape: Spatial, previous: np.ndarray |
         if outcome == kernels.ESCAPED:
             return None
         _check(outcome, value)
-    if not kernels.finished(len(data), data[-1] if data else 0, state):
-        raise Failure("R-ENT-02")
+    _check_end(data, state)
     return occupancy.view(bool)
 
 
@@ -90,6 +88,11 @@ def _bits(model: ContextModel, margin: Margin) -> kernels.Bits:
         model.hidden_weight.astype(np.int64), model.hidden_bias.astype(np.int64) + hidden_round,
         model.output_weight[1].astype(np.int64), model.output_bias[1:].astype(np.int64) + output_round,
         np.array([model.hidden_shift, model.scale_shift]), *(np.array(s, np.int64).reshape(-1, 2) for s in seen))
+
+
+def _check_end(data: bytes, state: np.ndarray) -> None:
+    if not kernels.finished(len(data), data[-1] if data else 0, state):
+        raise Failure("R-ENT-02")
 
 
 def _check(outcome: kernels.Int, value: kernels.Int) -> None:
