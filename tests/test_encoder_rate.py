@@ -64,6 +64,36 @@ def test_mixtures_are_near_their_tables(shape):
         np.testing.assert_allclose(estimate[common], table.bits[at][common], atol=1e-2)
 
 
+@pytest.mark.parametrize("shape", [None, *range(rate.SHAPES)])
+def test_tabled_code_lengths_and_their_derivatives(shape):
+    x, scale, given_shape = (torch.tensor(v, dtype=torch.float64).repeat_interleave(n).repeat(m)
+                             for v, n, m in ((range(-9, 10), 3, 1), ((0, 11, 43), 1, 19), (((shape or 0),), 57, 1)))
+    given_scale = scale.float()
+
+    def exact(x, scale, shape_number):
+        if shape is None:
+            return rate.laplace_bits(x, rate.table_scale(scale))
+        return rate.mixture_bits(x, scale, shape_number)
+
+    found = []
+    for bits, inputs in ((exact, (x, scale, given_shape)), (rate.code_length, (x.float(), given_scale, None)
+                         if shape is None else (x.float(), given_scale, given_shape.float()))):
+        inputs = [a if a is None else a.clone().requires_grad_() for a in inputs]
+        of = inputs[:2] if shape is None else inputs
+        total = bits(*inputs)
+        found.append([total.detach(), *torch.autograd.grad((total * x).sum(), of)])
+    for expected, tabled in zip(*found, strict=True):
+        np.testing.assert_allclose(tabled, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_tabled_code_lengths_of_several_values_in_one_context():
+    x, scale = torch.tensor([[0.0, -3.0, 4.0, 1e6]]), torch.tensor([[12.0]], requires_grad=True)
+    bits = rate.code_length(x, scale)
+    assert bits.shape == x.shape and bool(bits.isfinite().all())
+    (slope,) = torch.autograd.grad(bits.sum(), scale)
+    assert slope.shape == scale.shape
+
+
 @settings(max_examples=50)
 @given(st.floats(-3, 3), st.floats(0.06, 20))
 def test_slope_is_the_derivative_of_the_expected_bits(x, scale):

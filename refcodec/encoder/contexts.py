@@ -12,6 +12,7 @@ from typing import TypeGuard
 
 import torch
 
+from refcodec.encoder.adam import Adam
 from refcodec.encoder.latents import Slot
 from refcodec.encoder.rate import (
     LAPLACE_TABLE,
@@ -238,7 +239,8 @@ class RateModel:
         quiet, occurrences = torch.unique(torch.cat(among_zeros), return_counts=True)
         counts = {s.id: len(cells[s.id]) * s.channels for s in group.slots}
         busy_count = sum(counts.values())
-        seen, drawn = [torch.zeros((0, len(network.template)), device=self.device)], [quiet[:0]]
+        seen: list[torch.Tensor] = []
+        drawn: list[torch.Tensor] = []
         wanted = min(busy_count, _FIT_SYMBOLS * (4 + steps // 8))
         for slot in group.slots:
             if not counts[slot.id]:
@@ -253,23 +255,24 @@ class RateModel:
         total = busy_count + int(occurrences.sum())
         if not total:
             return
-        inputs, values = torch.cat(seen), torch.cat(drawn)
-        nothing = inputs.new_zeros((1, inputs.shape[1]))
-        optimiser = torch.optim.Adam(network.parameters(), lr=rate)
-        order = torch.randperm(len(values), generator=self.generator, device=self.device)
+        # What those see that see zeros alone comes first, and is part of every batch.
+        zeros = torch.zeros((len(quiet), len(network.template)), device=self.device)
+        inputs, values = torch.cat([zeros, *seen]), torch.cat([quiet, *drawn])
+        order = len(quiet) + torch.randperm(len(values) - len(quiet), generator=self.generator, device=self.device)
+        size = min(len(order), _FIT_SYMBOLS)
+        weight = torch.cat([occurrences / total, zeros.new_full((size,), busy_count / (total * max(size, 1)))])
+        always = torch.arange(len(quiet), device=self.device)
+        parameters = dict(network.named_parameters())
+        optimiser = Adam(parameters)
         at = 0
         for i in range(steps):
-            if at + _FIT_SYMBOLS > len(order):
+            if at + size > len(order):
                 at = 0
-            batch = order[at:at + _FIT_SYMBOLS]
-            at += _FIT_SYMBOLS
-            loss = (network.bits(quiet[None], nothing) * occurrences).sum()
-            if len(batch):
-                loss = loss + network.bits(values[batch], inputs[batch]).mean() * busy_count
-            optimiser.zero_grad()
-            torch.autograd.backward(loss / total)
-            optimiser.param_groups[0]["lr"] = rate * (1 - 0.9 * i / steps)
-            optimiser.step()
+            batch = torch.cat([always, order[at:at + size]])
+            at += size
+            loss = network.bits(values[batch], inputs[batch]) @ weight
+            slopes = torch.autograd.grad(loss, list(parameters.values()))
+            optimiser.step(dict(zip(parameters, slopes)), rate * (1 - 0.9 * i / steps))
 
     def _symbols_of(self, slot: Slot, symbols: ByTensor, selected: ByTensor, cells: torch.Tensor
                     ) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from refcodec.encoder.adam import Adam
 from refcodec.encoder.rate import Scan, Template
 from refcodec.entropy.coder import encode_symbols
 from refcodec.entropy.fitting import band_number, best_static, model_bytes
@@ -59,6 +60,7 @@ _BATCH = 1 << 14  # contexts of an iteration
 _HIDDEN_BITS, _OUTPUT_SHIFT = 5, 10
 _TABLE_GAIN = 8  # table steps that one unit of the output stands for: evens out the learning rates
 _REACH = 2  # of the neighbours here
+_RISE = 0.1  # share of the iterations after which the learning rate falls
 _MIDDLE, _TABLE_LOGIT = len(BERNOULLI_ONE) // 2, 0.375 * math.log(2)  # log-odds between neighbouring tables
 
 
@@ -192,11 +194,11 @@ def _train(network: _MaskNetwork, contexts: Sequence[np.ndarray], iterations: in
            generator: torch.Generator) -> None:
     """Adam on the code length. contexts: what `_contexts` gives."""
     inputs, ones, total = (torch.from_numpy(a.astype(np.float32)) for a in contexts)
-    optimiser = torch.optim.Adam(network.parameters(), rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=iterations, pct_start=0.1)
+    parameters = dict(network.named_parameters())
+    optimiser = Adam(parameters)
     common = min(len(inputs), _BATCH // 2)  # contexts are sorted by frequency: the first are always there
     rest = len(inputs) - common
-    for _ in range(iterations):
+    for i in range(iterations):
         part: slice | torch.Tensor = slice(None)
         weight = torch.ones(1)
         if len(inputs) > _BATCH:
@@ -204,11 +206,16 @@ def _train(network: _MaskNetwork, contexts: Sequence[np.ndarray], iterations: in
             part = torch.cat([torch.arange(common), chosen])
             weight = torch.ones(_BATCH, 1)
             weight[common:] = rest / (_BATCH - common)
-        optimiser.zero_grad()
         loss = (network.bits(inputs[part], ones[part], total[part]) * weight).sum() / total.sum()
-        torch.autograd.backward(loss)
-        optimiser.step()
-        schedule.step()
+        slopes = torch.autograd.grad(loss, list(parameters.values()))
+        optimiser.step(dict(zip(parameters, slopes)), rate * _one_cycle(i / iterations))
+
+
+def _one_cycle(done: float) -> float:
+    """Of the largest learning rate, what is taken after a share of the iterations: it rises, then falls to nothing."""
+    if done < _RISE:
+        return 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * done / _RISE))
+    return 0.5 * (1 + math.cos(math.pi * (done - _RISE) / (1 - _RISE)))
 
 
 def best_mask_model(masks: Sequence[MaskSymbols], *, bands: int | None = None, iterations: int = 200) -> EntropyModel:

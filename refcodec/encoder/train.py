@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from refcodec import fields
+from refcodec.encoder.adam import Adam
 from refcodec.encoder.contexts import ByTensor, RateModel
 from refcodec.encoder.finish import Finish, Symbols
 from refcodec.encoder.latents import Slot, flatten, integer_step, slots, step_value
@@ -461,44 +462,33 @@ class _Descent:
     def __init__(self, training: _Training):
         t, s = training, training.settings
         self.training = t
-        self.values = {slot.id: torch.nn.Parameter(t.values[slot.part]) for slot in t.trained}
-        self.logits = {i: torch.nn.Parameter(logits) for i, logits in t.logits.items()}
-        self.cells = {slot.id: torch.nn.Parameter(slot.synthesis(slot.grid(t.values)).contiguous())
+        self.cells = {slot.id: slot.synthesis(slot.grid(t.values)).contiguous()
                       for slot in t.trained if slot.plan.transform == Transform.BLOCK_DCT and s.cells_until > 0}
-        grids = [*(self.values[slot.id] for slot in t.grids), *self.cells.values()]
-        networks = [self.values[slot.id] for slot in t.trained if not slot.is_grid]
-        groups = ((grids, s.inter_rate if t.inter else s.grid_rate), (networks, s.network_rate),
-                  (list(self.logits.values()), s.mask_rate))
-        self.optimiser = torch.optim.Adam([dict(params=params, lr=lr, base=lr) for params, lr in groups if params],
-                                          betas=(0.9, 0.99), eps=1e-15, fused=True)
-        self.log_step = torch.nn.Parameter(t.log_step)
-        self.step_optimiser = torch.optim.Adam([self.log_step], lr=_STEP_RATE, betas=(0.9, 0.99), eps=1e-15)
+        self.grid_rate = s.inter_rate if t.inter else s.grid_rate
+        values = {slot.id: t.values[slot.part] for slot in t.trained}
+        self.of_values, self.of_cells, self.of_logits, self.of_steps = (
+            Adam(parameters, (0.9, 0.99), 1e-15) for parameters in (values, self.cells, t.logits, {0: t.log_step}))
 
     def learn_steps(self, gradient: torch.Tensor) -> None:
         """A step of the quantisation steps. gradient: of their logarithms."""
-        self.log_step.grad = gradient
-        self.step_optimiser.step()
+        self.of_steps.step({0: gradient}, _STEP_RATE)
 
     def step(self, done: float, gradient: torch.Tensor, mask_gradients: ByTensor) -> None:
         """A step of everything else, after a share of the iterations."""
-        t = self.training
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["base"] * (_LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done)))
-        active = {slot.id for slot in t.active}
-        in_cells = active & self.cells.keys() if done < t.settings.cells_until else set()
-        for i, parameter in self.values.items():
-            parameter.grad = gradient[t.slots[i].part] if i in active - in_cells else None
-        for i, parameter in self.cells.items():
-            slot = t.slots[i]
-            parameter.grad = slot.synthesis(slot.grid(gradient)).contiguous() if i in in_cells else None
-        for i, parameter in self.logits.items():
-            parameter.grad = mask_gradients[i] if i in active else None
-        before = {slot.id: slot.cells(t.values).clone() for slot in t.active
-                  if slot.transformed and slot.id not in in_cells}
-        self.optimiser.step()
-        for slot in t.active:
-            if slot.id in in_cells:
-                slot.grid(t.values).copy_(slot.analysis(self.cells[slot.id].detach()))
-            elif slot.transformed:
-                values = slot.cells(t.values)
-                torch.lerp(before[slot.id], values, t.speeds[slot.id], out=values)
+        t, s = self.training, self.training.settings
+        decay = _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done))
+        in_cells = [slot for slot in t.active if slot.id in self.cells] if done < s.cells_until else []
+        others = [slot for slot in t.active if slot not in in_cells]
+        before = {slot.id: slot.cells(t.values).clone() for slot in others if slot.transformed}
+        self.of_cells.step({slot.id: slot.synthesis(slot.grid(gradient)).contiguous() for slot in in_cells},
+                           decay * self.grid_rate)
+        self.of_values.step({slot.id: gradient[slot.part] for slot in others if slot.is_grid}, decay * self.grid_rate)
+        self.of_values.step({slot.id: gradient[slot.part] for slot in others if not slot.is_grid},
+                            decay * s.network_rate)
+        self.of_logits.step({slot.id: mask_gradients[slot.id] for slot in t.active if slot.id in t.logits},
+                            decay * s.mask_rate)
+        for slot in in_cells:
+            slot.grid(t.values).copy_(slot.analysis(self.cells[slot.id]))
+        for i, old in before.items():
+            values = t.slots[i].cells(t.values)
+            torch.lerp(old, values, t.speeds[i], out=values)

@@ -1,0 +1,35 @@
+"""Adam without `torch.optim.Optimizer`, whose first use loads torch's compiler: three seconds of every encode."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
+import torch
+from torch.optim.adam import adam
+
+Name = TypeVar("Name", int, str)
+
+
+class Adam(Generic[Name]):
+    """Adam (Kingma and Ba, "Adam: a method for stochastic optimization", 2015).
+
+    parameters: float tensors of any shapes on one device, by name, which it changes in place.
+    betas, eps: as in the paper.
+    """
+
+    def __init__(self, parameters: Mapping[Name, torch.Tensor], betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8):
+        self.betas, self.eps = betas, eps
+        # Value, first and second moment, number of steps.
+        self._state: dict[Name, tuple[torch.Tensor, ...]] = {
+            name: (p.detach(), torch.zeros_like(p), torch.zeros_like(p), torch.zeros((), device=p.device))
+            for name, p in parameters.items()}
+
+    @torch.no_grad()
+    def step(self, gradients: Mapping[Name, torch.Tensor], rate: float) -> None:
+        """One step at a learning rate. gradients: by name; parameters that have none stay as they are."""
+        if not gradients:
+            return
+        values, first, second, steps = map(list, zip(*(self._state[name] for name in gradients)))
+        adam(values, list(gradients.values()), first, second, [], steps, fused=True, amsgrad=False,
+             beta1=self.betas[0], beta2=self.betas[1], lr=rate, weight_decay=0.0, eps=self.eps, maximize=False)
