@@ -349,7 +349,7 @@ def test_axes_with_one_sample_cost_nothing(ops, shape):
         pytest.importorskip("torch")
     ops = ops()
     p = ops.asarray(np.random.default_rng(0).uniform(0, 3, (50, 3)))
-    index, weight = (ops.to_numpy(a) for a in ops.corners(*ops.cells(p, shape[::-1]), (shape,)))
+    index, weight = (ops.to_numpy(a) for a in ops.corners(*ops.cells(p, shape[::-1]), shape))
     assert index.shape == weight.shape == (2 ** sum(n > 1 for n in shape), 50)
     np.testing.assert_allclose(weight.sum(0), 1, atol=1e-6)
     assert index.min() >= 0 and index.max() <= math.prod(shape) - 1

@@ -6,10 +6,8 @@ torch is imported only when `TorchOps` is made.
 """
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial, reduce
-from itertools import product
+from functools import partial, reduce
 from operator import iadd
 from typing import TYPE_CHECKING
 
@@ -24,9 +22,6 @@ if TYPE_CHECKING:
 # Magnitude at which values are clamped, so that any bitstream gives finite numbers
 # (R-RND-15): 4096 inputs of this size times weights of 2**31 stay inside binary32.
 LARGEST = 1e20
-
-Spatial = tuple[int, int, int]  # (z, y, x)
-Layout = tuple[list[tuple[int, ...]], Array, Array, Array]
 
 
 class NumpyOps:
@@ -96,14 +91,13 @@ class NumpyOps:
         i = np.minimum(np.floor(p), _last(sizes)[:, None])
         return i.astype(np.int64), p - i
 
-    def corners(self, cell: Array, fraction: Array, shapes: tuple[Spatial, ...]) -> tuple[Array, Array]:
-        """Rows of the samples around N points in the tables of M grids, one table below the other, and their weights:
-        two (K, M·N), grid by grid.
+    def corners(self, cell: Array, fraction: Array, shape: Sequence[int]) -> tuple[Array, Array]:
+        """Table rows of the samples around points, and their weights: two (K, N).
 
-        cell, fraction: from `cells`. shapes: (z, y, x) of each grid; axes with one sample take no part, so K is 1, 2,
-        4 or 8, and must be the same for all.
+        cell, fraction: from `cells`. shape: (z, y, x) of the grid; axes with one sample
+        take no part, so K is 1, 2, 4 or 8.
         """
-        return _assemble(cell, fraction, _layout(shapes), np.stack)
+        return _assemble(cell, fraction, shape, np.minimum, np.stack)
 
 
 class TorchOps:
@@ -124,7 +118,6 @@ class TorchOps:
         self.relu = partial(functional.hardtanh, min_val=0.0, max_val=LARGEST)
         self.bounded = partial(functional.hardtanh, min_val=-LARGEST, max_val=LARGEST)
         self.interpolate = interpolate
-        self._layouts: dict[tuple[Spatial, ...], Layout] = {}
 
     def asarray(self, a: Array) -> Array:
         """`a` as a float32 tensor on the device; a tensor already there is returned as it is."""
@@ -155,12 +148,8 @@ class TorchOps:
         i = self.torch.minimum(self.torch.floor(p), self.asarray(_last(sizes))[:, None])
         return i.long(), p - i
 
-    def corners(self, cell: Array, fraction: Array, shapes: tuple[Spatial, ...]) -> tuple[Array, Array]:
-        if shapes not in self._layouts:
-            axes, *numbers = _layout(shapes)
-            strides, first, others = (self.torch.from_numpy(a).to(self.device) for a in numbers)
-            self._layouts[shapes] = axes, strides, first, others
-        return _assemble(cell, fraction, self._layouts[shapes], self.torch.stack)
+    def corners(self, cell: Array, fraction: Array, shape: Sequence[int]) -> tuple[Array, Array]:
+        return _assemble(cell, fraction, shape, lambda a, n: a.clamp(max=n), self.torch.stack)
 
 
 Ops = NumpyOps | TorchOps
@@ -191,33 +180,22 @@ def _last(sizes: Sequence[int]) -> np.ndarray:
     return np.array([max(n - 2, 0) for n in sizes], np.float32)
 
 
-@lru_cache(maxsize=256)
-def _layout(shapes: tuple[Spatial, ...]) -> Layout:
-    """Where the samples of M grids lie in their tables, one below the other.
-
-    shapes: (z, y, x), as for `corners`. Returns for each axis that takes part, x before y before z, its number in every
-    grid; its strides (axes, M, 1); the first row of each grid (M, 1); and how far each of a cell's corners lies behind
-    the lowest, (K, M, 1), the neighbour in x changing fastest.
-    """
-    axes = [[axis for axis, n in enumerate(reversed(shape)) if n > 1] for shape in shapes]
-    strides = np.array([[math.prod(shape[3 - axis:]) for axis in own] for shape, own in zip(shapes, axes)], np.int64)
-    sizes = [math.prod(shape) for shape in shapes]
-    first = np.cumsum([0, *sizes[:-1]])
-    steps = np.array(list(product((0, 1), repeat=len(axes[0]))), np.int64)[:, ::-1]
-    return list(zip(*axes)), strides.T[..., None], first[:, None], (steps @ strides.T)[..., None]
-
-
-def _assemble(cell: Array, fraction: Array, layout: Layout, stack: Callable[[list[Array]], Array]
-              ) -> tuple[Array, Array]:
-    """The corners of the cell around each point, and their weights (R-FLD-05)."""
-    axes, strides, first, others = layout
-    row, weights = cell[0] * 0 + first, None
-    for own, stride in zip(axes, strides):
-        row = row + stack([cell[axis] for axis in own]) * stride
-        part = stack([fraction[axis] for axis in own])
-        ends = stack([1 - part, part])
-        weights = ends if weights is None else (ends[:, None] * weights).reshape(2 * len(weights), *part.shape)
-    if weights is None:
-        weights = (fraction[0] * 0 + row * 0 + 1)[None]
-    shape = len(others), row.shape[0] * row.shape[1]
-    return (row + others).reshape(shape), weights.reshape(shape)
+def _assemble(cell: Array, fraction: Array, shape: Sequence[int], minimum: Callable[[Array, int], Array],
+              stack: Callable[[list[Array]], Array]) -> tuple[Array, Array]:
+    """The corners of the cell around each point: the neighbour in x changes fastest, then y, then z."""
+    indices: list[Array] = []
+    weights: list[Array] = []
+    stride = 1
+    for axis, size in enumerate(reversed(shape)):
+        if size == 1:
+            continue
+        low, high = cell[axis] * stride, minimum(cell[axis] + 1, size - 1) * stride
+        ends = (low, 1 - fraction[axis]), (high, fraction[axis])
+        if indices:
+            indices, weights = ([i + j for j, _ in ends for i in indices], [v * w for _, w in ends for v in weights])
+        else:
+            indices, weights = map(list, zip(*ends))
+        stride *= size
+    if not indices:
+        return stack([cell[0] * 0]), stack([fraction[0] * 0 + 1])
+    return stack(indices), stack(weights)
