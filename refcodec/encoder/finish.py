@@ -148,16 +148,17 @@ class Finish:
 
     def _of_group(self, group: ContextGroup, flat: ByTensor, selected: ByTensor) -> dict[int, _Choice]:
         """The group's context model, or that of the frame before; static tables where the plan wants or allows them."""
-        plan = group.slots[0].plan
-        static = {s.id: self._unconditional(s) for s in group.slots} if plan.model != Model.CONTEXT else {}
-        if plan.model == Model.STATIC:
+        plan, slots = group.slots[0].plan, [s for s in group.slots if not self.symbols[s.id].unchanged]
+        static = {s.id: self._unconditional(s) for s in slots} if plan.model != Model.CONTEXT else {}
+        if plan.model == Model.STATIC or not slots:
             return static
         self.rate.finish(group, flat, selected, self.iterations)
         model = self.rate.networks[group.model_id].export()
-        bits, extra = {s.id: self.rate.bits[s.id] for s in group.slots}, 8 * model_bytes(model)
+        bits, extra = {s.id: self.rate.bits[s.id] for s in slots}, 8 * model_bytes(model)
         known = self.known.get(group.model_id)
         if group.matches(known):
-            under = self.rate.bits_under(group, known, flat, selected)
+            anew = self.rate.bits_under(group, known, flat, selected)
+            under = {i: anew[i] for i in bits}
             if sum(under.values()) < sum(bits.values()) + extra:
                 model, bits, extra = known, under, 0
         context = {i: _Choice(group.model_id, model, b, 0) for i, b in bits.items()}

@@ -49,6 +49,9 @@ _PRUNE_AT, _RATE_RAMP, _ROUNDING_START = 0.25, 0.1, 0.8
 _CONTEXT_START, _INTER_RATE_START = 0.35, 0.02
 _RETIRE_FROM = 0.5  # share of the iterations after which grids that are zero are left out
 _LAST_RATE = 0.05  # what is left of the learning rates at the end
+# Adam's. A second moment that forgets soon lets a coefficient shrink while the rays of a batch miss it: files are a
+# quarter smaller than with 0.99, at equal quality.
+_BETAS = 0.9, 0.95
 _STEP_RATE = 0.01  # Adam's learning rate for the logarithm of a step
 _REFRESH = 40  # iterations between refreshes of the distributions
 _RANGE_STEPS = 127  # steps from zero to the largest value, where steps follow the range
@@ -467,7 +470,7 @@ class _Descent:
         self.grid_rate = s.inter_rate if t.inter else s.grid_rate
         values = {slot.id: t.values[slot.part] for slot in t.trained}
         self.of_values, self.of_cells, self.of_logits, self.of_steps = (
-            Adam(parameters, (0.9, 0.99), 1e-15) for parameters in (values, self.cells, t.logits, {0: t.log_step}))
+            Adam(parameters, _BETAS, 1e-15) for parameters in (values, self.cells, t.logits, {0: t.log_step}))
 
     def learn_steps(self, gradient: torch.Tensor) -> None:
         """A step of the quantisation steps. gradient: of their logarithms."""
