@@ -68,6 +68,6 @@ def test_damaged_files_are_refused_and_leave_nothing(tmp_path):
             recode(io.BytesIO(broken), io.BytesIO(), iterations=4)
         source, out = tmp_path / "broken.rfv", tmp_path / "out.rfv"
         source.write_bytes(broken)
-        result = CliRunner().invoke(cli, ["recode", str(source), str(out)])
+        result = CliRunner().invoke(cli, ["recode", str(source), str(out), "--iterations", "4"])
         assert result.exit_code == 2 and not out.exists()
         assert result.stderr.splitlines()[-1].startswith("refcodec: error: E") and "Traceback" not in result.output
