@@ -49,8 +49,8 @@ _PRUNE_AT, _RATE_RAMP, _ROUNDING_START = 0.25, 0.1, 0.8
 _CONTEXT_START, _INTER_RATE_START = 0.35, 0.02
 _RETIRE_FROM = 0.5  # share of the iterations after which grids that are zero are left out
 _LAST_RATE = 0.05  # what is left of the learning rates at the end
-# Adam's. With a second moment that forgets soon files are a quarter smaller than with 0.99, at equal quality: presumably
-# since a coefficient that few rays of a batch meet goes on shrinking between them.
+# Adam's. With a second moment that forgets soon files are a quarter smaller than with 0.99, at equal quality;
+# presumably since a coefficient that few rays of a batch meet goes on shrinking between them.
 _BETAS = 0.9, 0.95
 _STEP_RATE = 0.01  # Adam's learning rate for the logarithm of a step
 _REFRESH = 40  # iterations between refreshes of the distributions
