@@ -49,9 +49,10 @@ _PRUNE_AT, _RATE_RAMP, _ROUNDING_START = 0.25, 0.1, 0.8
 _CONTEXT_START, _INTER_RATE_START = 0.35, 0.02
 _RETIRE_FROM = 0.5  # share of the iterations after which grids that are zero are left out
 _LAST_RATE = 0.05  # what is left of the learning rates at the end
-# Adam's. With a second moment that forgets soon files are a quarter smaller than with 0.99, at equal quality;
-# presumably since a coefficient that few rays of a batch meet goes on shrinking between them.
-_BETAS = 0.9, 0.95
+# Adam's, with the rate and without. With a second moment that forgets soon files are a quarter smaller at equal
+# quality, presumably since a coefficient that few rays of a batch meet goes on shrinking between them; but what is
+# quantised coarsely after training without the rate, as alternatives in the evaluation do, loses a decibel by it.
+_BETAS, _BETAS_WITHOUT_RATE = (0.9, 0.95), (0.9, 0.99)
 _STEP_RATE = 0.01  # Adam's learning rate for the logarithm of a step
 _REFRESH = 40  # iterations between refreshes of the distributions
 _RANGE_STEPS = 127  # steps from zero to the largest value, where steps follow the range
@@ -469,8 +470,9 @@ class _Descent:
                       for slot in t.trained if slot.plan.transform == Transform.BLOCK_DCT and s.cells_until > 0}
         self.grid_rate = s.inter_rate if t.inter else s.grid_rate
         values = {slot.id: t.values[slot.part] for slot in t.trained}
+        betas = _BETAS if s.rate_loss else _BETAS_WITHOUT_RATE
         self.of_values, self.of_cells, self.of_logits, self.of_steps = (
-            Adam(parameters, _BETAS, 1e-15) for parameters in (values, self.cells, t.logits, {0: t.log_step}))
+            Adam(parameters, betas, 1e-15) for parameters in (values, self.cells, t.logits, {0: t.log_step}))
 
     def learn_steps(self, gradient: torch.Tensor) -> None:
         """A step of the quantisation steps. gradient: of their logarithms."""
