@@ -262,8 +262,7 @@ class RateModel:
         size = min(len(order), _FIT_SYMBOLS)
         weight = torch.cat([occurrences / total, zeros.new_full((size,), busy_count / (total * max(size, 1)))])
         always = torch.arange(len(quiet), device=self.device)
-        parameters = dict(network.named_parameters())
-        optimiser = Adam(parameters)
+        optimiser = Adam(dict(network.named_parameters()))
         at = 0
         for i in range(steps):
             if at + size > len(order):
@@ -271,8 +270,7 @@ class RateModel:
             batch = torch.cat([always, order[at:at + size]])
             at += size
             loss = network.bits(values[batch], inputs[batch]) @ weight
-            slopes = torch.autograd.grad(loss, list(parameters.values()))
-            optimiser.step(dict(zip(parameters, slopes)), rate * (1 - 0.9 * i / steps))
+            optimiser.minimise(loss, rate * (1 - 0.9 * i / steps))
 
     def _symbols_of(self, slot: Slot, symbols: ByTensor, selected: ByTensor, cells: torch.Tensor
                     ) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -194,8 +194,7 @@ def _train(network: _MaskNetwork, contexts: Sequence[np.ndarray], iterations: in
            generator: torch.Generator) -> None:
     """Adam on the code length. contexts: what `_contexts` gives."""
     inputs, ones, total = (torch.from_numpy(a.astype(np.float32)) for a in contexts)
-    parameters = dict(network.named_parameters())
-    optimiser = Adam(parameters)
+    optimiser = Adam(dict(network.named_parameters()))
     common = min(len(inputs), _BATCH // 2)  # contexts are sorted by frequency: the first are always there
     rest = len(inputs) - common
     for i in range(iterations):
@@ -207,8 +206,7 @@ def _train(network: _MaskNetwork, contexts: Sequence[np.ndarray], iterations: in
             weight = torch.ones(_BATCH, 1)
             weight[common:] = rest / (_BATCH - common)
         loss = (network.bits(inputs[part], ones[part], total[part]) * weight).sum() / total.sum()
-        slopes = torch.autograd.grad(loss, list(parameters.values()))
-        optimiser.step(dict(zip(parameters, slopes)), rate * _one_cycle(i / iterations))
+        optimiser.minimise(loss, rate * _one_cycle(i / iterations))
 
 
 def _one_cycle(done: float) -> float:
