@@ -91,7 +91,8 @@ def test_batches_hold_occupied_samples_only(scene):
     assert len(bank) < bank.pixels == sum(p.rgba[..., 0].size for p in pictures[0])
     foreground = sum(int((p.rgba[..., 3] > 0.5).sum()) for p in pictures[0])
     assert float((bank._rgba[:, 3] > 0.5).sum()) == pytest.approx(foreground, rel=0.001)
-    samples, target = bank.batch(300)
+    batch = bank.batch(300)
+    samples, target = batch.samples, batch.target
     assert target.shape == (300, 4) and samples.shape[0] == 300 and len(samples.ray) > 300
     voxel = ((samples.position + 1) / 2 * 32).floor().long().clamp(0, 31)
     assert torch.from_numpy(hull)[voxel[:, 2], voxel[:, 1], voxel[:, 0]].all()

@@ -94,7 +94,7 @@ _HAZE = -4.0
 
 # What training does otherwise where the field is not a dictionary field, with every preset.
 _CHANGES: dict[Representation, dict[str, float]] = {
-    Representation.VM: dict(initial_step=0.02, inter_step=0.05, rate_start=0.2, grid_rate=0.04),
+    Representation.VM: dict(initial_step=0.02, inter_step=0.05, rate_start=0.1, grid_rate=0.04),
     Representation.TRIPLANE: dict(initial_step=0.02, rate_start=0.2, grid_rate=0.1),
     Representation.GRID: dict(initial_step=0.1, rate_start=0.2, grid_rate=0.3),
 }

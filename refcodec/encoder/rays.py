@@ -22,6 +22,10 @@ _PRUNE_ALPHA = 0.02  # opacity of a ray step below which a voxel counts as empty
 # A sample is occluded behind an optical depth of _OPAQUE (0.1 % of the light passes);
 # only this share of the density is believed, for it is that of some iterations ago.
 _OPAQUE, _OCCLUSION_SHARE = 7.0, 0.7
+# Rays are drawn in proportion to their errors when they were drawn last, but for this share, which is drawn evenly.
+_EVEN_SHARE = 0.2
+_KEPT_ERROR = 0.5  # share of a ray's old error in its new one
+_ERRORS_EVERY = 25  # batches between renewals of the distribution
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,17 @@ class Samples:
     shape: tuple[int, int]
 
 
+@dataclass
+class Batch:
+    """Random rays of a bank. rays: (size,) int64, their numbers. samples: occupied ones, jittered. target: premultiplied
+    RGBA (size, 4). weight: (size,) by which means over the batch become, in expectation, means over the bank."""
+
+    rays: torch.Tensor
+    samples: Samples
+    target: torch.Tensor
+    weight: torch.Tensor
+
+
 class RayBank:
     """All training rays of one frame that can meet the occupancy grid.
 
@@ -168,6 +183,8 @@ class RayBank:
                 parts.append([a[part][meets] for a in (view.short(), column.short(), row.short(), colour.half())]
                              + [near[meets], count[meets].short()])
         self._view, self._column, self._row, self._rgba, self._near, self._count = map(torch.cat, zip(*parts))
+        self._error = torch.full((len(self),), torch.nan, device=device)  # when drawn last
+        self._batches = 0
 
     def __len__(self) -> int:
         return len(self._view)
@@ -226,9 +243,24 @@ class RayBank:
         count = torch.ceil((end - start) / self.step).clamp(min=1)
         return hit.any(1), start, count
 
-    def batch(self, size: int) -> tuple[Samples, torch.Tensor]:
-        """`size` random rays: their occupied samples, jittered, and premultiplied RGBA (size, 4)."""
-        chosen = torch.randint(len(self), (size,), generator=self.generator, device=self.device)
+    def _draw(self, size: int) -> torch.Tensor:
+        """Numbers of rays (size,), from equal slices of their distribution: errors where they were large last."""
+        if self._batches % _ERRORS_EVERY == 0:
+            known = self._error[~self._error.isnan()]
+            mean = known.mean() if len(known) else torch.ones((), device=self.device)
+            error = torch.nan_to_num(self._error, nan=float(mean)) / mean.clamp(min=1e-12)
+            probability = _EVEN_SHARE + (1 - _EVEN_SHARE) * error / error.mean().clamp(min=1e-12)
+            self._cumulative = probability.double().cumsum(0)
+            self._weight = probability.mean() / probability
+        self._batches += 1
+        place = torch.rand(size, generator=self.generator, device=self.device, dtype=torch.float64)
+        place += torch.arange(size, device=self.device)
+        place *= self._cumulative[-1] / size
+        return torch.searchsorted(self._cumulative, place).clamp(max=len(self) - 1)
+
+    def batch(self, size: int) -> Batch:
+        """`size` random rays."""
+        chosen = self._draw(size)
         origin, direction = self._rays(self._view[chosen], self._column[chosen], self._row[chosen])
         count = self._count[chosen]
         slots = int(count.max())
@@ -243,7 +275,7 @@ class RayBank:
             wanted &= torch.cumsum(optical, 1) - optical < _OPAQUE
         ray, slot = torch.nonzero(wanted, as_tuple=True)
         samples = Samples(ray, slot, position[ray, slot], direction, (size, slots))
-        return samples, self._rgba[chosen].float()
+        return Batch(chosen, samples, self._rgba[chosen].float(), self._weight[chosen])
 
     def error(self, field: Field, size: int) -> tuple[torch.Tensor, torch.Tensor, Samples]:
         """What is to be minimised on a batch of `size` rays, D over all pixels, and the samples.
@@ -251,13 +283,20 @@ class RayBank:
         D is the mean squared error of colours over the background. The error of opacity is
         added to what is minimised: where an object has the background's colour, D is blind.
         """
-        samples, target = self.batch(size)
-        colour, opacity = shade(field, samples, self.step)
-        share = len(self) / self.pixels
-        alpha_error = opacity - target[:, 3]
-        colour_error = colour - target[:, :3] - alpha_error[:, None] * self.background
-        distortion = colour_error.square().mean() * share
-        return distortion + ALPHA_WEIGHT * share * alpha_error.square().mean(), distortion.detach(), samples
+        batch = self.batch(size)
+        colour, opacity = shade(field, batch.samples, self.step)
+        alpha_error = opacity - batch.target[:, 3]
+        colour_error = colour - batch.target[:, :3] - alpha_error[:, None] * self.background
+        of_colour, of_alpha = colour_error.square().mean(1), ALPHA_WEIGHT * alpha_error.square()
+        self._remember(batch.rays, (of_colour + of_alpha).detach().sqrt())
+        weight = batch.weight * (len(self) / self.pixels)
+        distortion = (weight * of_colour).mean()
+        return distortion + (weight * of_alpha).mean(), distortion.detach(), batch.samples
+
+    def _remember(self, rays: torch.Tensor, error: torch.Tensor) -> None:
+        """The gradient of a squared error is about as large as the error: where it is large, more rays are drawn."""
+        old = self._error[rays]
+        self._error[rays] = torch.where(old.isnan(), error, _KEPT_ERROR * old + (1 - _KEPT_ERROR) * error)
 
     @torch.no_grad()
     def voxel_density(self, field: Field, count: int) -> torch.Tensor:

@@ -43,9 +43,8 @@ from refcodec.writer import FrameCoding
 
 INTRA, INTER = 1, 2
 _WEIGHTS = (Role.FUSION_WEIGHT, Role.RENDER_WEIGHT)
-# Shares of the iterations: when empty voxels go, how long the rate takes to set in, when
-# noise gives way to true rounding.
-_PRUNE_AT, _RATE_RAMP, _ROUNDING_START = 0.25, 0.1, 0.8
+# Shares of the iterations: when empty voxels go, how long the rate takes to set in, from when on steps stay.
+_PRUNE_AT, _RATE_RAMP, _STEPS_UNTIL = 0.25, 0.1, 0.8
 _CONTEXT_START, _INTER_RATE_START = 0.35, 0.02
 _RETIRE_FROM = 0.5  # share of the iterations after which grids that are zero are left out
 _LAST_RATE = 0.05  # what is left of the learning rates at the end
@@ -131,8 +130,8 @@ class _Training:
                        if s.id not in self.predicted or bool(s.reconstructed(self.base).any())] or list(self.trained)
         self.values = self._initial_values()
         self.log_step = self._initial_steps()
-        self.noise = torch.rand(self.total + (1 << 16), generator=self.generator, device=self.device) - 0.5
         self.work = torch.empty_like(self.values)
+        self.rounding = torch.zeros_like(self.values)
         self.rate_gradient = torch.zeros_like(self.values)
         self.step_rate = torch.zeros_like(self.log_step)
         self.rate = RateModel(self.trained, previous, self.device, self.generator, self.host_generator,
@@ -222,23 +221,23 @@ class _Training:
         mean_error = None
         for i in range(self.iterations):
             done = i / self.iterations
-            rounding, weight = s.rate_loss and done >= _ROUNDING_START, self._rate_weight(done)
+            weight, learning = self._rate_weight(done), s.learn_steps and done < _STEPS_UNTIL
             share = weight / self.rays.pixels
-            if rounding and (i - 1) / self.iterations < _ROUNDING_START:
+            if weight and done >= _STEPS_UNTIL and (i - 1) / self.iterations < _STEPS_UNTIL:
                 self._fix_steps()  # what follows adapts the values to them
             if i == round(_PRUNE_AT * self.iterations):
                 self._prune()
             if s.rate_loss and i % _REFRESH == 0:
                 self._refresh(weight, done)
-            noise = self._quantised_values(rounding)
+            self._quantised_values(bool(weight))
             if i % _OCCLUSION_EVERY == _OCCLUSION_EVERY - 1:
                 self.rays.set_occluders(self.rays.voxel_density(self._field(), 4).amin(0))
             error = self._backward(gradient)
             self._mask_gradients(gradient, mask_gradients, share)
             if weight:
                 self._add_rate(gradient, i, share)
-                if s.learn_steps and not rounding:
-                    descent.learn_steps(self._step_gradient(gradient, noise, share))
+                if learning:
+                    descent.learn_steps(self._step_gradient(gradient, share))
             descent.step(done, gradient, mask_gradients)
             mean_error = error if mean_error is None else 0.95 * mean_error + 0.05 * error
             if self.on_progress and (i % 20 == 19 or i + 1 == self.iterations):
@@ -269,12 +268,13 @@ class _Training:
             if self.magnitude is not None:
                 gradient[part].add_(torch.sign(self.values[part]) * self.magnitude[part], alpha=share)
 
-    def _step_gradient(self, gradient: torch.Tensor, noise: torch.Tensor, share: float) -> torch.Tensor:
-        """Gradient with respect to the logarithms of the steps: noise takes them to the error, sizes to the rate."""
+    def _step_gradient(self, gradient: torch.Tensor, share: float) -> torch.Tensor:
+        """Gradient with respect to the logarithms of the steps: roundings take them to the error (Esser et al. 2020,
+        "Learned step size quantization"), sizes to the rate."""
         found = self.step_rate * share
         for slot in self.active:
             if slot.plan.steps == Steps.LEARNED:
-                change = slot.by_band(gradient[slot.part], noise[slot.part])
+                change = slot.by_band(gradient[slot.part], self.rounding[slot.part])
                 found[slot.bands] += change * torch.exp(self.log_step[slot.bands])
         return found
 
@@ -288,20 +288,20 @@ class _Training:
         """Whether the mask keeps each coefficient, bool (cells, C)."""
         return (self.logits[slot.id] >= 0).view(-1, slot.channels)
 
-    def _quantised_values(self, rounding: bool) -> torch.Tensor:
-        """Fills `work` with what the field is to be evaluated with; returns the noise used."""
-        start = int(torch.randint(1 << 16, (1,), generator=self.host_generator))
-        noise = self.noise[start:start + self.total]
+    def _quantised_values(self, quantise: bool) -> None:
+        """Fills `work` with what the field is to be evaluated with, and `rounding` with what rounding adds, in steps.
+
+        Gradients pass through the rounding as if it were not there.
+        """
         for slot in self.active:
-            part, step, work = slot.part, self._step(slot), slot.cells(self.work)
-            if not self.settings.rate_loss:
-                self.work[part] = self.values[part]
-            elif rounding:
-                torch.mul(self._rounded(slot).view_as(work), step, out=work)
-            elif isinstance(step, float):
-                torch.add(self.values[part], noise[part], alpha=step, out=self.work[part])
+            part, work = slot.part, slot.cells(self.work)
+            if quantise:
+                x = self._in_steps(slot)
+                rounded = self._nearest(slot, x)
+                torch.sub(rounded, x, out=self.rounding[part])
+                torch.mul(rounded.view_as(work), self._step(slot), out=work)
             else:
-                torch.addcmul(slot.cells(self.values), slot.cells(noise), step, out=work)
+                self.work[part] = self.values[part]
             if slot.transformed:  # what is not coded reaches coded cells all the same
                 work *= slot.cells(self.coded)
             if slot.id in self.logits:
@@ -309,18 +309,20 @@ class _Training:
                 work *= self._kept(slot)
             if slot.id in self.predicted and not slot.transformed:
                 self.work[part] += self.base[slot.cells_part]
-        return noise
 
-    def _rounded(self, slot: Slot) -> torch.Tensor:
+    def _in_steps(self, slot: Slot) -> torch.Tensor:
+        """Values of a tensor over their steps, flat."""
+        return (slot.cells(self.values) / self._step(slot)).view(-1)
+
+    def _nearest(self, slot: Slot, v: torch.Tensor) -> torch.Tensor:
         """Quantised values, float: to the nearest, with a dead zone that favours zero where zeros are cheap."""
-        v = (slot.cells(self.values) / self._step(slot)).view(-1)
         if not self.settings.rate_loss or slot.plan.rate == Rate.NONE:
             return torch.floor(v + 0.5)
         return torch.sign(v) * torch.floor(v.abs() + (0.5 - self.settings.dead_zone))
 
     def _symbols(self) -> tuple[dict[int, torch.Tensor], dict[int, torch.Tensor]]:
         """Quantised values of all trained tensors, zero where a mask drops them, and the masks."""
-        symbols = {s.id: self._rounded(s).clamp(-MAX_SYMBOL, MAX_SYMBOL) for s in self.trained}
+        symbols = {s.id: self._nearest(s, self._in_steps(s)).clamp(-MAX_SYMBOL, MAX_SYMBOL) for s in self.trained}
         selected = {}
         for slot in self.masked:
             # What is zero anyway is told by the mask.
@@ -389,7 +391,7 @@ class _Training:
             if slot.plan.rate == Rate.NONE:
                 continue
             step = self._step(slot)
-            x = (slot.cells(self.values) / step).view(-1)
+            x = self._in_steps(slot)
             slope = self.rate.slope(slot, x)
             if slot.id in self.logits:
                 slope *= self._kept(slot).view(-1)
