@@ -208,7 +208,7 @@ def test_training_is_repeatable(trained):
     assert written(again)[0] == written(trained[1e-4][1])[0]
 
 
-def test_noise_stays_within_half_a_step_and_rounding_on_the_lattice():
+def test_training_sees_whole_steps():
     generator = torch.Generator().manual_seed(0)
     initial = {i: torch.randn(HEADER.tensors[i].size, generator=generator) * (i + 1) for i in range(5)}
     network = cnerf.Network(HEADER, initial, SETTINGS, False)
@@ -216,9 +216,9 @@ def test_noise_stays_within_half_a_step_and_rounding_on_the_lattice():
     with torch.no_grad():
         network.offset.copy_(torch.arange(len(network.layers)) * 0.25)
         offset, step = network.offset[network.layer], torch.exp(network.log_step)[network.layer]
-        noisy, _ = network(cnerf.Mode.NOISE, generator)
-        assert ((noisy - network.values - offset).abs() <= 0.5001 * step).all()
-        rounded, bits = network(cnerf.Mode.ROUNDED, generator)
+        assert torch.equal(network(False, generator)[0], network.values)
+        rounded, bits = network(True, generator)
+        assert ((rounded - network.values - offset).abs() <= 0.5001 * step).all()
     np.testing.assert_allclose(rounded, network.symbols() * step + offset, atol=1e-4)
     assert float(bits) > 0
     assert len({float(step[network.layer == k][0]) for k in range(len(network.layers))}) == len(network.layers)

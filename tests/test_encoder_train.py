@@ -38,6 +38,13 @@ def scene():
 
 
 @pytest.fixture(scope="module")
+def bank(scene):
+    header, pictures, _ = scene
+    hull = rays.visual_hull(pictures[0], header)
+    return rays.RayBank(pictures[0], header, hull, torch.device("cpu"), torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
 def stream(scene):
     """An I- and a P-frame, written; the writer and what training handed over."""
     header, pictures, _ = scene
@@ -84,10 +91,8 @@ def test_hull_of_opaque_pictures_is_everything(scene):
     assert rays.visual_hull(opaque, header).all()
 
 
-def test_batches_hold_occupied_samples_only(scene):
-    header, pictures, _ = scene
-    hull = rays.visual_hull(pictures[0], header)
-    bank = rays.RayBank(pictures[0], header, hull, torch.device("cpu"), torch.Generator().manual_seed(0))
+def test_batches_hold_occupied_samples_only(scene, bank):
+    _, pictures, _ = scene
     assert len(bank) < bank.pixels == sum(p.rgba[..., 0].size for p in pictures[0])
     foreground = sum(int((p.rgba[..., 3] > 0.5).sum()) for p in pictures[0])
     assert float((bank._rgba[:, 3] > 0.5).sum()) == pytest.approx(foreground, rel=0.001)
@@ -95,7 +100,54 @@ def test_batches_hold_occupied_samples_only(scene):
     samples, target = batch.samples, batch.target
     assert target.shape == (300, 4) and samples.shape[0] == 300 and len(samples.ray) > 300
     voxel = ((samples.position + 1) / 2 * 32).floor().long().clamp(0, 31)
-    assert torch.from_numpy(hull)[voxel[:, 2], voxel[:, 1], voxel[:, 0]].all()
+    assert torch.from_numpy(bank.occupancy)[voxel[:, 2], voxel[:, 1], voxel[:, 0]].all()
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.3, 1.0]), st.integers(1, 5000))
+def test_rays_are_drawn_by_their_errors_and_weighed_against_it(bank, seed, known, size):
+    rng = np.random.default_rng(seed)
+    error = torch.from_numpy(np.where(rng.random(len(bank)) < known, rng.exponential(size=len(bank)), np.nan)).float()
+    bank._error, bank._batches = error, 0
+    probability = torch.nan_to_num(error, nan=float(error.nanmean().nan_to_num(1))).double()
+    probability = 0.2 / len(bank) + 0.8 * probability / probability.sum()
+    drawn = bank.batch(size)
+    counts = torch.bincount(drawn.rays, minlength=len(bank))
+    # One from each of `size` slices of equal probability: of no run of rays more or fewer than two from what is due.
+    assert ((counts - size * probability).cumsum(0).abs() < 1.01).all()
+    torch.testing.assert_close(drawn.weight.double(), 1 / (len(bank) * probability[drawn.rays]), rtol=1e-3, atol=0)
+
+
+def test_errors_without_any_are_drawn_evenly(bank):
+    bank._error, bank._batches = torch.zeros(len(bank)), 0
+    drawn = bank.batch(100)
+    assert len(drawn.rays.unique()) == 100 and torch.allclose(drawn.weight, torch.ones(100))
+
+
+def test_a_ray_remembers_its_errors(bank):
+    bank._error = torch.full((len(bank),), torch.nan)
+    bank._remember(torch.tensor([3, 5]), torch.tensor([1.0, 2.0]))
+    bank._remember(torch.tensor([5]), torch.tensor([4.0]))
+    assert bank._error[[3, 5]].tolist() == [1.0, 3.0] and int(bank._error.isnan().sum()) == len(bank) - 2
+
+
+def test_training_sees_what_the_file_will_hold(scene):
+    """Rounded values, whole steps each; learned steps follow the error of that rounding."""
+    header, pictures, _ = scene
+    training = train._Training(header, pictures[0], SETTINGS, None, None, "cpu", None)
+    training._quantised_values(False)
+    assert torch.equal(training.work, training.values)
+    training._quantised_values(True)
+    gradient = torch.randn(training.total, generator=torch.Generator().manual_seed(1))
+    found = training._step_gradient(gradient, 0.0)
+    for slot in training.slots:
+        steps = training._in_steps(slot).double()
+        whole = training.work[slot.part].double() / training._step(slot)
+        assert torch.allclose(whole, whole.round(), atol=1e-4)
+        assert ((steps - whole).abs() <= 0.5 + SETTINGS.dead_zone + 1e-4).all()
+        assert (whole[steps.abs() < 0.5 + SETTINGS.dead_zone - 1e-4].abs() < 1e-4).all()
+        # Esser et al. 2020, equation 3, for the logarithm of the step.
+        expected = (gradient[slot.part].double() * (whole - steps)).sum() * training._step(slot)
+        assert float(found[slot.bands]) == pytest.approx(float(expected), rel=1e-3, abs=1e-4)
 
 
 def test_decoder_has_what_the_encoder_has(stream, scene):

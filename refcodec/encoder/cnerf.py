@@ -4,21 +4,21 @@ Compression through Entropy Penalized Neural Representation Functions", 2021).
     loss = D + λ R
 
 The weights W of a layer are αŴ + β, or αŴ + β + γS where several scenes share S. Ŵ is
-what the stream codes: training adds uniform noise to it and, near the end, rounds it. A
-learned density of each layer's Ŵ gives the rate R, and its integral over the bins around
-integers the table that is sent with them. D and the units of λ are those of
-`refcodec.encoder.train`.
+what the stream codes: D, where the paper adds uniform noise, is that of Ŵ rounded, with
+gradients that pass straight through. A learned density of each layer's Ŵ, with that noise,
+gives the rate R, and its integral over the bins around integers the table that is sent with
+them. D and the units of λ are those of `refcodec.encoder.train`.
 """
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from enum import Enum
 
 import numpy as np
 import torch
 
 from refcodec import fields
+from refcodec.encoder.adam import BETAS, BETAS_WITHOUT_RATE
 from refcodec.encoder.latents import integer_step, step_value
 from refcodec.encoder.presets import TrainingSettings
 from refcodec.encoder.rays import ALPHA_WEIGHT, Picture, RayBank, visual_hull
@@ -32,8 +32,8 @@ from refcodec.writer import FrameCoding, TensorCoding
 
 _WEIGHTS = (Role.COARSE_WEIGHT, Role.FUSION_WEIGHT, Role.RENDER_WEIGHT)
 # Shares of the iterations: when empty voxels go, when the rate sets in after training in
-# float, when noise gives way to rounding.
-_PRUNE_AT, _RATE_START, _RATE_RAMP, _ROUNDING_START = (0.25, 0.5, 0.75), 0.25, 0.1, 0.85
+# float, from when on steps stay.
+_PRUNE_AT, _RATE_START, _RATE_RAMP, _STEPS_UNTIL = (0.25, 0.5, 0.75), 0.25, 0.1, 0.85
 _WARM_UP = 50  # iterations
 _LAST_RATE = 0.05  # what is left of the learning rates at the end
 _STEP_RATE, _PRIOR_RATE = 0.02, 0.02  # Adam's, for the logarithms of steps and for the priors
@@ -47,14 +47,6 @@ _FIRST_STEP, _FINE_STEP = 1 / 16, 1 / 256
 # What tables are tried with: bits of their counts, and symbols at either end left to escapes.
 _COUNT_BITS, _ESCAPED = range(6, 15, 2), (0, 1, 2, 4, 8)
 _TABLE_ENTRIES = 4095  # besides the escape (R-MOD-13)
-
-
-class Mode(Enum):
-    """How values become what the field is evaluated with."""
-
-    FLOAT = 0
-    NOISE = 1
-    ROUNDED = 2
 
 
 class Prior(torch.nn.Module):
@@ -219,7 +211,7 @@ class Network(torch.nn.Module):
         self.optimiser = torch.optim.Adam(
             [dict(params=[self.values], base=rate), dict(params=[self.offset, self.gain], base=_SCALAR_RATE * rate),
              dict(params=[self.log_step], base=_STEP_RATE), dict(params=self.prior.parameters(), base=_PRIOR_RATE)],
-            lr=rate, betas=(0.9, 0.99), eps=1e-15, fused=True)
+            lr=rate, betas=BETAS if settings.rate_loss else BETAS_WITHOUT_RATE, eps=1e-15, fused=True)
 
     @torch.no_grad()
     def start(self, shared: torch.Tensor | None) -> None:
@@ -249,24 +241,22 @@ class Network(torch.nn.Module):
         n = len(shared)
         return torch.cat([own[:n] + gain[:n] * shared, own[n:]])
 
-    def forward(self, mode: Mode, generator: torch.Generator,
+    def forward(self, quantised: bool, generator: torch.Generator,
                 shared: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """αŴ + β + γS with the noise or rounding of `mode`, flat, and its estimated bits (0 in float).
+        """αŴ + β + γS rounded as the stream has it or in float, flat, and its estimated bits (0 in float).
 
         shared: S, flat. In float there is nothing but S where there is S: scenes begin to
         differ when the rate sets in, so that they have most in common.
         """
-        if mode == Mode.FLOAT:
+        if not quantised:
             own = self.values if shared is None else torch.cat([shared, self.values[len(shared):]])
             return own, own.new_zeros(())
         step = torch.exp(self.log_step)[self.layer]
         symbols = self.values / step
-        if mode == Mode.NOISE:
-            error = torch.rand(symbols.shape, generator=generator, device=symbols.device) - 0.5
-        else:
-            error = (torch.round(symbols) - symbols).detach()  # the gradient passes straight through
+        error = (torch.round(symbols) - symbols).detach()  # the gradient passes straight through
         own = self.values + step * error + self.offset[self.layer]
-        bits = self.prior.bits(symbols + error, self.layer).sum()
+        noise = torch.rand(symbols.shape, generator=generator, device=symbols.device) - 0.5
+        bits = self.prior.bits(symbols + noise, self.layer).sum()
         if shared is None:
             return own, bits
         return self._with(own, shared, self.gain[self.layer[:len(shared)]]), bits
@@ -381,7 +371,7 @@ class Training:
             initial = {i: w for i, w in self._initial().items() if header.tensors[i].role in _WEIGHTS}
             self.shared = Network(header, initial, settings, False)
         self.networks = [Network(header, self._initial(zero=share), settings, share) for _ in scenes]
-        self.mode = Mode.FLOAT
+        self.quantised = False
 
     def _initial(self, zero: bool = False) -> dict[int, torch.Tensor]:
         """Random weights of unit gain behind rectifiers (He et al. 2015), or zeros; zero biases."""
@@ -394,27 +384,27 @@ class Training:
         return out
 
     def values(self, scene: int) -> tuple[dict[int, torch.Tensor], torch.Tensor, torch.Tensor]:
-        """Tensors of a scene, flat, by tensor_id, with the noise or rounding of now; bits of
+        """Tensors of a scene, flat, by tensor_id, rounded or not as it is now; bits of
         its own and of the shared tensors."""
         shared, shared_bits = None, torch.zeros((), device=self.generator.device)
         if self.shared is not None:
-            shared, shared_bits = self.shared(self.mode, self.generator)
+            shared, shared_bits = self.shared(self.quantised, self.generator)
         network = self.networks[scene]
-        flat, bits = network(self.mode, self.generator, shared)
+        flat, bits = network(self.quantised, self.generator, shared)
         return network.tensors(flat), bits, shared_bits
 
     def run(self) -> None:
         s, count = self.settings, len(self.views)
         iterations = s.intra_iterations * count
-        starts = [round(share * s.intra_iterations) for share in (*_PRUNE_AT, _RATE_START, _ROUNDING_START)]
-        *prune, rate_start, rounding_start = (count * n for n in starts)
+        starts = [round(share * s.intra_iterations) for share in (*_PRUNE_AT, _RATE_START, _STEPS_UNTIL)]
+        *prune, rate_start, steps_until = (count * n for n in starts)
         error, bits = np.zeros(count), np.zeros(count + 1)
         for i in range(iterations):
             scene, done = i % count, i / iterations
             if s.rate_loss and i == rate_start:
                 self._start_rate()
-            if s.rate_loss and i == rounding_start:
-                self._start_rounding()
+            if s.rate_loss and i == steps_until:
+                self._fix_steps()
             weight = s.lagrangian * min(1.0, max(0.0, (done - _RATE_START) / _RATE_RAMP))
             tensors, own, shared = self.values(scene)
             views = self.views[scene]
@@ -423,7 +413,7 @@ class Training:
             if i // count % _OCCLUSION_EVERY == _OCCLUSION_EVERY - 1:
                 views.occlude(tensors)
             loss, distortion = views.error(tensors)
-            if self.mode != Mode.FLOAT:  # the rate of what is shared counts once, not once a scene
+            if self.quantised:  # the rate of what is shared counts once, not once a scene
                 loss = loss + (weight / views.pixels) * (own + shared / count)
             torch.autograd.backward(loss)
             decay = _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done))
@@ -441,10 +431,10 @@ class Training:
                                           -10 * math.log10(max(mean, 1e-10)), total / 8000))
         if not s.rate_loss:
             self._start_rate()
-            self._start_rounding()
+            self._fix_steps()
 
     def _start_rate(self) -> None:
-        self.mode = Mode.NOISE
+        self.quantised = True
         shared = None
         if self.shared is not None:
             self.shared.start(None)
@@ -452,8 +442,7 @@ class Training:
         for network in self.networks:
             network.start(shared)
 
-    def _start_rounding(self) -> None:
-        self.mode = Mode.ROUNDED
+    def _fix_steps(self) -> None:
         for network in [*self.networks, *([self.shared] if self.shared is not None else [])]:
             network.fix_steps()
 

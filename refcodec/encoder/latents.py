@@ -1,6 +1,6 @@
 """The values that training changes: one flat vector for all tensors of a frame.
 
-Flat, because then noise, optimiser and rate act on everything with a few calls. A part
+Flat, because then rounding, optimiser and rate act on everything with a few calls. A part
 holds one tensor's coefficients; channels lie side by side (z, y, x, C): what lookups want.
 """
 from __future__ import annotations

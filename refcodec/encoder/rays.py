@@ -131,8 +131,11 @@ class Samples:
 
 @dataclass
 class Batch:
-    """Random rays of a bank. rays: (size,) int64, their numbers. samples: occupied ones, jittered. target: premultiplied
-    RGBA (size, 4). weight: (size,) by which means over the batch become, in expectation, means over the bank."""
+    """Random rays of a bank.
+
+    rays: (size,) int64, their numbers. samples: occupied ones, jittered. target: premultiplied RGBA (size, 4).
+    weight: (size,), by which means over the batch become, in expectation, means over the bank.
+    """
 
     rays: torch.Tensor
     samples: Samples

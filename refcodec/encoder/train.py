@@ -15,6 +15,9 @@ Multiplied by the pixels this is MM 2024's Σ‖C − Ĉ‖² + λ (L_rate + α 
 pixel, λ does not depend on the size of the field, and the published values (7e-4, 1e-3,
 2e-3, 5e-3, with α = 10) span the useful range. Which terms apply to which tensor, and
 what tools code it, is said by a `CodingPlan` (`refcodec.encoder.systems`).
+
+Where MM 2024 adds uniform noise, values are rounded here as soon as R counts, and gradients
+pass straight through: D is that of the file, and steps learn from real errors.
 """
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ import numpy as np
 import torch
 
 from refcodec import fields
-from refcodec.encoder.adam import Adam
+from refcodec.encoder.adam import BETAS, BETAS_WITHOUT_RATE, Adam
 from refcodec.encoder.contexts import ByTensor, RateModel
 from refcodec.encoder.finish import Finish, Symbols
 from refcodec.encoder.latents import Slot, flatten, integer_step, slots, step_value
@@ -48,10 +51,6 @@ _PRUNE_AT, _RATE_RAMP, _STEPS_UNTIL = 0.25, 0.1, 0.8
 _CONTEXT_START, _INTER_RATE_START = 0.35, 0.02
 _RETIRE_FROM = 0.5  # share of the iterations after which grids that are zero are left out
 _LAST_RATE = 0.05  # what is left of the learning rates at the end
-# Adam's, with the rate and without. With a second moment that forgets soon files are a quarter smaller at equal
-# quality, presumably since a coefficient that few rays of a batch meet goes on shrinking between them; but what is
-# quantised coarsely after training without the rate, as alternatives in the evaluation do, loses a decibel by it.
-_BETAS, _BETAS_WITHOUT_RATE = (0.9, 0.95), (0.9, 0.99)
 _STEP_RATE = 0.01  # Adam's learning rate for the logarithm of a step
 _REFRESH = 40  # iterations between refreshes of the distributions
 _RANGE_STEPS = 127  # steps from zero to the largest value, where steps follow the range
@@ -472,7 +471,7 @@ class _Descent:
                       for slot in t.trained if slot.plan.transform == Transform.BLOCK_DCT and s.cells_until > 0}
         self.grid_rate = s.inter_rate if t.inter else s.grid_rate
         values = {slot.id: t.values[slot.part] for slot in t.trained}
-        betas = _BETAS if s.rate_loss else _BETAS_WITHOUT_RATE
+        betas = BETAS if s.rate_loss else BETAS_WITHOUT_RATE
         self.of_values, self.of_cells, self.of_logits, self.of_steps = (
             Adam(parameters, betas, 1e-15) for parameters in (values, self.cells, t.logits, {0: t.log_step}))
 
