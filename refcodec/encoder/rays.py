@@ -249,10 +249,8 @@ class RayBank:
     def _draw(self, size: int) -> torch.Tensor:
         """Numbers of rays (size,), from equal slices of their distribution: errors where they were large last."""
         if self._batches % _ERRORS_EVERY == 0:
-            known = self._error[~self._error.isnan()]
-            mean = known.mean() if len(known) else torch.ones((), device=self.device)
-            error = torch.nan_to_num(self._error, nan=float(mean)) / mean.clamp(min=1e-12)
-            probability = _EVEN_SHARE + (1 - _EVEN_SHARE) * error / error.mean().clamp(min=1e-12)
+            error = (self._error / self._error.nanmean()).nan_to_num(nan=1.0)  # of a mean of 1; not drawn yet: the mean
+            probability = _EVEN_SHARE + (1 - _EVEN_SHARE) * error
             self._cumulative = probability.double().cumsum(0)
             self._weight = probability.mean() / probability
         self._batches += 1
