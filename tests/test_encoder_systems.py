@@ -47,7 +47,7 @@ def prepared(scene, system, representation, tools=ToolChoice(), **changes):
     """Plan, header and settings of a very short training."""
     plan, kind = systems.plan(system, representation, tools)
     header = field_header(SIZES[kind], scene[0], samples_per_diagonal=48, occupancy_side=24)
-    defaults = dict(lagrangian=1e-5, intra_iterations=24, inter_iterations=8, rays=64, initial_step=0.02,
+    defaults = dict(lagrangian=1e-5, intra_iterations=24, inter_iterations=8, rays=64, initial_step=0.02, rate_after=0,
                     model_iterations=30)
     return plan, header, dataclasses.replace(MICRO.training_of(kind), **{**defaults, **changes})
 

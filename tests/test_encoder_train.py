@@ -150,6 +150,15 @@ def test_training_sees_what_the_file_will_hold(scene):
         assert float(found[slot.bands]) == pytest.approx(float(expected), rel=1e-3, abs=1e-4)
 
 
+@pytest.mark.parametrize("iterations, first", [(1000, 100), (400, 80), (100, 30)])
+def test_rate_waits_for_a_scene_to_find_its_shape(scene, iterations, first):
+    header, pictures, _ = scene
+    settings = dataclasses.replace(SETTINGS, intra_iterations=iterations, rate_start=0.1, rate_after=80)
+    training = train._Training(header, pictures[0], settings, None, None, "cpu", None)
+    weights = [training._rate_weight(i / iterations) for i in range(iterations)]
+    assert not any(weights[:first + 1]) and all(weights[first + 1:]) and weights[-1] == SETTINGS.lagrangian
+
+
 def test_decoder_has_what_the_encoder_has(stream, scene):
     data, writer, _, _, _ = stream
     frames = list(open_stream(io.BytesIO(data)))

@@ -39,7 +39,8 @@ class TrainingSettings:
         block DCT; all others are taken in the coefficients. A scene finds its shape sooner in its cells, and
         coefficients become zero sooner by themselves.
     spread: standard deviation of random grids, planes and lines at the start.
-    rate_start: share of the iterations after which the rate sets in.
+    rate_start: share of an I-frame's iterations after which the rate sets in. rate_after: iterations, where these are
+        more, for a scene must find its shape before; 0.3 of all at most.
     mask_rate: Adam's learning rate for the logits of masks. first_logit: theirs at the start.
     model_iterations: of Adam, when context models are fitted to the final symbols.
     """
@@ -64,6 +65,7 @@ class TrainingSettings:
     cells_until: float = 0.4
     spread: float = 0.1
     rate_start: float = 0.02
+    rate_after: int = 0
     mask_rate: float = 0.05
     first_logit: float = 0.5
     model_iterations: int = 200
@@ -94,7 +96,7 @@ _HAZE = -4.0
 
 # What training does otherwise where the field is not a dictionary field, with every preset.
 _CHANGES: dict[Representation, dict[str, float]] = {
-    Representation.VM: dict(initial_step=0.02, inter_step=0.05, rate_start=0.1, grid_rate=0.04),
+    Representation.VM: dict(initial_step=0.02, inter_step=0.05, rate_start=0.1, rate_after=80, grid_rate=0.04),
     Representation.TRIPLANE: dict(initial_step=0.02, rate_start=0.2, grid_rate=0.1),
     Representation.GRID: dict(initial_step=0.1, rate_start=0.2, grid_rate=0.3),
 }

@@ -48,7 +48,7 @@ INTRA, INTER = 1, 2
 _WEIGHTS = (Role.FUSION_WEIGHT, Role.RENDER_WEIGHT)
 # Shares of the iterations: when empty voxels go, how long the rate takes to set in, from when on steps stay.
 _PRUNE_AT, _RATE_RAMP, _STEPS_UNTIL = 0.25, 0.1, 0.8
-_CONTEXT_START, _INTER_RATE_START = 0.35, 0.02
+_CONTEXT_START, _INTER_RATE_START, _LATEST_RATE_START = 0.35, 0.02, 0.3
 _RETIRE_FROM = 0.5  # share of the iterations after which grids that are zero are left out
 _LAST_RATE = 0.05  # what is left of the learning rates at the end
 _STEP_RATE = 0.01  # Adam's learning rate for the logarithm of a step
@@ -247,8 +247,11 @@ class _Training:
 
     def _rate_weight(self, done: float) -> float:
         """λ after a share of the iterations: it sets in gently."""
-        start = _INTER_RATE_START if self.inter else self.settings.rate_start
-        return self.lagrangian * min(1.0, max(0.0, (done - start) / _RATE_RAMP)) if self.settings.rate_loss else 0.0
+        s = self.settings
+        start = max(s.rate_start, min(s.rate_after / self.iterations, _LATEST_RATE_START))
+        if self.inter:
+            start = _INTER_RATE_START
+        return self.lagrangian * min(1.0, max(0.0, (done - start) / _RATE_RAMP)) if s.rate_loss else 0.0
 
     def _refresh(self, weight: float, done: float) -> None:
         """Renews what follows the values only now and then: ranges, distributions, the tensors that take part."""
