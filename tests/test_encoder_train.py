@@ -140,7 +140,7 @@ def test_training_sees_what_the_file_will_hold(scene):
     gradient = torch.randn(training.total, generator=torch.Generator().manual_seed(1))
     found = training._step_gradient(gradient, 0.0)
     for slot in training.slots:
-        steps = training._in_steps(slot).double()
+        steps = training._in_steps(slot, training._step(slot)).double()
         whole = training.work[slot.part].double() / training._step(slot)
         assert torch.allclose(whole, whole.round(), atol=1e-4)
         assert ((steps - whole).abs() <= 0.5 + SETTINGS.dead_zone + 1e-4).all()

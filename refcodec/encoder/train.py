@@ -248,9 +248,8 @@ class _Training:
     def _rate_weight(self, done: float) -> float:
         """λ after a share of the iterations: it sets in gently."""
         s = self.settings
-        start = max(s.rate_start, min(s.rate_after / self.iterations, _LATEST_RATE_START))
-        if self.inter:
-            start = _INTER_RATE_START
+        start = (_INTER_RATE_START if self.inter
+                 else max(s.rate_start, min(s.rate_after / self.iterations, _LATEST_RATE_START)))
         return self.lagrangian * min(1.0, max(0.0, (done - start) / _RATE_RAMP)) if s.rate_loss else 0.0
 
     def _refresh(self, weight: float, done: float) -> None:
@@ -298,10 +297,11 @@ class _Training:
         for slot in self.active:
             part, work = slot.part, slot.cells(self.work)
             if quantise:
-                x = self._in_steps(slot)
+                step = self._step(slot)
+                x = self._in_steps(slot, step)
                 rounded = self._nearest(slot, x)
                 torch.sub(rounded, x, out=self.rounding[part])
-                torch.mul(rounded.view_as(work), self._step(slot), out=work)
+                torch.mul(rounded.view_as(work), step, out=work)
             else:
                 self.work[part] = self.values[part]
             if slot.transformed:  # what is not coded reaches coded cells all the same
@@ -312,9 +312,9 @@ class _Training:
             if slot.id in self.predicted and not slot.transformed:
                 self.work[part] += self.base[slot.cells_part]
 
-    def _in_steps(self, slot: Slot) -> torch.Tensor:
-        """Values of a tensor over their steps, flat."""
-        return (slot.cells(self.values) / self._step(slot)).view(-1)
+    def _in_steps(self, slot: Slot, step: torch.Tensor | float) -> torch.Tensor:
+        """Values of a tensor over their steps, flat. step: `_step` of it."""
+        return (slot.cells(self.values) / step).view(-1)
 
     def _nearest(self, slot: Slot, v: torch.Tensor) -> torch.Tensor:
         """Quantised values, float: to the nearest, with a dead zone that favours zero where zeros are cheap."""
@@ -324,7 +324,8 @@ class _Training:
 
     def _symbols(self) -> tuple[dict[int, torch.Tensor], dict[int, torch.Tensor]]:
         """Quantised values of all trained tensors, zero where a mask drops them, and the masks."""
-        symbols = {s.id: self._nearest(s, self._in_steps(s)).clamp(-MAX_SYMBOL, MAX_SYMBOL) for s in self.trained}
+        symbols = {s.id: self._nearest(s, self._in_steps(s, self._step(s))).clamp(-MAX_SYMBOL, MAX_SYMBOL)
+                   for s in self.trained}
         selected = {}
         for slot in self.masked:
             # What is zero anyway is told by the mask.
@@ -393,7 +394,7 @@ class _Training:
             if slot.plan.rate == Rate.NONE:
                 continue
             step = self._step(slot)
-            x = self._in_steps(slot)
+            x = self._in_steps(slot, step)
             slope = self.rate.slope(slot, x)
             if slot.id in self.logits:
                 slope *= self._kept(slot).view(-1)
