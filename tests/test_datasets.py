@@ -4,6 +4,7 @@ The trees are exported from demo/fox, scaled to 25x25, into each layout.
 """
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import math
@@ -17,8 +18,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 
-from refcodec.datasets import Dataset, View, check_images, find_image_problems, load_dataset
+from refcodec.datasets import Dataset, View, check_images, checks, find_image_problems, load_dataset
 from refcodec.datasets.actorshq import rotation_from_axis_angle
+from refcodec.datasets.hull import foreground_box
 from refcodec.datasets.model import downscale_rgba
 from refcodec.errors import DatasetError
 
@@ -85,6 +87,15 @@ def document(views, *, folder: Path, **keys) -> dict:
 
 def export_nerfstudio(small: Dataset, root: Path, **keys) -> Path:
     write_json(root / "transforms.json", document(small.frames[0].views, folder=root, **keys))
+    return root
+
+
+def without_masks(small: Dataset, root: Path, of: Path | None = None) -> Path:
+    """Makes the pictures of `export_nerfstudio` opaque: in place, or those of a copy of the document in `of`."""
+    if of is not None:
+        write_json(root / "transforms.json", json.loads((of / "transforms.json").read_text()))
+    for view in small.frames[0].views:
+        save(view, root / f"images/{view.camera_index:04d}.png", "RGB")
     return root
 
 
@@ -272,10 +283,7 @@ def test_nerfstudio_file_lists_and_overrides(small, tmp_path):
 
 
 def test_rgb_pictures_are_opaque(small, tmp_path):
-    export_nerfstudio(small, tmp_path)
-    for view in small.frames[0].views:
-        save(view, tmp_path / f"images/{view.camera_index:04d}.png", "RGB")
-    dataset = load_dataset(tmp_path)
+    dataset = load_dataset(without_masks(small, export_nerfstudio(small, tmp_path)))
     assert not dataset.has_masks and dataset.background == (0, 0, 0)
     assert (dataset.frames[0].views[0].load()[..., 3] == 1).all()
 
@@ -297,13 +305,15 @@ def test_box_from_the_file_or_the_caller(small, tmp_path):
     assert load_dataset(scale, frames=slice(0, 1)).aabb.tolist() == [[-1, -0.5, -1], [1, 1, 0.5]]
     box = [[-2, -2, 0], [1, 1, 1]]
     assert load_dataset(scale, aabb=box).aabb.tolist() == box
-    export_nerfstudio(small, tmp_path / "ngp", aabb=None, aabb_scale=2, scale=0.5, offset=[0.5, 0.5, 0.25])
-    assert load_dataset(tmp_path / "ngp").aabb.tolist() == [[-2, -2, -1.5], [2, 2, 2.5]]
+    ngp = without_masks(small, export_nerfstudio(small, tmp_path / "ngp", aabb=None, aabb_scale=2, scale=0.5,
+                                                 offset=[0.5, 0.5, 0.25]))
+    assert load_dataset(ngp).aabb.tolist() == [[-2, -2, -1.5], [2, 2, 2.5]]
 
 
 def test_box_from_cameras_holds_the_scene(small, tmp_path):
     """The rule finds where the cameras look, wherever the rig stands."""
-    content = json.loads(export_nerfstudio(small, tmp_path, aabb=None).joinpath("transforms.json").read_text())
+    without_masks(small, export_nerfstudio(small, tmp_path, aabb=None))
+    content = json.loads((tmp_path / "transforms.json").read_text())
     shift = np.array([10.0, -4.0, 3.0])
     for entry in content["frames"]:
         pose = np.array(entry["transform_matrix"])
@@ -314,6 +324,49 @@ def test_box_from_cameras_holds_the_scene(small, tmp_path):
     np.testing.assert_allclose((low + high) / 2, shift, atol=1e-3)
     distance, half_angle = 3.19127, math.atan(100 / 274.7477)
     np.testing.assert_allclose(high - low, 2 * distance * math.sin(half_angle), rtol=1e-3)
+
+
+def test_an_assumed_box_shrinks_to_the_foreground(small, tmp_path):
+    export_nerfstudio(small, tmp_path, aabb=None)
+    dataset, cameras = load_dataset(tmp_path), load_dataset(without_masks(small, tmp_path / "rgb", tmp_path)).aabb
+    low, high = dataset.aabb
+    assert (low >= cameras[0] - 1e-5).all() and (high <= cameras[1] + 1e-5).all()
+    assert np.prod(high - low) < 0.5 * np.prod(cameras[1] - cameras[0])
+    (told,) = (text for text in dataset.assumptions if "--box" in text)
+    again = load_dataset(tmp_path, aabb=[float(v) for v in told.split("--box ")[1].split()])
+    np.testing.assert_array_equal(again.aabb, dataset.aabb)  # what the note says is what was done
+    for view in dataset.frames[0].views:  # it cuts nothing off, not in views either that had no say
+        origins, directions = view.camera.rays()
+        assert checks.hits(origins[0], directions[view.load()[..., 3].ravel() > 0.01], dataset.aabb).all()
+
+
+def test_foreground_of_all_frames_and_thin_things(small, tmp_path):
+    """A point that only one frame shows, of one pixel, is in the box."""
+    box = np.array([[-1.5, -1.5, -1.5], [1.5, 1.5, 1.5]])
+    point, frames = np.array([1.1, 0.2, 0.1]), []
+    for frame in small.frames:
+        views = []
+        for view in frame.views:
+            rgba = np.zeros((100, 100, 4), np.uint8)
+            camera = view.camera.scaled(4)
+            for at in (np.zeros(3), point) if frame.number else (np.zeros(3),):
+                u, v, _ = checks.project(camera, at[None])
+                column, row = int(u[0]), int(v[0])
+                if 0 <= column < 100 and 0 <= row < 100:
+                    rgba[row, column] = 255
+            path = tmp_path / f"{frame.number}_{view.camera_index}.png"
+            Image.fromarray(rgba).save(path)
+            views.append(dataclasses.replace(view, image=path, camera=camera))
+        frames.append(dataclasses.replace(frame, views=tuple(views)))
+    first, both = foreground_box(frames[:1], box), foreground_box(frames, box)
+    assert first[1, 0] < point[0] < both[1, 0]
+    np.testing.assert_array_equal(first[0], both[0])
+    assert foreground_box([dataclasses.replace(frames[1], views=frames[1].views[:3])], box) is None  # too few
+    for place, view in zip(np.random.default_rng(1).integers(10, 90, (28, 2)), frames[0].views):
+        rgba = np.zeros((100, 100, 4), np.uint8)
+        rgba[place[0] - 4:place[0] + 4, place[1] - 4:place[1] + 4] = 255
+        Image.fromarray(rgba).save(view.image)
+    assert foreground_box(frames[:1], box) is None  # masks contradict each other
 
 
 # ---- Pictures ----------------------------------------------------------------
@@ -613,11 +666,13 @@ def test_prepare_command(tmp_path):
 
 
 def test_middlebury_sets(tmp_path):
-    """A bright square with a dark spot on black, seen by a camera whose matrices are known."""
+    """A bright square with a dark spot and an opening, on black cloth that is lit beside it, and something beyond the
+    box, seen by a camera whose matrices are known."""
     source = tmp_path / "set"
     source.mkdir()
     picture = np.zeros((40, 60, 3), np.uint8)
-    picture[10:30, 20:44], picture[18:22, 30:34] = 200, 0
+    picture[5:35, 2:24] = 50
+    picture[10:30, 20:44], picture[18:22, 40:43], picture[12:26, 24:36], picture[:, 56:] = 200, 0, 0, 200
     for name in ("a.png", "b.png"):
         Image.fromarray(picture).save(source / name)
     angle = 0.3
@@ -625,13 +680,14 @@ def test_middlebury_sets(tmp_path):
     k, t = np.array([[70.0, 0, 29], [0, 71, 19], [0, 0, 1]]), np.array([0.01, -0.02, 0.6])
     line = " ".join(map(str, [*k.ravel(), *r.ravel(), *t]))
     (source / "x_par.txt").write_text(f"2\na.png {line}\nb.png {line}\n")
-    box = np.array([[-0.1, -0.1, -0.05], [0.1, 0.2, 0.05]])
+    box = np.array([[-0.15, -0.1, -0.05], [0.15, 0.2, 0.05]])
     demo_script("middlebury").convert(source, tmp_path / "out", box, 10, ["b.png"])
     dataset = load_dataset(tmp_path / "out")
     (train,), (test,) = (dataset.frames[0].split(part) for part in ("train", "test"))
     assert test.camera_index == 1 and dataset.aabb[1] == pytest.approx((box[1] - box.mean(0)) * 10.3)
-    alpha = train.load(1)[..., 3]
-    assert (alpha[10:30, 20:44] == 1).all() and alpha.sum() == 20 * 24
+    alpha, expected = train.load(1)[..., 3], np.zeros((40, 60))
+    expected[10:30, 20:44], expected[12:26, 24:36] = 1, 0
+    np.testing.assert_array_equal(alpha, expected)
     point = np.array([0.03, 0.05, 0.02])
     seen = k @ (r @ point + t)
     pose = np.asarray(train.camera.camera_to_world)

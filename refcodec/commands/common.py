@@ -141,12 +141,38 @@ class Throttle:
         return True
 
 
+class KeyValue(click.ParamType):  # type: ignore[type-arg]
+    """`title=Fox` -> ("title", "Fox")."""
+
+    name = "KEY=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+        if isinstance(value, tuple):
+            return value
+        key, equals, text = value.partition("=")
+        if not equals:
+            self.fail(f"{value!r} has no =", param, ctx)
+        return key, text
+
+
+box_option = click.option("--box", type=float, nargs=6,
+                          help="Scene box, in place of the dataset's: minimum x y z, maximum x y z.")
+settings_option = click.option("--set", "settings", type=KeyValue(), multiple=True,
+                               help="Another training setting (docs/cli.md). Repeatable.")
+
+
+def corners(box: tuple[float, ...] | None) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Low and high corner of what `box_option` gives."""
+    return (box[:3], box[3:]) if box else None
+
+
 def load_frames(path: str, wanted: range | None, **options: Any) -> Dataset:
     """`load_dataset` with a range that may be open at its end."""
     from ..datasets import load_dataset
+    from ..datasets.loading import read_draft
 
     if wanted is not None and len(wanted) > _MANY:
-        last = load_dataset(path, **options).frames[-1].number
+        last = max(frame.number for frame in read_draft(Path(path), None)[1].frames)
         if last < wanted.start:
             raise UsageError(f"the dataset's last frame is {last}")
         wanted = range(wanted.start, last + 1)

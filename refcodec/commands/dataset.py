@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ..errors import EXIT_OK, EXIT_USAGE
-from .common import LAST_FRAME, FrameRange, examples, make_folder, printable, progress_bar, to_json
+from .common import LAST_FRAME, FrameRange, box_option, corners, examples, make_folder, printable, progress_bar, to_json
 from .encode import Indices
 
 _SHOWN = 12  # findings of one code, before the rest are counted
@@ -25,7 +25,7 @@ def command() -> None:
 @click.option("--out", metavar="FOLDER", help="Draw cameras.png, and contact.png with the box in every picture.")
 @click.option("--frames", type=FrameRange(), help="The dataset's frame numbers: 7, 20:40 (40 excluded), :10, 20:.")
 @click.option("--holdout", type=Indices(), help="Cameras kept out of training, in place of the dataset's; or none.")
-@click.option("--box", type=float, nargs=6, help="Scene box: minimum x y z, maximum x y z, in place of the dataset's.")
+@box_option
 @click.option("--sample", type=click.IntRange(0), default=3, show_default=True,
               help="Frames whose pixels are looked at, from first to last; 0: headers only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON (docs/cli.md).")
@@ -49,7 +49,7 @@ def check(path: str, out: str | None, frames: range | None, holdout: tuple[int, 
             advance(count - done, text, total)
             done = count
 
-        result = survey(path, frames=chosen, holdout=holdout, aabb=(box[:3], box[3:]) if box else None, samples=sample,
+        result = survey(path, frames=chosen, holdout=holdout, aabb=corners(box), samples=sample,
                         on_progress=on_progress)
     files = []
     if folder and result.views:

@@ -13,7 +13,19 @@ import click
 from ..encoder.systems import DEFAULT_SYSTEM, TRANSFORMS
 from ..errors import UsageError
 from ..syntax.structures import MAX_WAVELET_LEVELS
-from .common import LAST_FRAME, FrameRange, Throttle, examples, load_frames, printable, progress_bar
+from .common import (
+    LAST_FRAME,
+    FrameRange,
+    KeyValue,
+    Throttle,
+    box_option,
+    corners,
+    examples,
+    load_frames,
+    printable,
+    progress_bar,
+    settings_option,
+)
 
 if TYPE_CHECKING:
     from ..encoder import EncodeReport, Progress
@@ -36,20 +48,6 @@ class Indices(click.ParamType):  # type: ignore[type-arg]  # generic in new vers
             return tuple(int(v) for v in value.split(","))
         except ValueError:
             self.fail(f"{value!r} is no list of camera numbers; write 0,7,14 or none", param, ctx)
-
-
-class KeyValue(click.ParamType):  # type: ignore[type-arg]
-    """`title=Fox` -> ("title", "Fox")."""
-
-    name = "KEY=VALUE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
-        if isinstance(value, tuple):
-            return value
-        key, equals, text = value.partition("=")
-        if not equals:
-            self.fail(f"{value!r} has no =", param, ctx)
-        return key, text
 
 
 @click.command("encode", epilog=examples(
@@ -81,14 +79,13 @@ class KeyValue(click.ParamType):  # type: ignore[type-arg]
 @click.option("--cameras", type=click.Choice(["test", "all", "none"]), default="test", show_default=True,
               help="The cameras that the file carries.")
 @click.option("--holdout", type=Indices(), help="Cameras kept out of training, in place of the dataset's; or none.")
-@click.option("--box", type=float, nargs=6, help="Scene box: minimum x y z, maximum x y z.")
+@box_option
 @click.option("--downscale", type=click.FloatRange(1), default=1.0, show_default=True, help="Of the pictures.")
 @click.option("--metadata", type=KeyValue(), multiple=True, help="A text that the file carries. Repeatable.")
 @click.option("--no-rate-loss", is_flag=True, help="Ablation: train without the rate, code afterwards.")
 @click.option("--fixed-steps", is_flag=True, help="Ablation: do not learn the quantisation steps.")
 @click.option("--step", type=float, help="Quantisation step of the grids at the start (throughout with --fixed-steps).")
-@click.option("--set", "settings", type=KeyValue(), multiple=True,
-              help="Another training setting (docs/cli.md). Repeatable.")
+@settings_option
 @click.option("--no-resume", is_flag=True, help="Start anew where an interrupted encode left frames.")
 @click.option("--no-evaluate", is_flag=True, help="Do not measure PSNR on the held-out views.")
 @click.option("--executor", type=click.Choice(["local", "processes", "dask"]), default="local", show_default=True,
@@ -111,7 +108,7 @@ def command(dataset: str, out: str, frames: range | None, box: tuple[float, ...]
 
     require_torch()
 
-    aabb = (box[:3], box[3:]) if box else None
+    aabb = corners(box)
     loaded = load_frames(dataset, frames, holdout=options["holdout"], aabb=aabb)
     if frames is not None and frames.stop > LAST_FRAME:
         frames = range(frames.start, loaded.frames[-1].number + 1)

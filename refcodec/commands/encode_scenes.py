@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import UsageError
-from .common import FrameRange, examples
-from .encode import KeyValue, progress_sinks
+from .common import FrameRange, KeyValue, examples
+from .encode import progress_sinks
 
 if TYPE_CHECKING:
     from ..encoder.scenes import ScenesReport

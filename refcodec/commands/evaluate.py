@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .benchmark import encoding_progress, tell
-from .common import FrameRange, calm_threads, examples, load_frames, to_json
+from .common import FrameRange, box_option, calm_threads, corners, examples, load_frames, settings_option, to_json
 
 
 @click.command("evaluate", epilog=examples(
@@ -32,13 +32,15 @@ from .common import FrameRange, calm_threads, examples, load_frames, to_json
 @click.option("--group-size", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--intra-iterations", type=click.IntRange(1), help="Training of an I-frame, in place of the preset's.")
 @click.option("--inter-iterations", type=click.IntRange(1), help="Training of a P-frame, in place of the preset's.")
+@box_option
+@settings_option
 @click.option("--downscale", type=click.FloatRange(1), default=1.0, show_default=True, help="Of the pictures.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, not as Markdown.")
 def command(datasets: Sequence[str], folder: Path, systems: Sequence[str], representations: Sequence[str],
             lagrangians: Sequence[float], frames: range | None, baselines: Sequence[str], anchor: str | None,
-            as_json: bool, **options: Any) -> None:
+            box: tuple[float, ...] | None, settings: Sequence[tuple[str, str]], as_json: bool, **options: Any) -> None:
     """Compare the codec with every alternative on each DATASET; docs/evaluation.md says how.
 
     FOLDER receives evaluate.html (one page that opens offline), evaluate.json, .csv, .md,
@@ -56,8 +58,8 @@ def command(datasets: Sequence[str], folder: Path, systems: Sequence[str], repre
     request = evaluate.Request(chosen, tuple(dict.fromkeys(representations)) or ("vm",),
                                tuple(dict.fromkeys(lagrangians)) or (5e-4, 1e-3, 3e-3), choose(baselines), anchor)
     with encoding_progress() as on_progress:
-        report = evaluate.run(datasets, folder, EncodeOptions(**options), request, tell, on_progress,
-                              lambda path: load_frames(path, frames))
+        report = evaluate.run(datasets, folder, EncodeOptions(aabb=corners(box), settings=dict(settings), **options),
+                              request, tell, on_progress, lambda path: load_frames(path, frames, aabb=corners(box)))
     click.echo(to_json(report) if as_json else writing.markdown(report))
     if report["failed"]:
         raise click.exceptions.Exit(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,12 @@ def box(value: Any, path: Path) -> np.ndarray:
         raise DatasetError("D13", "the box (aabb) must be finite, its low corner below its high one: "
                            f"{corners.tolist()}", path)
     return corners
+
+
+def union(boxes: Sequence[np.ndarray]) -> np.ndarray:
+    """The smallest box around all, (2, 3)."""
+    low, high = zip(*boxes)
+    return np.stack([np.min(low, 0), np.max(high, 0)])
 
 
 def box_from_cameras(cameras: Iterable[Camera], path: Path) -> np.ndarray:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from refcodec.datasets import checks
 from refcodec.datasets.actorshq import is_actorshq, read_actorshq, scales_of
 from refcodec.datasets.colmap import find_model, read_colmap
+from refcodec.datasets.hull import foreground_box
 from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection
 from refcodec.datasets.llff import FILE as LLFF_FILE, read_llff
 from refcodec.datasets.model import Dataset, Frame
@@ -22,6 +23,7 @@ from refcodec.errors import DatasetError
 # Held-out views where neither the dataset nor the caller names any: every 7th camera of
 # a sequence, every 8th picture of a static scene (the habit of LLFF and its successors).
 _HOLDOUT_SEQUENCE, _HOLDOUT_STATIC = 7, 8
+_OF_BOX = "the box "  # so begins the assumption of a box
 
 
 def load_dataset(path: str | Path, *, frames: FrameSelection = None, holdout: Collection[int] | None = None,
@@ -33,7 +35,8 @@ def load_dataset(path: str | Path, *, frames: FrameSelection = None, holdout: Co
         empty collection trains on all views.
     aabb: (2, 3), in place of the dataset's box or the one its cameras suggest.
 
-    No pixels are decoded, but every chosen picture's header is read.
+    Every chosen picture's header is read. Pixels are decoded only where the box is an assumption and there are
+    masks: then it becomes the part of it that holds the foreground (`hull.foreground_box`).
     Raises DatasetError, code D01 to D16, for the first problem, with a count of the others.
     """
     source = Path(path)
@@ -41,7 +44,21 @@ def load_dataset(path: str | Path, *, frames: FrameSelection = None, holdout: Co
     image_errors, has_masks = checks.image_problems(v for frame in draft.frames for v in frame.views)
     draft.problems.errors += image_errors
     draft.problems.raise_first()
-    return settle(draft, layout, has_masks, source, holdout, aabb)
+    return within_foreground(settle(draft, layout, has_masks, source, holdout, aabb))
+
+
+def within_foreground(dataset: Dataset) -> Dataset:
+    """The dataset in the part of its box that holds the foreground, where the box is an assumption and masks tell."""
+    assumed = next((text for text in dataset.assumptions if text.startswith(_OF_BOX)), None)
+    if assumed is None or not dataset.has_masks:
+        return dataset
+    tight = foreground_box(dataset.frames, dataset.aabb)
+    if tight is None:
+        return dataset
+    numbers = [f"{v:g}" for v in tight.ravel()]
+    told = f"{assumed}; of it the part with foreground: --box {' '.join(numbers)}"
+    return dataclasses.replace(dataset, aabb=np.array(numbers, np.float64).reshape(2, 3), assumptions=tuple(
+        told if text == assumed else text for text in dataset.assumptions))
 
 
 def read_draft(source: Path, frames: FrameSelection) -> tuple[str, Draft]:
@@ -61,7 +78,7 @@ def settle(draft: Draft, layout: str, has_masks: bool, source: Path, holdout: Co
     assumptions = list(draft.assumptions)
     if aabb is not None:
         scene_box = checks.box(aabb, source)
-        assumptions = [text for text in assumptions if not text.startswith("the box ")]
+        assumptions = [text for text in assumptions if not text.startswith(_OF_BOX)]
     elif draft.aabb is not None:
         scene_box = draft.aabb
     else:

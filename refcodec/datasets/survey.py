@@ -14,24 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from refcodec.datasets import checks
+from refcodec.datasets import checks, hull
 from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection
-from refcodec.datasets.loading import read_draft, settle
+from refcodec.datasets.loading import read_draft, settle, within_foreground
 from refcodec.datasets.model import Dataset, Frame, View
 from refcodec.errors import DatasetError
 from refcodec.rendering.cameras import Camera
 
 OnProgress = Callable[[int, int, str], None]
 THUMBNAIL = 192  # pixels, the longer side
-_HULL_PICTURE = 48  # pixels along the masks that the visual hull is made of
-_HULL_CELL, _HULL_SIDES = 1.5, (16, 80)  # distance of the hull's points in these pixels; points along the box
-_HULL_DISSENT = 0.1  # of the views may deny a point of the visual hull: masks have holes
-_HULL_RECALL, _VIEW_RECALL = 0.7, 0.6  # of the foreground, that the hull has to explain
-_MIN_HULL_VIEWS = 4
+_VIEW_RECALL = 0.6  # of the foreground, that the hull has to explain
 _MIN_TRAIN_VIEWS = 8
 _DARK = 0.02  # mean of sRGB values
 _FLAT = 1.5 / 255  # standard deviation
-_FULL = 0.999
 _OUTSIDE = 0.02  # of the foreground
 _MIN_BOX_IN_VIEW, _MIN_BOX_AREA = 0.25, 0.01
 _SAME_POSE = 1e-6
@@ -125,6 +120,8 @@ def survey(path: str | Path, *, frames: FrameSelection = None, holdout: Collecti
     first = draft.frames[0].views
     try:
         dataset = settle(draft, result.layout, has_masks, result.source, holdout, aabb)
+        if result.usable:
+            dataset = within_foreground(dataset)
     except DatasetError as error:
         # Views that could not be read are missing from their frames: that is no error of its own.
         if not (draft.problems.errors and error.code in ("D08", "D10")):
@@ -286,7 +283,7 @@ def _look_at_pixels(result: Survey, has_masks: bool) -> None:
         visible = picture.thumbnail[picture.thumbnail[..., 3] > 0.5][:, :3]
         if has_masks and not picture.coverage:
             result.findings.append(picture.finding("W08", f"the mask {name} is empty"))
-        elif has_masks and picture.coverage > _FULL:
+        elif has_masks and picture.coverage > hull.FULL:
             result.findings.append(picture.finding("W09", f"the mask {name} covers the whole picture"))
         if len(visible) and visible.mean() < _DARK:
             result.findings.append(picture.finding("W10", f"the picture {name} is black or nearly so"))
@@ -307,7 +304,7 @@ def _look_for_copies(result: Survey, pictures: list[Picture]) -> None:
 def _look_at_masks(result: Survey, box: np.ndarray, pictures: list[Picture]) -> None:
     """Whether one frame's masks, the poses and the box agree."""
     number = pictures[0].frame
-    usable = [p for p in pictures if 0 < p.coverage <= _FULL and p.view.camera_index not in result.blind]
+    usable = [p for p in pictures if 0 < p.coverage <= hull.FULL and p.view.camera_index not in result.blind]
     outside = []
     for picture in usable:
         rays = _foreground_rays(picture)
@@ -322,23 +319,21 @@ def _look_at_masks(result: Survey, box: np.ndarray, pictures: list[Picture]) -> 
         result.findings.append(picture.finding(
             "W12", f"in frame {number} the foreground of {len(outside)} of {len(usable)} views reaches beyond the box, "
             f"most with camera {picture.view.camera_index}: {worst:.0%}"))
-    if len(usable) < _MIN_HULL_VIEWS:
+    if len(usable) < hull.MIN_VIEWS:
         return
-    seen = _visual_hull(usable, box)
+    seen = hull.visual_hull([p.view.camera for p in usable], [hull.coarse_mask(p.thumbnail[..., 3]) for p in usable],
+                            box)
     if seen is None:
         return
-    recalls, bounds = seen
-    median = float(np.median(recalls))
-    if median < _HULL_RECALL:
+    if not seen.agrees:
         result.findings.append(Finding(
-            "W13", f"in frame {number} what all masks have in common explains {median:.0%} of the median view's "
-            "foreground: poses, box or masks do not belong together", frame=number))
+            "W13", f"in frame {number} what all masks have in common explains {np.median(seen.recalls):.0%} of the "
+            "median view's foreground: poses, box or masks do not belong together", frame=number))
         return
-    if not outside and bounds is not None:
+    if not outside and seen.bounds is not None:
         tight = result.tight_box
-        result.tight_box = bounds if tight is None else np.stack([np.minimum(tight[0], bounds[0]),
-                                                                  np.maximum(tight[1], bounds[1])])
-    for picture, recall in zip(usable, recalls, strict=True):
+        result.tight_box = seen.bounds if tight is None else checks.union([tight, seen.bounds])
+    for picture, recall in zip(usable, seen.recalls, strict=True):
         if recall < _VIEW_RECALL:
             result.findings.append(picture.finding(
                 "W13", f"in frame {number} the other views explain {recall:.0%} of the foreground of camera "
@@ -353,64 +348,6 @@ def _foreground_rays(picture: Picture) -> np.ndarray:
     local = np.stack([(u - c.cx) / c.fx, (c.cy - v) / c.fy, -np.ones_like(u)], -1)
     rays: np.ndarray = local @ c.camera_to_world[:, :3].T
     return rays
-
-
-def _visual_hull(pictures: list[Picture], box: np.ndarray) -> tuple[list[float], np.ndarray | None] | None:
-    """For each view the share of its foreground, within the box, that the hull of all projects onto; the hull's box.
-
-    The hull's box is None where the hull is empty. None altogether where the box is too
-    large for the hull's points to lie as close as the masks' pixels.
-    """
-    masks = [_coarse_mask(picture) for picture in pictures]
-    cells = []
-    for picture, mask in zip(pictures, masks, strict=True):
-        c = picture.view.camera
-        distance = max(1e-12, float(np.linalg.norm(c.camera_to_world[:, 3] - box.mean(0))))
-        cells.append(c.fx * mask.shape[1] / c.width / distance)
-    side = int(np.ceil(float((box[1] - box[0]).max()) * np.median(cells) / _HULL_CELL)) + 1
-    if side > _HULL_SIDES[1]:
-        return None
-    points = checks.box_points(box, max(side, _HULL_SIDES[0]))
-    votes, seen, places = np.zeros(len(points), int), np.zeros(len(points), int), []
-    for picture, mask in zip(pictures, masks, strict=True):
-        c = picture.view.camera
-        u, v, _ = checks.project(c, points)
-        inside = checks.sees(c, points)
-        rows = np.where(inside, v * mask.shape[0] / c.height, 0).astype(int).clip(0, mask.shape[0] - 1)
-        columns = np.where(inside, u * mask.shape[1] / c.width, 0).astype(int).clip(0, mask.shape[1] - 1)
-        places.append((inside, rows, columns))
-        seen += inside
-        votes += inside & _grown(mask)[rows, columns]
-    hull = (seen > 0) & (seen - votes <= _HULL_DISSENT * seen)
-    recalls = []
-    for mask, (inside, rows, columns) in zip(masks, places, strict=True):
-        of_box, covered = np.zeros_like(mask), np.zeros_like(mask)
-        of_box[rows[inside], columns[inside]] = True
-        covered[rows[hull & inside], columns[hull & inside]] = True
-        wanted = mask & of_box
-        recalls.append(float(_grown(covered)[wanted].mean()) if wanted.any() else 1.0)
-    if not hull.any():
-        return recalls, None
-    cell = (box[1] - box[0]) / (max(side, _HULL_SIDES[0]) - 1)
-    own = points[hull]
-    return recalls, np.stack([np.maximum(own.min(0) - cell, box[0]), np.minimum(own.max(0) + cell, box[1])])
-
-
-def _coarse_mask(picture: Picture) -> np.ndarray:
-    alpha = picture.thumbnail[..., 3] > 0.5
-    step = max(1, -(-max(alpha.shape) // _HULL_PICTURE))
-    h, w = -(-alpha.shape[0] // step), -(-alpha.shape[1] // step)
-    padded = np.pad(alpha, ((0, h * step - alpha.shape[0]), (0, w * step - alpha.shape[1])))
-    mask: np.ndarray = padded.reshape(h, step, w, step).mean((1, 3)) > 0.5
-    return mask
-
-
-def _grown(mask: np.ndarray) -> np.ndarray:
-    """One pixel to every side: the hull's points are as coarse as the masks."""
-    padded = np.pad(mask, 1)
-    neighbours = [padded[y:y + mask.shape[0], x:x + mask.shape[1]] for y in range(3) for x in range(3)]
-    grown: np.ndarray = np.max(neighbours, axis=0)
-    return grown
 
 
 # ---- Report ------------------------------------------------------------------

@@ -128,7 +128,7 @@ def read_transforms(documents: list[Document], selection: FrameSelection) -> Dra
 
     boxes = [b for b in map(_document_box, used) if b is not None]
     if boxes:
-        draft.aabb = np.stack([np.min([b[0] for b in boxes], 0), np.max([b[1] for b in boxes], 0)])
+        draft.aabb = checks.union(boxes)
         if any(d.content.get("aabb") is None for d in used):
             draft.assumptions.append("the box is instant-ngp's cube of `aabb_scale`, which is often much too large")
     draft.background = _background(documents[0])
