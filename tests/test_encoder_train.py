@@ -212,6 +212,35 @@ def test_a_seed_gives_the_same_frame_twice(scene):
     assert not all(np.array_equal(x.values, y.values) for x, y in zip(a.tensors, other.tensors))
 
 
+def test_reduced_precision_and_fused_kernels(scene, monkeypatch):
+    """Both give the gradients of plain float32, the first roughly; the kernel is one graph for all sizes of batches."""
+    header, pictures, _ = scene
+    compiled, graphs = torch.compile, []
+
+    def keep(graph, inputs):  # in place of a compiler, which not every machine has
+        graphs.append(graph)
+        return graph
+
+    monkeypatch.setattr(torch, "compile", lambda function, **options: compiled(function, backend=keep, **options))
+    monkeypatch.setattr("refcodec.fields.ops._KERNELS", {})
+    found = {}
+    for name in ("plain", "mixed_precision", "compiled"):
+        settings = dataclasses.replace(SETTINGS, **({} if name == "plain" else {name: True}))
+        training = train._Training(header, pictures[0], settings, None, None, "cpu", None)
+        training._quantised_values(False)
+        for _ in range(3):  # another number of samples each time
+            gradient = torch.zeros_like(training.values)
+            error = training._backward(gradient)
+        found[name] = float(error), gradient
+    error, gradient = found["plain"]
+    assert len(graphs) == 1
+    assert found["compiled"][0] == pytest.approx(error, rel=1e-5)
+    torch.testing.assert_close(found["compiled"][1], gradient, rtol=1e-3, atol=1e-3 * float(gradient.abs().max()))
+    rough, rough_gradient = found["mixed_precision"]
+    assert rough == pytest.approx(error, rel=0.02) and rough != error
+    assert torch.nn.functional.cosine_similarity(rough_gradient, gradient, 0) > 0.99
+
+
 def test_tools_can_be_switched_off(scene):
     header, pictures, _ = scene
     plain = dataclasses.replace(SETTINGS, intra_iterations=20, rate_loss=False, initial_step=0.125)

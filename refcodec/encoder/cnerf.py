@@ -302,10 +302,11 @@ class Views:
     header: as the scene sees it (`SequenceHeader.of_scene`).
     """
 
-    def __init__(self, header: SequenceHeader, pictures: Sequence[Picture], rays: int, generator: torch.Generator):
-        self.header, self.batch = header, rays
+    def __init__(self, header: SequenceHeader, pictures: Sequence[Picture], settings: TrainingSettings,
+                 generator: torch.Generator):
+        self.header, self.batch = header, settings.rays
         self.device = generator.device
-        self.ops = fields.TorchOps(self.device)
+        self.ops = fields.TorchOps(self.device, mixed=settings.mixed_precision, compiled=settings.compiled)
         self.rays = RayBank(pictures, header, visual_hull(pictures, header), self.device, generator)
         if not len(self.rays):
             raise UsageError("no training ray meets the scene: are its box and its masks right?")
@@ -364,7 +365,7 @@ class Training:
             raise UsageError(f"the header has {header.scene_count} scenes, there are pictures of {len(scenes)}")
         self.header, self.settings, self.on_progress = header, settings, on_progress
         self.generator = torch.Generator(torch.device(device)).manual_seed(settings.seed)
-        self.views = [Views(header.of_scene(i), pictures, settings.rays, self.generator)
+        self.views = [Views(header.of_scene(i), pictures, settings, self.generator)
                       for i, pictures in enumerate(scenes)]
         self.shared: Network | None = None
         if share:

@@ -43,6 +43,7 @@ class TrainingSettings:
         more, for a scene must find its shape before; 0.3 of all at most.
     mask_rate: Adam's learning rate for the logits of masks. first_logit: theirs at the start.
     model_iterations: of Adam, when context models are fitted to the final symbols.
+    mixed_precision, compiled: for GPUs; see `refcodec.fields.TorchOps`.
     """
 
     lagrangian: float = 1e-3
@@ -69,6 +70,8 @@ class TrainingSettings:
     mask_rate: float = 0.05
     first_logit: float = 0.5
     model_iterations: int = 200
+    mixed_precision: bool = False
+    compiled: bool = False
     seed: int = 0
 
 

@@ -112,7 +112,7 @@ class _Training:
         # Two generators: the host's makes what must not depend on the device.
         self.generator = torch.Generator(self.device).manual_seed(settings.seed)
         self.host_generator = torch.Generator().manual_seed(settings.seed)
-        self.ops = fields.TorchOps(self.device)
+        self.ops = fields.TorchOps(self.device, mixed=settings.mixed_precision, compiled=settings.compiled)
 
         self.slots = slots(header, [self.plan.of(info) for info in header.tensors], self.device)
         self.grids = [s for s in self.slots if s.is_grid]

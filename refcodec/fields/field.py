@@ -76,18 +76,26 @@ class Field:
         rays[n]: the part of the first layer that depends on the direction is then
         computed once a ray. Returns (N, 3).
         """
-        ops, p = self.ops, self.parameters
-        features = ops.bounded(self._features(features))
-        f, d = features.shape[1], directions.shape[1]
-        (weight, bias), *rest = self._render
-        e = f + d + 2 * p.feature_frequencies * f  # inputs: f, d, encoded f, encoded d
-        along = ops.linear(directions, weight[:, f:f + d], bias)
-        along = along + ops.linear(encode(ops, directions, p.direction_frequencies), weight[:, e:])
-        if rays is not None:
-            along = along[rays]
-        h = ops.linear(features, weight[:, :f]) + along
-        h = h + ops.linear(encode(ops, features, p.feature_frequencies), weight[:, f + d:e])
-        return ops.sigmoid(network(ops, rest, ops.relu(h)) if rest else h)
+        p = self.parameters
+        return self.ops.kernel(_colour)(self.ops, self._render, (p.feature_frequencies, p.direction_frequencies),
+                                        self._features(features), directions, rays)
+
+
+def _colour(ops: Ops, layers: Sequence[tuple[Array, Array | None]], frequencies: tuple[int, int], features: Array,
+            directions: Array, rays: Array | None) -> Array:
+    """`Field.radiance`, of features (N, F). frequencies: of features and directions."""
+    features = ops.bounded(features)
+    f, d = features.shape[1], directions.shape[1]
+    of_features, of_directions = frequencies
+    (weight, bias), *rest = layers
+    e = f + d + 2 * of_features * f  # inputs: f, d, encoded f, encoded d
+    along = ops.linear(directions, weight[:, f:f + d], bias)
+    along = along + ops.linear(encode(ops, directions, of_directions), weight[:, e:])
+    if rays is not None:
+        along = along[rays]
+    h = ops.linear(features, weight[:, :f]) + along
+    h = h + ops.linear(encode(ops, features, of_features), weight[:, f + d:e])
+    return ops.sigmoid(network(ops, rest, ops.relu(h)) if rest else h)
 
 
 class GridField(Field):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from operator import iadd
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # Magnitude at which values are clamped, so that any bitstream gives finite numbers
 # (R-RND-15): 4096 inputs of this size times weights of 2**31 stay inside binary32.
 LARGEST = 1e20
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+_KERNELS: dict[Callable[..., Any], Callable[..., Any]] = {}  # compiled once a process
 
 
 class NumpyOps:
@@ -62,6 +65,10 @@ class NumpyOps:
         y = x @ weight.T
         return y if bias is None else y + bias
 
+    def kernel(self, function: Function) -> Function:
+        """A function of arrays as the library runs it best."""
+        return function
+
     def zeros(self, *shape: int) -> Array:
         return np.zeros(shape, np.float32)
 
@@ -101,11 +108,15 @@ class NumpyOps:
 
 
 class TorchOps:
-    """float32 torch tensors on `device`; differentiable with respect to tables and weights."""
+    """float32 torch tensors on `device`; differentiable with respect to tables and weights.
+
+    mixed: networks multiply in bfloat16. compiled: fused kernels where `kernel` is asked for one; the first call with
+    a new kind of field takes a while.
+    """
 
     name = "torch"
 
-    def __init__(self, device: torch.device | str = "cpu"):
+    def __init__(self, device: torch.device | str = "cpu", *, mixed: bool = False, compiled: bool = False):
         import torch
 
         from refcodec.fields.interpolation import interpolate
@@ -113,11 +124,25 @@ class TorchOps:
         self.torch, self.device = torch, torch.device(device)
         self.sin, self.cos, self.exp, self.floor = torch.sin, torch.cos, torch.exp, torch.floor
         functional = torch.nn.functional
-        self.sigmoid, self.softplus, self.linear = torch.sigmoid, functional.softplus, functional.linear
+        self.sigmoid, self.softplus = torch.sigmoid, functional.softplus
+        self.linear: Callable[..., Array] = self._linear_in_bfloat16 if mixed else functional.linear
         # Of the ways to clamp, the one with the fastest gradient.
         self.relu = partial(functional.hardtanh, min_val=0.0, max_val=LARGEST)
         self.bounded = partial(functional.hardtanh, min_val=-LARGEST, max_val=LARGEST)
         self.interpolate = interpolate
+        self._compiled = compiled
+
+    def _linear_in_bfloat16(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
+        half = self.torch.bfloat16
+        y = self.torch.nn.functional.linear(x.to(half), weight.to(half)).to(self.torch.float32)
+        return y if bias is None else y + bias
+
+    def kernel(self, function: Function) -> Function:
+        if not self._compiled:
+            return function
+        if function not in _KERNELS:
+            _KERNELS[function] = self.torch.compile(function, dynamic=True, fullgraph=True)
+        return cast("Function", _KERNELS[function])
 
     def asarray(self, a: Array) -> Array:
         """`a` as a float32 tensor on the device; a tensor already there is returned as it is."""
