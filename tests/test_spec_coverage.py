@@ -4,6 +4,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import pytest
+
 import spec_decoder
 from refcodec.spec import pseudo_code
 
@@ -94,6 +96,7 @@ def _measure(streams) -> tuple[set[str], set[tuple[str, bool]], int, int]:
     return missed, undecided, len(instrument.statements), len(outcomes)
 
 
+@pytest.mark.longest
 def test_vectors_reach_every_branch_of_the_pseudo_code(record_property):
     streams = [path.read_bytes() for path in sorted(SUITE.glob("vectors/*/*/stream.rfv"))]
     missed, undecided, statements, outcomes = _measure(streams)
