@@ -12,12 +12,11 @@ import click
 
 from ..errors import UsageError
 from .common import (
-    LAST_FRAME,
     FrameRange,
     Throttle,
+    bounded,
     calm_threads,
     examples,
-    load_frames,
     printable,
     progress_bar,
     seekable_input,
@@ -121,11 +120,9 @@ def systems(dataset: str, folder: Path, frames: range | None, lagrangians: Seque
     from ..encoder import EncodeOptions
     from ..evaluation import systems as comparison
 
-    if frames is not None and frames.stop > LAST_FRAME:
-        frames = range(frames.start, load_frames(dataset, frames).frames[-1].number + 1)
     with encoding_progress() as on_progress:
-        report = comparison.run(dataset, folder, EncodeOptions(frames=frames, **options), names, lagrangians, tell,
-                                on_progress)
+        report = comparison.run(dataset, folder, EncodeOptions(frames=bounded(dataset, frames), **options), names,
+                                lagrangians, tell, on_progress)
     if into is not None:
         comparison.insert(report, into)
     click.echo(to_json(report) if as_json else comparison.markdown(report))

@@ -166,17 +166,28 @@ def corners(box: tuple[float, ...] | None) -> tuple[tuple[float, ...], tuple[flo
     return (box[:3], box[3:]) if box else None
 
 
+def last_frame(path: str) -> int:
+    """The number of a dataset's last frame. Raises DatasetError."""
+    from ..datasets.loading import read_draft
+
+    return read_draft(Path(path), None)[1].frames[-1].number
+
+
+def bounded(path: str, wanted: range | None) -> range | None:
+    """Frame numbers of which the range may be open: up to the dataset's last. Raises UsageError, DatasetError."""
+    if wanted is None or len(wanted) <= _MANY:
+        return wanted
+    last = last_frame(path)
+    if last < wanted.start:
+        raise UsageError(f"the dataset's last frame is {last}")
+    return range(wanted.start, last + 1)
+
+
 def load_frames(path: str, wanted: range | None, **options: Any) -> Dataset:
     """`load_dataset` with a range that may be open at its end."""
     from ..datasets import load_dataset
-    from ..datasets.loading import read_draft
 
-    if wanted is not None and len(wanted) > _MANY:
-        last = max(frame.number for frame in read_draft(Path(path), None)[1].frames)
-        if last < wanted.start:
-            raise UsageError(f"the dataset's last frame is {last}")
-        wanted = range(wanted.start, last + 1)
-    return load_dataset(path, frames=wanted, **options)
+    return load_dataset(path, frames=bounded(path, wanted), **options)
 
 
 def ranges(numbers: list[int]) -> str:

@@ -6,7 +6,18 @@ from typing import Any
 import click
 
 from ..errors import EXIT_OK, EXIT_USAGE
-from .common import LAST_FRAME, FrameRange, box_option, corners, examples, make_folder, printable, progress_bar, to_json
+from .common import (
+    LAST_FRAME,
+    FrameRange,
+    box_option,
+    corners,
+    examples,
+    last_frame,
+    make_folder,
+    printable,
+    progress_bar,
+    to_json,
+)
 from .encode import Indices
 
 _SHOWN = 12  # findings of one code, before the rest are counted
@@ -70,16 +81,13 @@ def check(path: str, out: str | None, frames: range | None, holdout: tuple[int, 
 
 def _bounded(path: str, wanted: range) -> range | slice:
     """A range open at its end, up to the dataset's last frame; the survey says it if there is none."""
-    from pathlib import Path
-
-    from ..datasets.loading import read_draft
     from ..errors import DatasetError
 
     try:
-        numbers = [frame.number for frame in read_draft(Path(path), None)[1].frames]
+        last = last_frame(path)
     except DatasetError:
         return slice(None)  # it fails in the same way then
-    return range(wanted.start, max(numbers[-1], wanted.start) + 1)
+    return range(wanted.start, max(last, wanted.start) + 1)
 
 
 def _show(content: dict[str, Any]) -> None:

@@ -14,10 +14,10 @@ from ..encoder.systems import DEFAULT_SYSTEM, TRANSFORMS
 from ..errors import UsageError
 from ..syntax.structures import MAX_WAVELET_LEVELS
 from .common import (
-    LAST_FRAME,
     FrameRange,
     KeyValue,
     Throttle,
+    bounded,
     box_option,
     corners,
     examples,
@@ -109,9 +109,8 @@ def command(dataset: str, out: str, frames: range | None, box: tuple[float, ...]
     require_torch()
 
     aabb = corners(box)
+    frames = bounded(dataset, frames)
     loaded = load_frames(dataset, frames, holdout=options["holdout"], aabb=aabb)
-    if frames is not None and frames.stop > LAST_FRAME:
-        frames = range(frames.start, loaded.frames[-1].number + 1)
     chosen = EncodeOptions(frames=frames, aabb=aabb, metadata=dict(metadata), settings=dict(settings),
                            rate_loss=not no_rate_loss,
                            learn_steps=not fixed_steps, resume=not no_resume, evaluate=not no_evaluate, **options)

@@ -102,7 +102,8 @@ def survey(path: str | Path, *, frames: FrameSelection = None, holdout: Collecti
            on_progress: OnProgress | None = None) -> Survey:
     """Look a dataset over; arguments as of `load_dataset`. Never raises DatasetError.
 
-    samples: how many frames have their pixels looked at, evenly chosen from first to last.
+    samples: how many frames have their pixels looked at, evenly chosen from first to last. 0: none, not even to
+        find the foreground that an assumed box shrinks to.
     on_progress: called with the number of pictures looked at, of all, and the next one;
         first for all headers, then for the pixels of the samples.
     """
@@ -120,7 +121,7 @@ def survey(path: str | Path, *, frames: FrameSelection = None, holdout: Collecti
     first = draft.frames[0].views
     try:
         dataset = settle(draft, result.layout, has_masks, result.source, holdout, aabb)
-        if result.usable:
+        if result.usable and samples:
             dataset = within_foreground(dataset)
     except DatasetError as error:
         # Views that could not be read are missing from their frames: that is no error of its own.
