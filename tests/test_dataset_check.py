@@ -259,6 +259,23 @@ def test_what_can_not_be_encoded(tmp_path, prepare, code):
     assert caught.value.code == code
 
 
+def test_an_assumed_box_is_the_one_that_encoding_takes(tmp_path):
+    """And a picture that only the search for the foreground reads, for it lies in no sampled frame, is reported once."""
+    frames = (0, 1, 2)
+    own = fox(tmp_path, lambda c: c.pop("aabb"), frames)
+    assert np.array_equal(survey(own, samples=1).box, load_dataset(own).aabb)
+    assert np.prod(np.ptp(survey(own, samples=1).box, 0)) < 0.5 * np.prod(np.ptp(survey(own, samples=0).box, 0))
+    content = json.loads((own / "transforms.json").read_text())
+    broken = next(e for e in content["frames"] if e["frame"] == 1 and e.get("camera", 1))
+    (own / "broken.png").write_bytes(Path(broken["file_path"]).read_bytes()[:-500])
+    broken["file_path"] = str(own / "broken.png")
+    (own / "transforms.json").write_text(json.dumps(content))
+    for samples in (1, 3):
+        found = survey(own, samples=samples)
+        assert not found.usable and [f.code for f in found.findings if f.is_error] == ["D05"]
+    assert survey(own, samples=0).usable  # headers only
+
+
 def test_rig_of_videos(tmp_path):
     """Described like any other; a video that can't be read is an error of its own."""
     write_videos(rig(count=3), tmp_path)

@@ -220,6 +220,17 @@ def test_points_are_made_once(dataset, tmp_path, made, monkeypatch):  # noqa: F8
     assert len(made) == 4
 
 
+def test_box_and_settings_reach_the_training(dataset, tmp_path, made):  # noqa: F811
+    options = ("--device", "cpu", "--lambda", "1e-3", "--set", "rays=64", *_CHEAP)
+    result = run(dataset, tmp_path / "out", *options, "--box", -1, -0.9, -0.8, 0.7, 0.6, 0.5, "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    jsonschema.validate(report, SCHEMA)
+    assert [(o.aabb, o.settings) for o in made] == [(((-1, -0.9, -0.8), (0.7, 0.6, 0.5)), {"rays": "64"})] * 2
+    assert report["options"]["aabb"] == [[-1, -0.9, -0.8], [0.7, 0.6, 0.5]]
+    assert run(dataset, tmp_path / "out", *options, "--box", -1, -1, -1, 1, 1, 1).exit_code == 0 and len(made) == 4
+
+
 def test_several_datasets_and_representations_in_one_report(dataset, tmp_path, made):  # noqa: F811
     other = tmp_path / "elsewhere" / "data"
     other.parent.mkdir()
