@@ -260,7 +260,7 @@ def test_what_can_not_be_encoded(tmp_path, prepare, code):
 
 
 def test_an_assumed_box_is_the_one_that_encoding_takes(tmp_path):
-    """And a picture that only the search for the foreground reads, for it lies in no sampled frame, is reported once."""
+    """And a broken picture that only the search for the foreground reads, in no sampled frame, is reported once."""
     frames = (0, 1, 2)
     own = fox(tmp_path, lambda c: c.pop("aabb"), frames)
     assert np.array_equal(survey(own, samples=1).box, load_dataset(own).aabb)

@@ -97,7 +97,7 @@ class TorchArrays:
 
     def __init__(self, torch: Any, device: Any):
         self.torch, self.device = torch, device
-        self.parallelism = 2 if device.type == "cpu" else 32
+        self.parallelism = 1 if device.type == "cpu" else 8
         self.threads = 1  # torch has its own
         self.abs, self.ceil, self.exp, self.expm1 = torch.abs, torch.ceil, torch.exp, torch.expm1
         self.minimum, self.maximum, self.where = torch.minimum, torch.maximum, torch.where

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 EARLY_STOP = 1e-4
 _SMALLEST_DIRECTION = 1e-12
 _SMALLEST_WEIGHT = 1e-30
-_CANDIDATES = 1 << 19  # samples tested for occupancy at once: bounds the memory; with more, caches miss
+_CANDIDATES = 1 << 21  # samples tested for occupancy at once: bounds the memory; with fewer, Python takes over
 _ROUND = 8  # occupied samples of a ray evaluated before asking whether it is opaque
 # Weight below which a sample takes its colour from its neighbours on the ray, and how much of a ray's weight may:
 # a root mean square error of less than 1e-3 (R-RND-16), whatever the colours.
