@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
+from refcodec import acceleration
 from refcodec.arrays import Array
 from refcodec.errors import UsageError
 
@@ -82,6 +83,10 @@ class NumpyOps:
 
     def interpolate(self, table: Array, corners: Array, weights: Array) -> Array:
         """Σ_k weights[k] · table[corners[k]]; (cells, C), (K, N), (K, N) -> (N, C)."""
+        fast = acceleration.compiled("fields.compiled")
+        if fast is not None and table.dtype == weights.dtype == np.float32:
+            return cast(np.ndarray, fast.interpolate(table, corners, weights))
+
         def corner(rows: Array, weight: Array) -> Array:
             values = table.take(rows, 0)  # in a third of the time of table[rows]
             values *= weight[:, None]
