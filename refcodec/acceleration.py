@@ -22,7 +22,8 @@ _off = bool(os.environ.get("REFCODEC_NO_NUMBA"))
 
 
 def expect(symbols: int) -> None:
-    """Says that up to so many more symbols are to be decoded. Enough in all, and numba is loaded when they come."""
+    """Says that up to so many more symbols, or what takes as long, are to come. Enough in all, and numba is loaded
+    for them."""
     global _symbols
     _symbols += symbols
 

@@ -21,7 +21,6 @@ from .common import (
     box_option,
     corners,
     examples,
-    load_frames,
     printable,
     progress_bar,
     settings_option,
@@ -104,13 +103,14 @@ def command(dataset: str, out: str, frames: range | None, box: tuple[float, ...]
     OUT appears when it is complete and has been decoded to the same tensors. An
     interrupted encode goes on where it was when the same command is given again.
     """
+    from ..datasets import load_dataset
     from ..encoder import EncodeOptions, encode, require_torch  # before torch, whose threads it sets up
 
     require_torch()
 
     aabb = corners(box)
     frames = bounded(dataset, frames)
-    loaded = load_frames(dataset, frames, holdout=options["holdout"], aabb=aabb)
+    loaded = load_dataset(dataset, frames=frames, holdout=options["holdout"], aabb=aabb)
     chosen = EncodeOptions(frames=frames, aabb=aabb, metadata=dict(metadata), settings=dict(settings),
                            rate_loss=not no_rate_loss,
                            learn_steps=not fixed_steps, resume=not no_resume, evaluate=not no_evaluate, **options)

@@ -13,7 +13,6 @@ from refcodec.rendering.cameras import Camera
 
 MIN_VIEWS = 4
 MIN_RECALL = 0.7  # of the median view's foreground, that the hull has to explain
-FULL = 0.999  # coverage of a mask that tells nothing
 _PICTURE = 48  # pixels along the coarse masks
 _CELL, _SIDES = 1.5, (16, 80)  # distance of the hull's points in these pixels; points along the box
 _DISSENT = 0.1  # of the views may deny a point of the hull: masks have holes

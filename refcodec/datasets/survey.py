@@ -27,6 +27,7 @@ _VIEW_RECALL = 0.6  # of the foreground, that the hull has to explain
 _MIN_TRAIN_VIEWS = 8
 _DARK = 0.02  # mean of sRGB values
 _FLAT = 1.5 / 255  # standard deviation
+_FULL = 0.999
 _OUTSIDE = 0.02  # of the foreground
 _MIN_BOX_IN_VIEW, _MIN_BOX_AREA = 0.25, 0.01
 _SAME_POSE = 1e-6
@@ -284,7 +285,7 @@ def _look_at_pixels(result: Survey, has_masks: bool) -> None:
         visible = picture.thumbnail[picture.thumbnail[..., 3] > 0.5][:, :3]
         if has_masks and not picture.coverage:
             result.findings.append(picture.finding("W08", f"the mask {name} is empty"))
-        elif has_masks and picture.coverage > hull.FULL:
+        elif has_masks and picture.coverage > _FULL:
             result.findings.append(picture.finding("W09", f"the mask {name} covers the whole picture"))
         if len(visible) and visible.mean() < _DARK:
             result.findings.append(picture.finding("W10", f"the picture {name} is black or nearly so"))
@@ -305,7 +306,7 @@ def _look_for_copies(result: Survey, pictures: list[Picture]) -> None:
 def _look_at_masks(result: Survey, box: np.ndarray, pictures: list[Picture]) -> None:
     """Whether one frame's masks, the poses and the box agree."""
     number = pictures[0].frame
-    usable = [p for p in pictures if 0 < p.coverage <= hull.FULL and p.view.camera_index not in result.blind]
+    usable = [p for p in pictures if 0 < p.coverage <= _FULL and p.view.camera_index not in result.blind]
     outside = []
     for picture in usable:
         rays = _foreground_rays(picture)
