@@ -19,10 +19,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from refcodec.decoder import INTER, INTRA
 from refcodec.entropy.models import BERNOULLI, BY_CHANNEL, MIXTURE, ONE_TABLE, ContextModel, EntropyModel, StaticModel
 from refcodec.syntax import structures as syn
-from refcodec.syntax.coding import Tools, band_count
+from refcodec.syntax.coding import FrameType, Tools, band_count
 from refcodec.syntax.declare import Field
 from refcodec.syntax.headers import (
     Alignment,
@@ -293,7 +292,7 @@ class Draft:
             if i in carry if carry is not None else intra or is_grid:
                 coded.append(self._coding(state, dice, i, info, intra, **coding))
         time = self._time if time is None else time
-        frame = FrameCoding(self._number, INTRA if intra else INTER, time, occupancy, models, coded,
+        frame = FrameCoding(self._number, FrameType.INTRA if intra else FrameType.INTER, time, occupancy, models, coded,
                             occupancy_model)
         state.set_occupancy(before)
         with unchecked():
@@ -405,7 +404,7 @@ class Draft:
             elif p.type == FRAME:
                 number, kind = struct.unpack_from("<IB", p.payload)
                 entries.append(dict(indexed_frame=number, indexed_type=kind,
-                                    frame_offset=group_at if kind == INTRA else at))
+                                    frame_offset=group_at if kind == FrameType.INTRA else at))
             elif p.type == INDEX:
                 index_at = at
                 if p.payload is None:

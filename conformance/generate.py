@@ -33,7 +33,7 @@ import stress_cases  # noqa: E402
 import tool_cases  # noqa: E402
 import valid_cases  # noqa: E402
 from cases import FEATURES, Case, Collection  # noqa: E402
-from refcodec.decoder import open_stream  # noqa: E402
+from refcodec.decoding import open_stream  # noqa: E402
 from refcodec.errors import BitstreamError  # noqa: E402
 from refcodec.export import DigestList  # noqa: E402
 from refcodec.files import replacing  # noqa: E402

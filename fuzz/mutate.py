@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from refcodec.decoder import INTRA, SequenceDecoder
+from refcodec.decoding import SequenceDecoder
 from refcodec.entropy.models import BIT_FAMILIES, ContextModel, codes, fits, model_from_syntax
 from refcodec.errors import BitstreamError
 from refcodec.inspection import partial_trace
-from refcodec.syntax.coding import Tools, band_count
+from refcodec.syntax.coding import FrameType, Tools, band_count
 from refcodec.syntax.declare import Nested, Span
 from refcodec.syntax.headers import Mapping, SequenceHeader
 from refcodec.syntax.registry import ANCILLARY_UNITS, LEVELS, UnitType
@@ -500,7 +500,7 @@ def edit_recode(rng: random.Random, file: File) -> bool:
         if kind == UnitType.SHARED:
             file.pieces[at].payload = _shared(rng, value, header, file.level)
             return True
-        if header.has_occupancy and value.frame_type != INTRA and decoder.state.occupancy is None:
+        if header.has_occupancy and value.frame_type != FrameType.INTRA and decoder.state.occupancy is None:
             return False
         writer = StreamWriter(io.BytesIO(), header, file.level)
         writer.state = decoder.state.copy()
@@ -532,7 +532,7 @@ def _models(rng: random.Random, numbers: np.random.Generator, v) -> dict:
 
 def _frame(rng: random.Random, v, state) -> FrameCoding:
     numbers = np.random.default_rng(rng.getrandbits(32))
-    header, intra = state.header, v.frame_type == INTRA
+    header, intra = state.header, v.frame_type == FrameType.INTRA
     occupancy = None
     if header.has_occupancy:
         flips = numbers.random(header.occupancy_shape) < rng.choice((0, 0.02, 0.3))
@@ -613,7 +613,7 @@ def settle(file: File) -> None:
             group_at, groups = at, groups + 1
         elif piece.type == UnitType.FRAME and len(piece.payload) >= 5:
             number, kind = struct.unpack_from("<IB", piece.payload)
-            entries.append(struct.pack("<IBQ", number, kind, group_at if kind == INTRA else at))
+            entries.append(struct.pack("<IBQ", number, kind, group_at if kind == FrameType.INTRA else at))
         elif piece.type == UnitType.INDEX:
             index_at, piece.payload = at, struct.pack("<I", len(entries)) + b"".join(entries)
         elif piece.type == UnitType.END:

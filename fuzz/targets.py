@@ -22,8 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from mutate import Choices, mutate, pick_seed, sealed, sequence_header, split
-from refcodec import decoder
-from refcodec.decoder import Limits, Salvage, open_stream, salvage
+from refcodec.decoding import Limits, Salvage, job, open_stream, salvage, sequence
 from refcodec.entropy.coder import MAX_SYMBOL, EntropyError, decode_symbols, encode_symbols
 from refcodec.entropy.models import ContextModel, StaticModel
 from refcodec.errors import BitstreamError
@@ -345,11 +344,11 @@ def remember(size: int = 2048) -> None:
         return remembered(self, bytes(data), base, path, tuple(params.items()))
 
     Structure.parse = parse
-    models = _Memory(decoder.model_from_syntax, size, _key_of_structure)
-    decoder.model_from_syntax = models
-    decoder.decode_symbols = _Memory(decoder.decode_symbols, 2 * size, _key_of_symbols)
-    decoder.decode_mask = _Memory(decoder.decode_mask, size, _key_of_symbols)
-    _remember_states(decoder.SequenceDecoder, size)
+    models = _Memory(sequence.model_from_syntax, size, _key_of_structure)
+    sequence.model_from_syntax = models
+    job.decode_symbols = _Memory(job.decode_symbols, 2 * size, _key_of_symbols)
+    job.decode_mask = _Memory(job.decode_mask, size, _key_of_symbols)
+    _remember_states(sequence.SequenceDecoder, size)
 
 
 def _remember_states(kind: type, size: int) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # what type checkers take to be true; importing typing would triple the time of this import
 if TYPE_CHECKING:
-    from .decoder import Frame, Limits, Salvage, Stream, open_stream as open, salvage
+    from .decoding import Frame, Limits, Salvage, Stream, open_stream as open, salvage
     from .encoder import EncodeOptions, EncodeReport, Progress, encode
     from .errors import BitstreamError, DatasetError, RefcodecError, UsageError
     from .inspection import inspect
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LAZY = {
-    "open": ("decoder", "open_stream"),
-    "Frame": ("decoder", "Frame"),
-    "Limits": ("decoder", "Limits"),
-    "Salvage": ("decoder", "Salvage"),
-    "Stream": ("decoder", "Stream"),
-    "salvage": ("decoder", "salvage"),
+    "open": ("decoding", "open_stream"),
+    "Frame": ("decoding", "Frame"),
+    "Limits": ("decoding", "Limits"),
+    "Salvage": ("decoding", "Salvage"),
+    "Stream": ("decoding", "Stream"),
+    "salvage": ("decoding", "salvage"),
     "inspect": ("inspection", "inspect"),
     "validate": ("validation", "validate"),
     "Camera": ("rendering.cameras", "Camera"),

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from .decoder import INTRA, Frame, Salvage
+from .decoding import Frame, Salvage
 from .entropy.occupancy import pack
 from .errors import BitstreamError, UsageError
 from .files import replacing
@@ -55,7 +55,7 @@ class DigestList:
 def digest_lines(frame: Frame) -> list[str]:
     """The lines of one frame in a digest list."""
     occupancy = "-" if frame.occupancy is None else hashlib.sha256(pack(frame.occupancy)).hexdigest()
-    return [f"frame {frame.number} {'I' if frame.type == INTRA else 'P'} {frame.time_stamp}", f"occupancy {occupancy}",
+    return [f"frame {frame.number} {frame.type.letter} {frame.time_stamp}", f"occupancy {occupancy}",
             *(f"tensor {i} {tensor_digest(tensor)}" for i, tensor in enumerate(frame.tensors))]
 
 
@@ -119,7 +119,7 @@ def camera_entry(c: Camera) -> dict[str, Any]:
 
 
 def frame_entry(frame: Frame, file: str | None) -> dict[str, Any]:
-    return dict(number=frame.number, scene=frame.scene, type="I" if frame.type == INTRA else "P",
+    return dict(number=frame.number, scene=frame.scene, type=frame.type.letter,
                 time_stamp=frame.time_stamp,
                 seconds=frame.seconds, file=file)
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .decoder import SequenceDecoder
+from .decoding import SequenceDecoder
 from .errors import BitstreamError, UsageError
 from .inspection import Demand, parse_unit, tool_dict
 from .requirements import ERROR_CODES, REQUIREMENTS

@@ -12,14 +12,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .decoder import INTRA, SequenceDecoder
+from .decoding import SequenceDecoder
 from .entropy.coder import encode_occupancy, encode_symbols
 from .entropy.models import EntropyModel, model_to_syntax
 from .entropy.occupancy import compress, pack
 from .errors import UsageError
 from .rendering.cameras import Camera
 from .syntax import structures as syn
-from .syntax.coding import OccupancyMode, Tools
+from .syntax.coding import FrameType, OccupancyMode, Tools
 from .syntax.headers import SequenceHeader, lowest_level
 from .syntax.registry import LEVELS, UnitType
 from .syntax.units import UNIT_OVERHEAD, Unit, build_file_header, build_unit
@@ -61,13 +61,13 @@ class TensorCoding:
 class FrameCoding:
     """Everything that one frame unit says.
 
-    type: 1 I, 2 P. occupancy: bool (z, y, x), or None when the sequence has none.
+    type: I or P. occupancy: bool (z, y, x), or None when the sequence has none.
     models: entropy models that this frame defines. occupancy_model_id: of the model that
     codes the occupancy; None: it is compressed.
     """
 
     number: int
-    type: int
+    type: FrameType
     time_stamp: int
     occupancy: np.ndarray | None
     models: MappingType[int, EntropyModel]
@@ -154,7 +154,7 @@ class UnitWriter:
     def add_frame(self, number: int, kind: int, payload: bytes) -> None:
         """A frame unit. number, kind (1 I, 2 P): as the payload says them."""
         at = self._put(build_unit(UnitType.FRAME, payload))
-        self.entries.append((number, kind, self._group_offset if kind == INTRA else at))
+        self.entries.append((number, kind, self._group_offset if kind == FrameType.INTRA else at))
         self.frames_left -= 1
 
     def finish(self, index: bool = True) -> int:
@@ -253,7 +253,7 @@ class StreamWriter(UnitWriter):
 
     def _code_occupancy(self, frame: FrameCoding) -> CodedOccupancy:
         """Occupancy as the frame wants it: under its model, or compressed. Before `state` moves on."""
-        intra, model_id = frame.type == INTRA, frame.occupancy_model_id
+        intra, model_id = frame.type == FrameType.INTRA, frame.occupancy_model_id
         if model_id is None:
             return compressed_occupancy(frame.occupancy, self.state.occupancy, intra)
         assert frame.occupancy is not None

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from refcodec import acceleration
-from refcodec.decoder import Limits, open_stream
+from refcodec.decoding import Limits, open_stream
 from refcodec.entropy.coder import (
     EntropyError,
     decode_mask,

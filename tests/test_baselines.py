@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from refcodec.decoder import open_stream
+from refcodec.decoding import open_stream
 from refcodec.errors import UsageError
 from refcodec.evaluation.baselines import (
     BASELINES,

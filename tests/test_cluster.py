@@ -19,7 +19,7 @@ pytest.importorskip("torch")
 from refcodec import __version__
 from refcodec.cli import cli
 from refcodec.datasets import load_dataset
-from refcodec.decoder import open_stream
+from refcodec.decoding import open_stream
 from refcodec.encoder import EncodeOptions, encode, executors, gop, group
 from refcodec.encoder.executors import Failure, Workers
 from refcodec.encoder.group import CodedFrame, encode_group

@@ -10,7 +10,7 @@ from PIL import Image
 torch = pytest.importorskip("torch")
 
 from refcodec.datasets import Dataset, Frame, View
-from refcodec.decoder import SequenceDecoder, open_stream
+from refcodec.decoding import SequenceDecoder, open_stream
 from refcodec.encoder import cnerf, scenes
 from refcodec.encoder.presets import TrainingSettings
 from refcodec.encoder.rays import Picture

@@ -21,7 +21,7 @@ from hypothesis import assume, example, given, settings, strategies as st
 
 import refcodec
 from refcodec.cli import cli
-from refcodec.decoder import open_stream
+from refcodec.decoding import open_stream
 from refcodec.editing import concat, cut, extract, repair
 from refcodec.editing.exact import code_exactly
 from refcodec.entropy.models import ContextModel

@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 torch = pytest.importorskip("torch")
 
 from refcodec.datasets import load_dataset
-from refcodec.decoder import open_stream
+from refcodec.decoding import open_stream
 from refcodec.encoder import EncodeOptions, contexts, encode, latents, presets, rays, systems, train
 from refcodec.encoder.systems import Kind, ToolChoice, kind_of
 from refcodec.entropy.models import BERNOULLI, ContextModel, StaticModel

@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 torch = pytest.importorskip("torch")
 
 from refcodec.datasets import load_dataset
-from refcodec.decoder import open_stream
+from refcodec.decoding import open_stream
 from refcodec.encoder import presets, rays, train
 from refcodec.encoder.latents import step_value
 from refcodec.fields import build, dif_header

@@ -119,7 +119,7 @@ def test_defects_are_seen(broken):
 def test_the_runner_reports_defects_and_goes_on(tmp_path):
     """A mutant of refcodec whose decoder fails on some files: found, saved once, and the run completed."""
     (tmp_path / "sitecustomize.py").write_text(
-        "import refcodec.decoder as d\n"
+        "import refcodec.decoding as d\n"
         "def fails(self, wanted=None): raise RuntimeError('mutant')\n"
         "d.Stream.frames = fails\n")
     root = FUZZ.parent

@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 
 import refcodec
 from refcodec.cli import cli
-from refcodec.decoder import open_stream
+from refcodec.decoding import open_stream
 from refcodec.inspection import elements, hex_lines, inspect
 from refcodec.syntax.coding import step_of
 from refcodec.syntax.registry import LEVELS, UnitType
@@ -79,7 +79,7 @@ def test_components_add_up_to_the_file(data):
 
 
 def test_symbols_are_those_that_the_decoder_decodes(monkeypatch):
-    import refcodec.decoder as decoder
+    import refcodec.decoding.job as job
 
     counted = []
 
@@ -88,8 +88,8 @@ def test_symbols_are_those_that_the_decoder_decodes(monkeypatch):
         counted.append(values.size)
         return values
 
-    original = decoder.decode_symbols
-    monkeypatch.setattr(decoder, "decode_symbols", counting)
+    original = job.decode_symbols
+    monkeypatch.setattr(job, "decode_symbols", counting)
     list(open_stream(io.BytesIO(STREAM)))
     report = of(STREAM, symbols=True)
     assert [t.symbols for f in report.frames for t in f.tensors] == counted

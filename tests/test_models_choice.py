@@ -13,7 +13,7 @@ from synthetic import small_header, small_stream
 
 torch = pytest.importorskip("torch")
 
-from refcodec.decoder import open_stream
+from refcodec.decoding import open_stream
 from refcodec.encoder.finish import Finish
 from refcodec.encoder.models import MaskSymbols, best_mask_model, fit_mask_model, fit_occupancy_model, occupancy_symbols
 from refcodec.entropy.coder import MAX_SYMBOL, decode_mask, decode_symbols, encode_occupancy, encode_symbols

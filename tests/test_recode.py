@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 import refcodec
 from refcodec.cli import cli
-from refcodec.decoder import open_stream
+from refcodec.decoding import open_stream
 from refcodec.editing import extract
 from refcodec.encoder.recode import recode
 from refcodec.errors import BitstreamError

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import spec_decoder
-from refcodec.decoder import Limits, Salvage, open_stream, salvage
+from refcodec.decoding import Limits, Salvage, open_stream, salvage
 from refcodec.entropy.models import ContextModel
 from refcodec.entropy.occupancy import pack
 from refcodec.errors import BitstreamError, UsageError
@@ -210,7 +210,7 @@ def _run(code: str, data: bytes, **environment) -> str:
 
 _DECODE = """
 import sys, io
-from refcodec.decoder import open_stream
+from refcodec.decoding import open_stream
 from refcodec.tensors.reconstruction import tensor_digest
 for f in open_stream(io.BytesIO(sys.stdin.buffer.read())):
     print(*[tensor_digest(t) for t in f.tensors])
@@ -235,7 +235,7 @@ def test_lying_sizes_allocate_nothing():
     code = """
 import resource, sys, io
 resource.setrlimit(resource.RLIMIT_AS, (700 << 20, 700 << 20))
-from refcodec.decoder import open_stream
+from refcodec.decoding import open_stream
 from refcodec.errors import BitstreamError
 try:
     list(open_stream(io.BytesIO(sys.stdin.buffer.read())))

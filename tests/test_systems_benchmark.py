@@ -18,7 +18,7 @@ pytest.importorskip("torch")
 
 import refcodec.encoder
 from refcodec.cli import cli
-from refcodec.decoder import open_stream
+from refcodec.decoding import open_stream
 from refcodec.encoder import EncodeOptions
 from refcodec.encoder.models import MaskSymbols, best_mask_model
 from refcodec.entropy.models import StaticModel

@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 
 import refcodec
 from refcodec.cli import cli
-from refcodec.decoder import open_stream
+from refcodec.decoding import open_stream
 from refcodec.entropy.models import ContextModel
 from refcodec.errors import BitstreamError, UsageError
 from refcodec.inspection import inspect

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from browser import CHROMIUM, Browser
-from refcodec.decoder import open_stream
+from refcodec.decoding import open_stream
 from refcodec.fields import DifSizes, GridSizes, MlpSizes, NumpyOps, TriplaneSizes, VmSizes, build, field_header
 from refcodec.rendering.cameras import Camera
 from refcodec.rendering.march import render_camera

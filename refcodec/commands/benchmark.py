@@ -149,7 +149,7 @@ def render(file: str, views: int, scale: float, enlarge: str | None, backend: st
     """
     calm_threads()
     from .. import acceleration
-    from ..decoder import open_stream
+    from ..decoding import open_stream
     from ..encoder.presets import preset
     from ..evaluation import render_speed
     from ..fields import choose_ops

@@ -52,7 +52,7 @@ def command(file: str, out: str, frames: range | None, scene: int | None, kind: 
     or something was lost.
     """
     calm_threads()
-    from .. import decoder as d
+    from .. import decoding as d
     from ..export import (
         DigestList,
         camera_entry,

@@ -28,7 +28,7 @@ from .common import (
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..decoder import Frame
+    from ..decoding import Frame
     from ..fields import Field
     from ..rendering.cameras import Camera
     from ..rendering.march import Picture
@@ -125,7 +125,7 @@ class _Job:
 
     def __init__(self, file: BinaryIO, wanted: range | None, scene: int, backend: str, scale: float,
                  size: tuple[int, int] | None, depth: bool, quiet: bool):
-        from ..decoder import open_stream
+        from ..decoding import open_stream
         from ..fields import choose_ops
         from ..inspection import inspect
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from ..decoder import SequenceDecoder
+from ..decoding import SequenceDecoder
 from ..errors import BitstreamError, UsageError
 from ..syntax import structures as syn
 from ..syntax.registry import UnitType

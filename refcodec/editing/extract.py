@@ -6,10 +6,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..decoder import INTRA
 from ..errors import UsageError
 from ..syntax import structures as syn
-from ..syntax.coding import Prediction, Transform
+from ..syntax.coding import FrameType, Prediction, Transform
 from ..syntax.headers import lowest_level
 from ..syntax.registry import LEVELS, UnitType
 from ..syntax.units import FILE_HEADER_SIZE, UNIT_OVERHEAD, Unit, build_file_header
@@ -39,7 +38,7 @@ def extract(file: BinaryIO, out: BinaryIO, number: int) -> EditReport:
                                    header=source.header)
         _note_steps(steps, frame)
         if frame.frame_number == number:
-            if frame.frame_type == INTRA:
+            if frame.frame_type == FrameType.INTRA:
                 return _copied(source, out, unit, frame)
             return _recoded(source, out, frame, steps)
     raise UsageError(f"the stream holds no frame {number}")
@@ -62,7 +61,7 @@ def _copied(source: Source, out: BinaryIO, unit: Unit, frame: Any) -> EditReport
         if other.type != UnitType.SHARED or needs_shared:
             writer.copy(other)
     writer.begin_group(frame.frame_number, 1, source.decoder.current_group.scene)
-    writer.add_frame(frame.frame_number, INTRA, unit.payload)
+    writer.add_frame(frame.frame_number, FrameType.INTRA, unit.payload)
     return _report(writer, frame, recoded=False)
 
 
@@ -79,7 +78,7 @@ def _recoded(source: Source, out: BinaryIO, frame: Any, steps: list[set[int]]) -
         payloads.append(writer.write_shared(coding.shared_models, coding.shared).size - UNIT_OVERHEAD)
     writer.begin_group(frame.frame_number, 1, scene)
     payloads.append(writer.write_frame(FrameCoding(
-        frame.frame_number, INTRA, frame.time_stamp, state.occupancy, coding.models,
+        frame.frame_number, FrameType.INTRA, frame.time_stamp, state.occupancy, coding.models,
         coding.tensors)).size - UNIT_OVERHEAD)
     if not all(map(np.array_equal, writer.state.tensors, state.tensors)):
         raise AssertionError(f"frame {frame.frame_number} was not coded exactly")

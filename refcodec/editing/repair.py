@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from ..decoder import Group, SequenceDecoder
+from ..decoding import Group, SequenceDecoder
 from ..errors import BitstreamError
 from ..inspection import error_dict
 from ..syntax import structures as syn

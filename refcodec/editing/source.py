@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from ..decoder import INTRA, SequenceDecoder, read_index
+from ..decoding import SequenceDecoder, read_index
 from ..errors import BitstreamError
 from ..inspection import tool_dict
+from ..syntax.coding import FrameType
 from ..syntax.registry import UnitType
 from ..syntax.units import Unit, UnitReader
 from ..writer import UnitWriter
@@ -57,7 +58,7 @@ class Source:
             return
         here = self.file.tell()
         entries = read_index(self.file, self.file_header) or ()
-        starts = [(n, offset) for n, kind, offset in entries if kind == INTRA and n <= number]
+        starts = [(n, offset) for n, kind, offset in entries if kind == FrameType.INTRA and n <= number]
         if not starts or (self._pending is not None and starts[-1][1] <= self._pending.offset):
             self.file.seek(here)
             return

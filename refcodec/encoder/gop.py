@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..datasets import Dataset, Frame as DatasetFrame, load_dataset
-from ..decoder import INTER, INTRA
 from ..errors import RefcodecError, UsageError
+from ..syntax.coding import FrameType
 from ..syntax.headers import SequenceHeader
 from ..writer import StreamWriter
 from .executors import Failure, Outcome, Workers, check_executor, open_workers
@@ -276,7 +276,7 @@ class _Encode:
         ratio = self.settings.inter_iterations / self.settings.intra_iterations
         if intra is None:
             intra = (inter or 0.0) / ratio
-        return {INTRA: intra, INTER: inter if inter is not None else intra * ratio}
+        return {FrameType.INTRA: intra, FrameType.INTER: inter if inter is not None else intra * ratio}
 
     def _type(self, number: int) -> int:
         return frame_type(number % self.group_size)

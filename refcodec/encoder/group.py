@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..datasets import Frame as DatasetFrame, Split
-from ..decoder import INTER, INTRA, SequenceDecoder
+from ..decoding import SequenceDecoder
 from ..errors import BitstreamError, UsageError
+from ..syntax.coding import FrameType
 from ..syntax.headers import SequenceHeader
 from ..syntax.registry import UnitType
 from ..syntax.units import UnitReader
@@ -134,7 +135,7 @@ def encode_group(job: GroupJob, tell: Callable[[Step | CodedFrame], None] = lamb
 
 def frame_type(position: int) -> int:
     """Type of a frame by its position in its group."""
-    return INTER if position else INTRA
+    return FrameType.INTER if position else FrameType.INTRA
 
 
 def pick_device(name: str) -> str:
@@ -292,7 +293,7 @@ class _Group:
             return train_cnerf(job.header, pictures, settings, number=number, time_stamp=time_stamp,
                                device=self.device, on_progress=tell)
         following = len(job.frames) - position - 1
-        if frame_type(position) == INTRA:
+        if frame_type(position) == FrameType.INTRA:
             return train_intra(job.header, pictures, settings, plan=job.plan, number=number, time_stamp=time_stamp,
                                following=following, device=self.device, on_progress=tell)
         return train_inter(job.header, pictures, settings, previous, plan=job.plan, number=number,

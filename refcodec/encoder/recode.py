@@ -15,13 +15,13 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from refcodec.decoder import INTRA, Frame, SequenceDecoder, tensor_symbols
+from refcodec.decoding import Frame, SequenceDecoder, tensor_symbols
 from refcodec.editing.source import EditReport
 from refcodec.encoder.contexts import RateModel
 from refcodec.encoder.finish import Finish, Symbols
 from refcodec.encoder.latents import Slot, slots
 from refcodec.encoder.systems import Kind, Model, TensorPlan, kind_of
-from refcodec.syntax.coding import Tools, Transform
+from refcodec.syntax.coding import FrameType, Tools, Transform
 from refcodec.syntax.registry import UnitType
 from refcodec.syntax.units import UnitReader
 from refcodec.tensors.state import FrameState
@@ -79,7 +79,7 @@ def _coded_anew(frame: Frame, before: FrameState, after: FrameState, ours: Frame
                 following: int) -> FrameCoding:
     """before, after: the decoder's states around the frame. ours: that of the new file, with its models. following:
     frames of the group after it."""
-    v, intra = frame.syntax, frame.type == INTRA
+    v, intra = frame.syntax, frame.type == FrameType.INTRA
     plans = {t.tensor_id: _plan(t, after) for t in v.tensor}
     every = slots(after.header, [plans.get(i, TensorPlan()) for i in range(len(after.header.tensors))])
     carried = [every[t.tensor_id] for t in v.tensor]

@@ -37,14 +37,14 @@ from refcodec.encoder.presets import TrainingSettings
 from refcodec.encoder.rays import Picture, RayBank, visual_hull
 from refcodec.encoder.systems import CodingPlan, Rate, Steps, plan as system_plan
 from refcodec.entropy.coder import MAX_SYMBOL
-from refcodec.syntax.coding import STEPS_PER_OCTAVE, Prediction, Transform
+from refcodec.syntax.coding import STEPS_PER_OCTAVE, FrameType, Prediction, Transform
 from refcodec.syntax.headers import Role, SequenceHeader
 from refcodec.tensors.significance import coded_mask
 from refcodec.tensors.state import FrameState
 from refcodec.tensors.transforms import support_mask
 from refcodec.writer import FrameCoding
 
-INTRA, INTER = 1, 2
+INTRA, INTER = FrameType.INTRA, FrameType.INTER
 _WEIGHTS = (Role.FUSION_WEIGHT, Role.RENDER_WEIGHT)
 # Shares of the iterations: when empty voxels go, how long the rate takes to set in, from when on steps stay.
 _PRUNE_AT, _RATE_RAMP, _STEPS_UNTIL = 0.25, 0.1, 0.8

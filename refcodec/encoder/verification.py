@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..decoder import open_stream
+from ..decoding import open_stream
 from ..errors import RefcodecError
 from ..tensors.reconstruction import tensor_digest
 

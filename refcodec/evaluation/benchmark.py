@@ -25,9 +25,9 @@ from unittest import mock
 import constriction
 import numpy as np
 
-from .. import acceleration, decoder
+from .. import acceleration
 from ..datasets import Dataset
-from ..decoder import Frame, SequenceDecoder, open_stream
+from ..decoding import Frame, SequenceDecoder, job, open_stream
 from ..entropy.coder import MAX_SYMBOL, decode_symbols, encode_symbols
 from ..entropy.models import EntropyModel, StaticModel, model_from_syntax
 from ..entropy.tables import laplace_tables
@@ -233,7 +233,7 @@ def coding_figures(path: Path, repeats: int = 3) -> CodingFigures:
         seen.append(_Tensor(model, shape, mask, previous, data, selected, band, blocks, values))
         return values
 
-    with mock.patch.object(decoder, "decode_symbols", recording):
+    with mock.patch.object(job, "decode_symbols", recording):
         frames = list(open_stream(path))
     symbols = sum(t.values.size for t in seen)
     ideal = coded = 0.0
@@ -363,7 +363,7 @@ def raw_speed(bits: float, count: int = 2_000_000) -> float:
 
 _MEMORY = """
 import sys
-import numpy, refcodec.decoder as d
+import numpy, refcodec.decoding as d
 from refcodec import acceleration
 acceleration.prepare()
 numpy.ones((64, 64), numpy.float32) @ numpy.ones((64, 64), numpy.float32)

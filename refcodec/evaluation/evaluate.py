@@ -24,7 +24,7 @@ import numpy as np
 
 from .. import __version__
 from ..datasets import Dataset, load_dataset
-from ..decoder import Frame, open_stream
+from ..decoding import Frame, open_stream
 from ..errors import RefcodecError, UsageError
 from ..fields import NumpyOps, Ops
 from ..files import replacing

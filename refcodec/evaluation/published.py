@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..decoder import Frame, SequenceDecoder, tensor_symbols
+from ..decoding import Frame, SequenceDecoder, tensor_symbols
 from ..entropy.models import EntropyModel
 from ..syntax.coding import STEP_INDICES, Tools, step_of
 from ..syntax.headers import Mapping, SequenceHeader, TensorInfo

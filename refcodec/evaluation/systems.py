@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..datasets import Dataset
-from ..decoder import open_stream
+from ..decoding import open_stream
 from ..errors import RefcodecError, UsageError
 from ..fields import Ops
 from ..files import replacing

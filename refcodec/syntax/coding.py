@@ -13,6 +13,18 @@ STEPS_PER_OCTAVE, STEP_INDICES = 8, 256
 STEP_MANTISSAS = (32768, 35734, 38968, 42495, 46341, 50535, 55109, 60097)
 
 
+class FrameType(IntEnum):
+    """`frame_type`: whether a frame stands alone or refers to the one before it."""
+
+    INTRA = 1
+    INTER = 2
+
+    @property
+    def letter(self) -> str:
+        """I or P."""
+        return "IP"[self - 1]
+
+
 class OccupancyMode(IntEnum):
     """`occupancy_mode`: how a frame says which voxels are occupied."""
 

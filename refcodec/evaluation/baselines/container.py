@@ -15,7 +15,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ...decoder import SequenceDecoder
+from ...decoding import SequenceDecoder
 from ...entropy import occupancy as occupancy_coding
 from ...entropy.coder import EntropyError
 from ...errors import RefcodecError, UsageError

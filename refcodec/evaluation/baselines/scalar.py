@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...decoder import open_stream
+from ...decoding import open_stream
 from ...errors import BitstreamError
 from ...inspection import inspect
 from ...syntax.headers import SequenceHeader

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...decoder import INTRA, Frame
+from ...decoding import Frame
+from ...syntax.coding import FrameType
 from ...syntax.headers import Mapping, SequenceHeader
 from ...tensors.significance import coded_mask
 
@@ -32,7 +33,7 @@ class FieldSequence:
     def of(cls, frames: Iterable[Frame]) -> FieldSequence:
         """The fields of decoded frames of one scene."""
         frames = list(frames)
-        return cls(frames[0].header, tuple(FieldFrame(tuple(f.values()), f.occupancy, f.type == INTRA)
+        return cls(frames[0].header, tuple(FieldFrame(tuple(f.values()), f.occupancy, f.type == FrameType.INTRA)
                                            for f in frames))
 
     @property

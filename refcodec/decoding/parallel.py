@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from .decoder import Frame, FrameJob, SequenceDecoder
-from .errors import BitstreamError
-from .syntax.units import Unit
+from ..errors import BitstreamError
+from .frame import Frame
+from .job import FrameJob
 
 _BYTES_AHEAD = 64 << 20  # of units that are read before their frames are given out
 
@@ -74,9 +74,11 @@ class _Chain:
             future.set_exception(e)
 
 
-def map_frames(units: Iterator[Unit], decoder: SequenceDecoder, function: Callable[[Frame], object], jobs: int,
+def map_frames(planned: Iterator[FrameJob], function: Callable[[Frame], object], jobs: int,
                last: int | None = None) -> Iterator[Any]:
-    """`function` of every wanted frame of the units, in order; errors where one thread would raise them.
+    """`function` of every wanted frame of these jobs, in order; errors where one thread would raise them.
+
+    planned: may raise BitstreamError, which then comes behind the frames before it.
 
     last: number of the frame behind which nothing is read. At most `jobs` + 1 groups are
     under way at a time.
@@ -96,14 +98,11 @@ def map_frames(units: Iterator[Unit], decoder: SequenceDecoder, function: Callab
         try:
             while True:
                 try:
-                    unit = next(units, None)
-                    job = decoder.plan(unit) if unit is not None else None
+                    job = next(planned, None)
                 except BitstreamError as e:
-                    unit, error = None, e  # to be raised behind the frames before it
-                if unit is None:
-                    break
+                    job, error = None, e
                 if job is None:
-                    continue
+                    break
                 if chain is None or job.group is not group:
                     chain, group = _Chain(chains, leaves, function, stop), job.group
                 pending.append((job, chain.add(job)))

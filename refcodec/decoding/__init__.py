@@ -1,0 +1,14 @@
+"""From bytes to frames: the decoding process of spec chapters 3 to 7, without torch.
+
+sequence: the state machine, which is fed units and gives frames; it does no input or output.
+job: one frame of it. stream, recovery and parallel drive it over files, damaged files and threads.
+"""
+from .frame import Frame, Group, Limits
+from .index import read_index
+from .job import FrameJob, tensor_symbols
+from .recovery import SMALLEST_FRAME_UNIT, Salvage, salvage
+from .sequence import SequenceDecoder
+from .stream import Stream, open_stream
+
+__all__ = ["SMALLEST_FRAME_UNIT", "Frame", "FrameJob", "Group", "Limits", "Salvage", "SequenceDecoder", "Stream",
+           "open_stream", "read_index", "salvage", "tensor_symbols"]

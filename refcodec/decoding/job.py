@@ -1,0 +1,137 @@
+"""Decoding one frame whose syntax has been checked (spec chapters 6 and 7)."""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..entropy.coder import EntropyError, decode_mask, decode_symbols
+from ..entropy.models import EntropyModel, StaticModel
+from ..errors import BitstreamError
+from ..syntax.coding import FrameType, Tools
+from ..syntax.declare import Trace
+from ..tensors.state import FrameState, frame_digest, frame_occupancy
+from .frame import Frame, Group
+
+_LEAF = 4096  # elements of a tensor for which another thread is worth its while
+
+
+@dataclass(slots=True)
+class FrameJob:
+    """A frame whose syntax has been checked, still to be decoded.
+
+    state: of its group, as the frame before leaves it. models: the entropy models that
+    hold for it. needed: for a wanted frame, itself or one after it in its group.
+    """
+
+    syntax: Any
+    trace: Trace
+    offset: int
+    size: int
+    group: Group
+    state: FrameState
+    models: dict[int, EntropyModel]
+    needed: bool
+    wanted: bool
+
+    def run(self) -> Frame:
+        """Raises BitstreamError."""
+        return self.check(self.decode())
+
+    def occupancy(self, before: np.ndarray | None) -> np.ndarray | None:
+        """The frame's occupancy, from that of the frame before it (spec 6.1): bool (z, y, x) or None.
+
+        Changes nothing, so that it can be decoded ahead. Raises BitstreamError.
+        """
+        v = self.syntax
+        try:
+            return frame_occupancy(v, self.state.header.occupancy_shape, self.models, before)
+        except EntropyError as e:
+            path = "frame.occupancy_data"
+            raise BitstreamError(e.requirement, self.trace.offset(path), path, str(e)) from None
+
+    def decode(self, leaves: Executor | None = None, occupancy: Callable[[], np.ndarray | None] | None = None,
+               on_occupancy: Callable[[np.ndarray | None], None] | None = None) -> Frame:
+        """All of it but the comparison with the digest (spec 6 and 7). Raises BitstreamError.
+
+        leaves: decodes the tensors side by side. occupancy: gives the frame's, where it is decoded elsewhere.
+        on_occupancy: told of it before the tensors are decoded.
+        """
+        v, state = self.syntax, self.state
+        state.models = self.models
+        if v.occupancy_mode:
+            state.set_occupancy(self.occupancy(state.occupancy) if occupancy is None else occupancy())
+        if on_occupancy is not None:
+            on_occupancy(state.occupancy)
+        decode_tensors(v, self.trace, "frame", state, self.models, leaves)
+        return Frame(v.frame_number, self.group.scene, FrameType(v.frame_type), v.time_stamp, state.header,
+                     state.occupancy, tuple(state.tensors), self.offset, self.size, v, self.trace)
+
+    def check(self, frame: Frame) -> Frame:
+        """Compares the frame with its digest (R-DIG-01). Raises BitstreamError."""
+        expected, path = self.syntax.frame_digest, "frame.frame_digest"
+        if expected is not None and (found := frame_digest(frame.number, frame.occupancy, frame.tensors)) != expected:
+            raise BitstreamError("R-DIG-01", self.trace.offset(path), path,
+                                 f"The stream says {expected.hex()}, the decoded frame has {found.hex()}.")
+        return frame
+
+
+def tensor_symbols(t: Any, before: FrameState, after: FrameState) -> tuple[np.ndarray, np.ndarray | None]:
+    """Quantised values int32 (coded cells, C) of a tensor of a frame that was decoded, and which of them are coded,
+    bool, None for all (spec 6.3).
+
+    t: its parsed structure. before, after: the decoder's states around the frame.
+    """
+    tools = Tools.from_syntax(t)
+    shape = tools.coefficient_shape(after.header.tensors[t.tensor_id].shape)
+    cells, bands, blocks = after.mask(t.tensor_id, tools), after.bands(t.tensor_id, tools), tools.block_counts(shape)
+    previous, selected = before.contexts(t.tensor_id, tools), None
+    if tools.masked:
+        selected = decode_mask(after.models[t.mask_model_ref], shape, cells, previous, t.mask_data, bands, blocks)
+    return decode_symbols(after.models[t.model_ref], shape, cells, previous, t.value_data, selected, bands,
+                          blocks), selected
+
+
+def decode_tensors(v: Any, trace: Trace, unit: str, state: FrameState, models: dict[int, EntropyModel],
+                    leaves: Executor | None = None) -> None:
+    """The tensors of a frame or of the shared unit. They do not depend on each other."""
+
+    def decode(i: int) -> None:
+        tensor = v.tensor[i]
+        tools, tensor_id = Tools.from_syntax(tensor), tensor.tensor_id
+        shape = tools.coefficient_shape(state.header.tensors[tensor_id].shape)
+        mask, previous = state.mask(tensor_id, tools), state.contexts(tensor_id, tools)
+        used = [models[tensor.model_ref], *([models[tensor.mask_model_ref]] if tools.masked else [])]
+        bands = state.bands(tensor_id, tools) if any(isinstance(m, StaticModel) for m in used) else None
+        blocks, selected, element = tools.block_counts(shape), None, "value_data"
+        try:
+            if tools.masked:
+                element = "mask_data"
+                selected = decode_mask(models[tensor.mask_model_ref], shape, mask, previous,
+                                       tensor.mask_data, bands, blocks)
+                element = "value_data"
+            values = decode_symbols(models[tensor.model_ref], shape, mask, previous,
+                                    tensor.value_data, selected, bands, blocks)
+        except EntropyError as e:
+            path = f"{unit}.tensor[{i}].{element}"
+            raise BitstreamError(e.requirement, trace.offset(path), path, str(e)) from None
+        state.reconstruct(tensor_id, tools, values)
+
+    if leaves is None:
+        for i in range(len(v.tensor)):
+            decode(i)
+    else:
+        sizes = [math.prod(state.header.tensors[t.tensor_id].shape) for t in v.tensor]
+        large = sorted((i for i, n in enumerate(sizes) if n >= _LEAF), key=lambda i: -sizes[i])
+        running = {i: leaves.submit(decode, i) for i in large}
+        try:
+            for i in range(len(v.tensor)):  # in this order, so that the first error is that of the first tensor
+                running[i].result() if i in running else decode(i)
+        finally:
+            for future in running.values():
+                future.cancel()
+    state.forget_contexts({t.tensor_id for t in v.tensor})
