@@ -1,0 +1,446 @@
+"""Compiled loops and threads: the same results, value by value and error by error, as without either."""
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from test_entropy import tensors
+
+from checkout import ROOT
+from refcodec import acceleration
+from refcodec.decoding import Limits, open_stream
+from refcodec.entropy.coder import (
+    EntropyError,
+    decode_mask,
+    decode_occupancy,
+    decode_symbols,
+    encode_occupancy,
+    encode_symbols,
+)
+from refcodec.entropy.models import BERNOULLI
+from refcodec.errors import BitstreamError
+from refcodec.export import digest_lines
+from refcodec.inspection import inspect
+from refcodec.syntax.coding import Prediction, Tools, Transform, band_count
+from refcodec.syntax.headers import Alignment, Mapping, Role, TensorInfo
+from refcodec.syntax.registry import UnitType
+from refcodec.syntax.units import UnitReader, build_unit
+from refcodec.tensors.state import FrameState
+from synthetic import context_model, small_header, small_stream, sparse_values
+
+pytest.importorskip("numba", reason="numba is not installed")
+SUITE = ROOT / "conformance"
+VECTORS = json.loads((SUITE / "manifest.json").read_text("utf-8"))["vectors"]
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "REFCODEC_NO_NUMBA"}
+
+
+class compiled:
+    """Whether the compiled loops are in use, whatever there is to decode."""
+
+    def __init__(self, on: bool):
+        self.on = on
+
+    def __enter__(self):
+        self.before = acceleration._off, acceleration._symbols
+        acceleration._off, acceleration._symbols = not self.on, acceleration.WORTHWHILE
+        assert (acceleration.compiled("entropy.compiled") is not None) == self.on
+
+    def __exit__(self, *_):
+        acceleration._off, acceleration._symbols = self.before
+
+
+def both(call):
+    """The outcome of a call without the compiled loops and with them."""
+    found = []
+    for on in (False, True):
+        with compiled(on):
+            try:
+                values = call()
+                found.append((values.dtype, values.shape, values.tobytes()))
+            except EntropyError as e:
+                found.append((e.requirement, str(e)))
+    return found
+
+
+def changed(choice, data: bytes) -> bytes:
+    """Coded data cut short, made longer, garbled or given another end; or noise."""
+    match choice.draw(st.sampled_from(["short", "long", "garbled", "end", "noise"])):
+        case "short":
+            return data[: choice.draw(st.integers(0, len(data)))]
+        case "long":
+            return data + choice.draw(st.binary(max_size=12))
+        case "garbled" if data:
+            at = choice.draw(st.integers(0, len(data) - 1))
+            return data[:at] + choice.draw(st.binary(min_size=1, max_size=4)) + data[at + 1 :]
+        case "end" if data:
+            return data[:-1] + choice.draw(st.binary(max_size=9))
+        case _:
+            return choice.draw(st.binary(max_size=120))
+
+
+@settings(max_examples=100, deadline=None)
+@given(tensors(), st.data())
+def test_symbols_are_the_same(case, choice):
+    """Of what an encoder wrote, of the same cut short or garbled, and of noise."""
+    model, shape, mask, previous, values, selected, band, blocks = case
+    data, _ = encode_symbols(model, shape, mask, previous, values, selected, band, blocks)
+    with compiled(True):
+        assert np.array_equal(decode_symbols(model, shape, mask, previous, data, selected, band, blocks), values)
+    data = changed(choice, data)
+    plain, fast = both(lambda: decode_symbols(model, shape, mask, previous, data, selected, band, blocks))
+    assert plain == fast
+    plain, fast = both(lambda: decode_mask(model, shape, mask, previous, data, band, blocks))
+    assert plain == fast
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.tuples(*[st.integers(1, 9)] * 3), st.sampled_from([0, 0.03, 0.5]),
+       st.tuples(*[st.integers(0, 3)] * 4), st.sampled_from([1, 3, 6, 7, 9]), st.booleans(), st.booleans(), st.data())
+def test_occupancy_is_the_same(seed, shape, share, scan, template, joint, temporal, choice):
+    """Under models of any order and neighbourhood; of what an encoder wrote, and of the same cut short or garbled."""
+    rng = np.random.default_rng(seed)
+    neighbours = tuple((int(rng.choice([0, 1, 2, 3, 4, 5, 8, 13])), 0, *rng.integers(-2, 3, 3).tolist())
+                       for _ in range(choice.draw(st.integers(1, 18)))) if template == 1 else None
+    scan = (0, *scan[1:]) if joint else scan
+    model = replace(context_model(rng, template, joint, 1, scan, choice.draw(st.integers(1, 8)), neighbours),
+                    family=BERNOULLI)
+    previous = (rng.random((*shape, 1)) < share).astype(np.int8) if temporal else None
+    occupancy = rng.random(shape) < share
+    data, _ = encode_occupancy(model, occupancy, previous)
+    with compiled(True):
+        assert np.array_equal(decode_occupancy(model, shape, previous, data), occupancy)
+    if choice.draw(st.booleans()):
+        data = changed(choice, data)
+    else:  # a value that is no bit
+        values = occupancy.astype(np.int32).reshape(-1, 1)
+        values[rng.integers(len(values))] = choice.draw(st.sampled_from([-1, 2, 300]))
+        data, _ = encode_symbols(model, (1, *shape), None, previous, values)
+    plain, fast = both(lambda: decode_occupancy(model, shape, previous, data))
+    assert plain == fast
+
+
+def test_long_tensors_are_taken_up_where_they_were_left(monkeypatch):
+    """Kernels return now and then, so that an interrupt is heard."""
+    from refcodec.entropy import compiled as module
+
+    rng = np.random.default_rng(3)
+    model, shape = context_model(rng, 5, channels=3), (3, 9, 8, 7)
+    values, previous = sparse_values(rng, 9 * 8 * 7, 3, 2), rng.integers(-9, 9, (9, 8, 7, 3)).astype(np.int8)
+    data, _ = encode_symbols(model, shape, None, previous, values)
+    calls, steps = [], module.kernels.decode_steps
+    monkeypatch.setattr(module, "BUDGET", 20_000)
+    monkeypatch.setattr(module.kernels, "decode_steps", lambda *a: calls.append(1) or steps(*a))
+    with compiled(True):
+        assert np.array_equal(decode_symbols(model, shape, None, previous, data), values)
+    assert 3 < len(calls) < 22
+
+
+TRANSFORMS = [(Transform.NONE, 0), (Transform.BLOCK_DCT, 0), (Transform.BLOCK_DCT, 0), (Transform.WAVELET, 2)]
+SHAPES = [(3, 4, 5, 6), (2, 17, 9, 1), (5, 1, 8, 24), (2, 16, 1, 7), (1, 1, 1, 19), (2, 9, 8, 10), (1, 1, 1, 1)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(TRANSFORMS), st.sampled_from(SHAPES),
+       st.sampled_from(list(Prediction)), st.integers(0, 255), st.integers(-16, 15), st.booleans(),
+       st.sampled_from([1, 2, 100, 1 << 20]), st.sampled_from([0.02, 0.3, 1]), st.sampled_from([1, 600, 1 << 16]))
+def test_reconstruction_is_the_same(seed, transform, shape, prediction, step, base_exponent, by_occupancy, largest,
+                                    share, piece):
+    """piece: values that the transform works on at a time."""
+    rng, found = np.random.default_rng(seed), []
+    header = small_header(tensors=(TensorInfo(Role.DIF_BASIS, 0, shape, 16, Mapping.SAWTOOTH, Alignment.CORNERS,
+                                              3 << 16),))
+    based = prediction == Prediction.BASE
+    tools = Tools(tuple((step + 41 * band) % 256 for band in range(band_count(*transform))), prediction,
+                  int(by_occupancy), *transform,
+                  base=(int(rng.integers(-32768, 32768)), base_exponent) if based else (0, 0),
+                  offset=int(rng.integers(-(1 << 31), 1 << 31)) if prediction >= Prediction.BASE else 0)
+    occupancy = rng.random(header.occupancy_shape) < 0.1
+    before, shared = (rng.integers(-(1 << 31), 1 << 31, shape).astype(np.int32) for _ in range(2))
+    values = None
+    for on in (False, True):
+        state = FrameState(header)
+        state.set_occupancy(occupancy)
+        state.tensors[0], state.shared = before, {0: shared}
+        mask = state.mask(0, tools)
+        if values is None:
+            cells = int(mask.sum()) if mask is not None else math.prod(tools.coefficient_shape(shape)[1:])
+            values = rng.integers(1 - largest, largest, (cells, shape[0])).astype(np.int32)
+            values[rng.random(values.shape) >= share] = 0
+        with compiled(on), mock.patch("refcodec.tensors.compiled.PIECE", piece), \
+                mock.patch("refcodec.tensors.transforms.PIECE", piece):
+            state.reconstruct(0, tools, values)
+        found.append((state.tensors[0], state.contexts(0, tools)))
+    for plain, fast in zip(*found):
+        assert plain.dtype == fast.dtype and np.array_equal(plain, fast)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(SHAPES))
+def test_extreme_coefficients_are_the_same(seed, shape):
+    """Every coefficient at an end of its 32 bits, so that passes clamp and intermediates are as large as they get."""
+    rng, found = np.random.default_rng(seed), []
+    tools = Tools((127,) * 4, transform=Transform.BLOCK_DCT)
+    header = small_header(tensors=(TensorInfo(Role.DIF_BASIS, 0, shape, 16),))
+    size = tools.coefficient_shape(shape)
+    values = np.where(rng.random((math.prod(size[1:]), size[0])) < rng.random(), 1 << 19, -(1 << 19)).astype(np.int32)
+    for on in (False, True):
+        with compiled(on):
+            state = FrameState(header)
+            state.reconstruct(0, tools, values)
+        found.append(state.tensors[0])
+    assert np.array_equal(*found)
+
+
+def outcome(data: bytes, jobs: int, on: bool) -> tuple[list, tuple | None]:
+    """Digest lines of all frames, and what ended the decoding."""
+    lines, error = [], None
+    with compiled(on):
+        try:
+            for found in open_stream(io.BytesIO(data)).map(digest_lines, jobs=jobs):
+                lines += found
+        except BitstreamError as e:
+            error = (e.requirement, e.offset, e.element, str(e))
+    return lines, error
+
+
+@pytest.mark.parametrize("kind", ["valid", "invalid", "malformed", "limit"])
+def test_vectors_have_the_same_outcome(kind):
+    of_kind = [v for v in VECTORS if v["kind"] == kind]
+    assert of_kind
+    for vector in of_kind:
+        data = (SUITE / vector["path"] / "stream.rfv").read_bytes()
+        plain = outcome(data, 1, False)
+        expected = (SUITE / vector["path"] / "expected.txt").read_text("utf-8").splitlines()
+        assert plain[0] == expected[1:-1], vector["name"]
+        assert outcome(data, 3, True) == plain, vector["name"]
+
+
+def test_threads_without_compiled_loops():
+    vector = next(v for v in VECTORS if v["kind"] == "valid" and v["frames"] > 3)
+    data = (SUITE / vector["path"] / "stream.rfv").read_bytes()
+    assert outcome(data, 2, False) == outcome(data, 1, False)
+
+
+@pytest.fixture(scope="module")
+def stream() -> bytes:
+    return small_stream(5, groups=(3, 1, 4, 2, 3))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_damage_is_found_at_the_same_place(stream, data):
+    """A byte of some unit changed, its checksum made right again: the error of the first frame that has one."""
+    reader = UnitReader(io.BytesIO(stream))
+    reader.read_file_header()
+    units = list(reader.units())
+    frames = [u for u in units if u.type == UnitType.FRAME]
+    changed = {}
+    for unit in data.draw(st.lists(st.sampled_from(frames), min_size=1, max_size=3, unique_by=lambda u: u.offset)):
+        payload = bytearray(unit.payload)
+        payload[data.draw(st.integers(0, len(payload) - 1))] ^= data.draw(st.integers(1, 255))
+        changed[unit.offset] = bytes(payload)
+    damaged = stream[: units[0].offset] + b"".join(build_unit(u.type, changed.get(u.offset, u.payload)) for u in units)
+    assert outcome(damaged, 3, True) == outcome(damaged, 1, False)
+
+
+def changed_elements(stream: bytes, elements: dict[int, str]) -> bytes:
+    """The stream with the first byte of an element of some frames, by their numbers, made another one."""
+    reader = UnitReader(io.BytesIO(stream))
+    reader.read_file_header()
+    units = list(reader.units())
+    payloads = {u.offset: bytearray(u.payload) for u in units}
+    for frame in open_stream(io.BytesIO(stream)):
+        if frame.number in elements:
+            (span,) = (s for s in frame.trace.spans if s.path == f"frame.{elements[frame.number]}" and s.length)
+            unit = next(u for u in units if u.offset == frame.offset)
+            payloads[frame.offset][span.offset - unit.payload_offset] ^= 0x5A
+    return stream[: units[0].offset] + b"".join(build_unit(u.type, bytes(payloads[u.offset])) for u in units)
+
+
+@pytest.mark.parametrize("elements", [
+    {1: "frame_digest", 2: "occupancy_data"}, {1: "tensor[0].value_data", 2: "occupancy_data"}, {2: "occupancy_data"},
+    {1: "occupancy_data", 2: "occupancy_data"}, {2: "tensor[0].value_data", 3: "frame_digest"},
+])
+def test_occupancy_decoded_ahead_does_not_hide_an_error(elements):
+    """The occupancy of a frame is decoded beside the tensors of the one before, which may turn out to be bad."""
+    stream = small_stream(0, groups=(5,))  # whose occupancy changes with every frame
+    first = [f.offset for f in open_stream(io.BytesIO(stream))][min(elements)]
+    damaged = changed_elements(stream, elements)
+    lines, error = outcome(damaged, 1, False)
+    assert error is not None and first < error[1] and error[2] == f"frame.{elements[min(elements)]}"
+    for _ in range(5):
+        assert outcome(damaged, 3, True) == (lines, error)
+
+
+@pytest.mark.parametrize("wanted", [range(0, 1), range(2, 3), range(4, 9), range(5, 100), range(12, 13)])
+def test_parts_are_the_same(stream, wanted):
+    serial = [f.number for f in open_stream(io.BytesIO(stream)).frames(wanted)]
+    threads = [f.number for f in open_stream(io.BytesIO(stream)).frames(wanted, jobs=2)]
+    assert serial == threads == [n for n in wanted if n < 13]
+
+
+def test_a_limit_on_frames_is_the_same(stream):
+    for jobs in (1, 2):
+        frames = open_stream(io.BytesIO(stream), Limits(frames=4)).frames(jobs=jobs)
+        assert [next(frames).number for _ in range(4)] == [0, 1, 2, 3]
+        with pytest.raises(BitstreamError) as e:
+            next(frames)
+        assert e.value.requirement == "R-LIM-01"
+
+
+def test_what_the_function_raises_is_raised(stream):
+    def refuse(frame):
+        if frame.number == 5:
+            raise OSError("full")
+        return frame.number
+
+    found = open_stream(io.BytesIO(stream)).map(refuse, jobs=3)
+    assert [next(found) for _ in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(OSError, match="full"):
+        next(found)
+
+
+def test_an_abandoned_iteration_ends_its_threads(stream):
+    frames = open_stream(io.BytesIO(stream)).frames(jobs=3)
+    next(frames)
+    frames.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("refcodec")]
+
+
+def test_threads_read_no_more_than_some_groups_ahead():
+    """Frames that are not taken hold up the reading."""
+    numbers, taken = [], 0
+    stream = open_stream(io.BytesIO(small_stream(1, groups=(2,) * 12)))
+    for frame in stream.map(lambda f: numbers.append(f.number) or f.number, jobs=2):
+        taken += 1
+        assert frame == taken - 1 and max(numbers) < taken + 2 * 5
+    assert taken == 24
+
+
+# The command line.
+
+
+def refcodec(*arguments, **options) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "refcodec", *map(str, arguments)], capture_output=True, text=True,
+                          env={**ENVIRONMENT, "PYTHONPATH": str(SUITE.parent), **options}, timeout=100)
+
+
+def test_decode_with_threads_writes_the_same_files(stream, tmp_path):
+    path = tmp_path / "x.rfv"
+    for name, data in (("whole", stream), ("cut", stream[: len(stream) * 2 // 3])):
+        path.write_bytes(data)
+        codes = [refcodec("decode", path, tmp_path / f"{name}{jobs}", "--jobs", jobs).returncode for jobs in (1, 3)]
+        assert codes == ([0, 0] if name == "whole" else [2, 2])
+        one, three = (sorted(f.name for f in (tmp_path / f"{name}{jobs}").iterdir()) for jobs in (1, 3))
+        assert one == three and "digests.txt" in one
+        for file in one:
+            content = [(tmp_path / f"{name}{jobs}" / file).read_bytes() for jobs in (1, 3)]
+            if file.endswith(".npz"):
+                content = [[(k, v.tobytes()) for k, v in np.load(io.BytesIO(c)).items()] for c in content]
+            assert content[0] == content[1]
+
+
+def test_an_interrupt_leaves_no_half_written_file(tmp_path):
+    path, out = tmp_path / "x.rfv", tmp_path / "out"
+    path.write_bytes(small_stream(2, groups=(3,) * 25))
+    process = subprocess.Popen([sys.executable, "-m", "refcodec", "decode", str(path), str(out), "--jobs", "3"],
+                               env={**ENVIRONMENT, "PYTHONPATH": str(SUITE.parent)}, stderr=subprocess.PIPE, text=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    until = time.monotonic() + 30
+    while not list(out.glob("frame_*.npz")) and time.monotonic() < until:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said.strip()) == (130, "refcodec: interrupted")
+    assert not list(out.glob(".*")) and 0 < len(list(out.glob("*.npz"))) < 75
+
+
+_LOADED = """
+import sys
+from refcodec.cli import cli
+try:
+    cli.main(sys.argv[1:])
+except SystemExit as e:
+    assert e.code == 0
+print("numba" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("arguments", [["inspect"], ["decode", "-"], ["validate"]])
+def test_short_work_does_not_load_numba(arguments, stream, tmp_path):
+    path = tmp_path / "x.rfv"
+    path.write_bytes(stream)
+    options = ["--digests-only"] if arguments[0] == "decode" else []
+    command = [sys.executable, "-c", _LOADED, arguments[0], str(path), *arguments[1:], *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=True,
+                          env={**ENVIRONMENT, "PYTHONPATH": str(SUITE.parent)})
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+_WHICH = """
+import sys
+if sys.argv[1] == "missing":
+    sys.modules["numba"] = None
+from refcodec import acceleration
+acceleration.expect(acceleration.WORTHWHILE - 1)
+assert acceleration.compiled("entropy.compiled") is None and "numba.core" not in sys.modules
+if sys.argv[1] == "no cache":  # no folder that can be written to
+    from numba.core.caching import CacheImpl
+    CacheImpl._locator_classes = []
+acceleration.expect(1)
+print(acceleration.compiled("entropy.compiled") is not None, acceleration.compiled("tensors.compiled") is not None)
+"""
+
+
+@pytest.mark.parametrize("case, expected", [
+    ("there", "True True"), ("missing", "False False"), ("switched off", "False False"), ("no cache", "False False"),
+])
+def test_when_the_compiled_loops_are_used(case, expected):
+    options = {"switched off": {"REFCODEC_NO_NUMBA": "1"}}.get(case, {})
+    done = subprocess.run([sys.executable, "-c", _WHICH, case], capture_output=True, text=True,
+                          env={**ENVIRONMENT, "PYTHONPATH": str(SUITE.parent), **options})
+    assert (done.stdout.strip(), done.returncode) == (expected, 0), done.stderr
+
+
+def test_a_group_can_be_repeated_to_measure_threads(stream, tmp_path):
+    from refcodec.evaluation.benchmark import repeated_group
+
+    path = tmp_path / "x.rfv"
+    path.write_bytes(stream)
+    first = list(open_stream(path))[:3]
+    found = list(open_stream(io.BytesIO(repeated_group(path, 4))).frames(jobs=2))  # digests are checked
+    assert [f.number for f in found] == list(range(12)) and [f.type for f in found] == [1, 2, 2] * 4
+    for i, frame in enumerate(found):
+        assert all(np.array_equal(a, b) for a, b in zip(frame.tensors, first[i % 3].tensors, strict=True))
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is measured on Linux only")
+def test_figures_of_coding_a_file():
+    from refcodec.evaluation.benchmark import coding_figures
+
+    path = SUITE / "sources" / "fox-micro.rfv"
+    with compiled(True):
+        figures = coding_figures(path, 1)
+    report = inspect(path, symbols=True)
+    assert figures.symbols == sum(t.symbols for f in report.frames for t in f.tensors) and figures.compiled
+    assert 1 < figures.ideal_ratio < 1.02 and figures.size == path.stat().st_size
+    assert min(figures.raw_speed, figures.entropy_speed, figures.decode_speed, figures.plain_speed) > 0
+
+
+def test_preparing_says_in_one_line_why_it_can_not():
+    done = subprocess.run([sys.executable, "-m", "refcodec.acceleration"], capture_output=True, text=True,
+                          env={**ENVIRONMENT, "PYTHONPATH": str(SUITE.parent), "REFCODEC_NO_NUMBA": "1"})
+    assert done.returncode == 1 and done.stderr.startswith("refcodec: error: numba") and done.stderr.count("\n") == 1
