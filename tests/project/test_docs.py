@@ -9,9 +9,9 @@ import sys
 
 import click
 import pytest
-from test_help import parses
 
 from checkout import ROOT
+from command_line import parses
 from refcodec.conformance.runner import load_suite
 
 sys.path.insert(0, str(ROOT / "docs/site"))

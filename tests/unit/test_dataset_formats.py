@@ -27,7 +27,7 @@ from refcodec.errors import DatasetError
 from refcodec.rendering.cameras import Camera
 
 SCENES = Path(os.environ.get("REFCODEC_SCENES", "scenes"))
-needs_scenes = pytest.mark.skipif(not SCENES.is_dir(), reason="REFCODEC_SCENES names no folder of real scenes")
+needs_scenes = pytest.mark.skipif(not SCENES.is_dir(), reason="not here: REFCODEC_SCENES names no folder of scenes")
 BOX = [[-1, -1, -1], [1, 1, 1]]
 POINTS = np.random.default_rng(7).uniform(-1, 1, (40, 3))
 SIZE = 16, 12

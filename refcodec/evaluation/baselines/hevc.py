@@ -79,7 +79,7 @@ def _encoded(context: VideoCodecContext, pictures: Sequence[np.ndarray], intra: 
         padded = np.ascontiguousarray(np.pad(picture, padding, "edge"))
         frame = av.VideoFrame.from_ndarray(padded, format="rgb24" if colour else "gray")
         if colour:
-            frame = frame.reformat(format="yuv420p")
+            frame = frame.reformat(format="yuv420p", threads=1)
         frame.pts, frame.pict_type = position, PictureType.I if first else PictureType.NONE
         packets += context.encode(frame)
     packets += context.encode(None)
@@ -99,7 +99,8 @@ def decode_video(data: bytes, count: int, height: int, width: int, *, colour: bo
         raise DamagedFile(f"the HEVC stream of the baseline's file is damaged: {e.strerror}") from None
     if len(frames) != count or any(f.width < width or f.height < height for f in frames):
         raise DamagedFile(f"the HEVC stream of the baseline's file has not {count} pictures of {width}x{height}")
-    return [f.to_ndarray(format="rgb24" if colour else "gray")[:height, :width] for f in frames]
+    # One thread: conversions on several were seen to leave parts of small pictures unwritten.
+    return [f.to_ndarray(format="rgb24" if colour else "gray", threads=1)[:height, :width] for f in frames]
 
 
 def mosaic_shape(shape: Sequence[int]) -> tuple[int, int, int, int, int]:
