@@ -320,9 +320,8 @@ class Draft:
         by_occupancy = int(is_grid and self.header.has_occupancy and state.occupancy is not None)
         tools = Tools(step, predicted, significance.get(i, by_occupancy), kind, levels,
                       base.get(i, (1, 0) if predicted == 2 else (0, 0)), offset.get(i, 0))
-        coded = state.mask(i, tools)
-        channels, *size = tools.coefficient_shape(info.shape)
-        cells = int(coded.sum()) if coded is not None else int(np.prod(size))
+        layout = state.bind(i, tools).layout
+        cells, channels = layout.cells, layout.channels
         chosen = values.get(i, dice.sparse)
         chosen = np.asarray(chosen(cells, channels) if callable(chosen) else chosen, np.int32).reshape(cells, channels)
         mask = None
@@ -330,8 +329,7 @@ class Draft:
             mask = masks.get(i, lambda *shape: dice.integers(0, 1, *shape))
             mask = np.asarray(mask(cells, channels) if callable(mask) else mask, bool).reshape(cells, channels)
             chosen = np.where(mask, chosen, 0)
-        return TensorCoding(i, chosen, use.get(i, 0), tools.steps, tools.prediction, tools.significance, kind, levels,
-                            mask, mask_use.get(i, 1) if tools.masked else 0, tools.base, tools.offset)
+        return TensorCoding(i, chosen, use.get(i, 0), tools, mask, mask_use.get(i, 1) if tools.masked else 0)
 
     def finish(self, index: bool = True) -> Draft:
         """Adds index and end unit, whose content is made from what is before them."""

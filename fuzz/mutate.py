@@ -543,7 +543,7 @@ def _frame(rng: random.Random, v, state) -> FrameCoding:
     state.set_occupancy(occupancy)
     scale = rng.choice((0.3, 0.3, 1.5, 1.5, 40, 3000))
     tensors = [_tensor(rng, numbers, t, models, state, intra, scale) for t in v.tensor]
-    return FrameCoding(v.frame_number, v.frame_type, v.time_stamp, occupancy, models, tensors)
+    return FrameCoding(v.frame_number, FrameType(v.frame_type), v.time_stamp, occupancy, models, tensors)
 
 
 def _tensor(rng: random.Random, numbers: np.random.Generator, t, models: dict, state, intra: bool,
@@ -575,16 +575,14 @@ def _tensor(rng: random.Random, numbers: np.random.Generator, t, models: dict, s
         prediction, significance, transform, levels,
         (rng.randrange(-(1 << 15), 1 << 15), rng.randrange(-16, 16)) if prediction == 2 else (0, 0),
         rng.choice((0, 1, -1, limit - 1, -limit, rng.randrange(-limit, limit))) if prediction >= 2 else 0)
-    coded = state.mask(t.tensor_id, tools)
-    channels, *size = tools.coefficient_shape(info.shape)
-    cells = size[0] * size[1] * size[2] if coded is None else int(coded.sum())
+    layout = state.bind(t.tensor_id, tools).layout
+    cells, channels = layout.cells, layout.channels
     values = np.round(numbers.laplace(0, scale, (cells, channels)))
     values = np.clip(values, -(1 << 20) + 1, (1 << 20) - 1).astype(np.int32)
     mask = numbers.random((cells, channels)) < rng.choice((0, 0.1, 0.5, 1)) if tools.masked else None
     if mask is not None:
         values[~mask] = 0
-    return TensorCoding(t.tensor_id, values, t.model_ref, tools.steps, prediction, significance, transform, levels,
-                        mask, mask_model if tools.masked else 0, tools.base, tools.offset)
+    return TensorCoding(t.tensor_id, values, t.model_ref, tools, mask, mask_model if tools.masked else 0)
 
 
 def _reweight(rng: random.Random, numbers: np.random.Generator, model: ContextModel) -> None:

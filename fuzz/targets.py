@@ -24,6 +24,7 @@ import numpy as np
 from mutate import Choices, mutate, pick_seed, sealed, sequence_header, split
 from refcodec.decoding import Limits, Salvage, job, open_stream, salvage, sequence
 from refcodec.entropy.coder import MAX_SYMBOL, EntropyError, decode_symbols, encode_symbols
+from refcodec.entropy.layout import Layout
 from refcodec.entropy.models import ContextModel, StaticModel
 from refcodec.errors import BitstreamError
 from refcodec.export import DigestList
@@ -127,9 +128,9 @@ def entropy(data: bytes) -> None:
     selected = numbers.random((cells, shape[0])) < rng.choice((0, 0.1, 0.9)) if rng.randrange(2) else None
     band = numbers.integers(0, bands, cells).astype(np.uint8) if bands > 1 else None
     at = min(64, len(data))
-    blocks = rng.randrange(1, 4), rng.randrange(1, 4), rng.randrange(1, 4)
+    layout = Layout(shape, mask, previous, band, (rng.randrange(1, 4), rng.randrange(1, 4), rng.randrange(1, 4)))
     try:
-        values = decode_symbols(model, shape, mask, previous, data[at:], selected, band, blocks)
+        values = decode_symbols(model, layout, data[at:], selected)
     except EntropyError as e:
         require(e.requirement in REQUIREMENTS, f"undocumented: {e.requirement}")
         counts[f"refused {e.requirement}"] += 1
@@ -141,8 +142,8 @@ def entropy(data: bytes) -> None:
         require(values.shape == (cells, shape[0]), f"shape {values.shape}")
         require(selected is None or not values[~selected].any(), "a value where there is no symbol")
         require(not values.size or int(np.abs(values).max()) <= MAX_SYMBOL, "a value out of range")
-    coded, _ = encode_symbols(model, shape, mask, previous, values, selected, band, blocks)
-    again = decode_symbols(model, shape, mask, previous, coded, selected, band, blocks)
+    coded, _ = encode_symbols(model, layout, values, selected)
+    again = decode_symbols(model, layout, coded, selected)
     require(np.array_equal(again, values), "what was encoded decodes to something else")
 
 
@@ -432,8 +433,9 @@ def _key_of_structure(value) -> int:
     return id(value)
 
 
-def _key_of_symbols(model, shape, *others) -> tuple:
-    return (id(model), tuple(shape), *((a.shape, a.tobytes()) if isinstance(a, np.ndarray) else a for a in others))
+def _key_of_symbols(model, layout, *others) -> tuple:
+    parts = (layout.mask, layout.previous, layout.band, layout.blocks, *others)
+    return (id(model), layout.shape, *((a.shape, a.tobytes()) if isinstance(a, np.ndarray) else a for a in parts))
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {

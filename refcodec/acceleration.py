@@ -62,15 +62,17 @@ def prepare() -> bool:
     import numpy as np
 
     from .entropy.coder import decode_occupancy, decode_symbols, encode_occupancy, encode_symbols
+    from .entropy.layout import Layout
     from .entropy.models import BERNOULLI, ContextModel, StaticModel
     from .syntax.coding import Tools, Transform
 
     one = np.zeros((1, 1), np.int8)
+    layout = Layout((1, 1, 1, 1), previous=one.reshape(1, 1, 1, 1))
     network = ContextModel(False, 1, (0, 1, 1, 1), 1, ((0, 0, 0, 0, -1), (1, 0, 0, 0, 0)), 0, np.zeros((1, 2), np.int8),
                            np.zeros(1, np.int16), 0, 0, np.zeros((2, 1), np.int8), np.zeros(2, np.int32))
     for model in (network, StaticModel(((0, (1, 1)),))):
-        data, _ = encode_symbols(model, (1, 1, 1, 1), None, one.reshape(1, 1, 1, 1), one)
-        values = decode_symbols(model, (1, 1, 1, 1), None, one.reshape(1, 1, 1, 1), data)
+        data, _ = encode_symbols(model, layout, one)
+        values = decode_symbols(model, layout, data)
     bits = replace(network, family=BERNOULLI)
     data, _ = encode_occupancy(bits, values.reshape(1, 1, 1) > 0, one.reshape(1, 1, 1, 1))
     decode_occupancy(bits, (1, 1, 1), one.reshape(1, 1, 1, 1), data)

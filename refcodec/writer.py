@@ -31,30 +31,16 @@ class TensorCoding:
     """One tensor of a frame, quantised.
 
     values: int32 (coded cells, C), cells of the coefficient array in raster order
-    (z, y, x), x fastest; 0 where a mask is False.
-    steps: `step_index` of each band. prediction, significance, transform, levels: spec 4.11.
+    (z, y, x), x fastest; 0 where a mask is False. tools: what the values mean (spec 4.11).
     mask: bool (coded cells, C), the elements that are coded, with significance 2 and 3.
-    base: (mantissa, exponent) of the shared tensor's factor (prediction 2); offset: a
-    constant, in units of the reconstructed integers (prediction 2 and 3).
     """
 
     tensor_id: int
     values: np.ndarray
     model_id: int
-    steps: tuple[int, ...]
-    prediction: int = 0
-    significance: int = 0
-    transform: int = 0
-    levels: int = 0
+    tools: Tools
     mask: np.ndarray | None = None
     mask_model_id: int = 0
-    base: tuple[int, int] = (0, 0)
-    offset: int = 0
-
-    @property
-    def tools(self) -> Tools:
-        return Tools(self.steps, self.prediction, self.significance, self.transform, self.levels, self.base,
-                     self.offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,27 +251,21 @@ class StreamWriter(UnitWriter):
         """Entropy codes the tensors of a unit and moves `state` on."""
         coded = _Coded()
         for t in sorted(tensors, key=lambda t: t.tensor_id):
-            tools = t.tools
-            shape = tools.coefficient_shape(self.header.tensors[t.tensor_id].shape)
-            mask, bands = state.mask(t.tensor_id, tools), state.bands(t.tensor_id, tools)
-            blocks = tools.block_counts(shape)
-            previous, bits = state.contexts(t.tensor_id, tools), 0.0
+            bound, bits = state.bind(t.tensor_id, t.tools), 0.0
             syntax: dict[str, Any] = dict(mask_model_ref=None, mask_size=None, mask_data=None)
-            if tools.masked:
+            if t.tools.masked:
                 assert t.mask is not None and t.mask_model_id is not None, "a masked tensor comes with both"
-                data, bits = encode_symbols(models[t.mask_model_id], shape, mask, previous,
-                                            t.mask.astype(np.int32), band=bands, blocks=blocks)
+                data, bits = encode_symbols(models[t.mask_model_id], bound.layout, t.mask.astype(np.int32))
                 coded.masks[t.tensor_id] = len(data)
                 coded.symbols += t.mask.size
                 syntax = dict(mask_model_ref=t.mask_model_id, mask_size=len(data), mask_data=data)
-            data, value_bits = encode_symbols(models[t.model_id], shape, mask, previous, t.values, t.mask, bands,
-                                              blocks)
-            state.reconstruct(t.tensor_id, tools, t.values)
+            data, value_bits = encode_symbols(models[t.model_id], bound.layout, t.values, t.mask)
+            state.reconstruct(bound, t.values)
             coded.sizes[t.tensor_id] = len(data) + coded.masks.get(t.tensor_id, 0)
             coded.ideal_bits[t.tensor_id] = bits + value_bits
             coded.symbols += t.values.size if t.mask is None else int(t.mask.sum())
             coded.syntax.append(dict(
-                tensor_id=t.tensor_id, **tools.to_syntax(), **syntax, model_ref=t.model_id,
+                tensor_id=t.tensor_id, **t.tools.to_syntax(), **syntax, model_ref=t.model_id,
                 value_size=len(data), value_data=data))
         state.forget_contexts(set(coded.sizes))
         return coded

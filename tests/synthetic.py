@@ -11,6 +11,7 @@ from PIL import Image
 from refcodec.entropy.models import LAPLACE, MIXTURE, ContextModel, StaticModel
 from refcodec.rendering.cameras import Camera
 from refcodec.rendering.paths import look_at
+from refcodec.syntax.coding import FrameType, Tools
 from refcodec.syntax.headers import (
     Alignment,
     FieldParameters,
@@ -116,9 +117,8 @@ def random_frame(rng, state, number, intra, occupancy, models=None) -> FrameCodi
         choice = [5, 3, 2][i] if grid and i < 3 and not models else (min(defined) if models else [0, 4, 1][i % 3])
         tensors.append(TensorCoding(
             i, sparse_values(rng, cells, info.shape[0]), choice,
-            (int(rng.integers(0, 160)),),
-            int(grid and not intra and i != 0), significance))
-    return FrameCoding(number, 1 if intra else 2, number * 3, occupancy, defined, tensors)
+            Tools((int(rng.integers(0, 160)),), int(grid and not intra and i != 0), significance)))
+    return FrameCoding(number, FrameType.INTRA if intra else FrameType.INTER, number * 3, occupancy, defined, tensors)
 
 
 def write_dataset(folder: Path, frames: int = 4, cameras: int = 5, side: int = 16) -> Path:

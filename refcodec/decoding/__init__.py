@@ -5,10 +5,10 @@ job: one frame of it. stream, recovery and parallel drive it over files, damaged
 """
 from .frame import Frame, Group, Limits
 from .index import read_index
-from .job import FrameJob, tensor_symbols
+from .job import DecodedTensor, FrameJob
 from .recovery import SMALLEST_FRAME_UNIT, Salvage, salvage
 from .sequence import SequenceDecoder
 from .stream import Stream, open_stream
 
-__all__ = ["SMALLEST_FRAME_UNIT", "Frame", "FrameJob", "Group", "Limits", "Salvage", "SequenceDecoder", "Stream",
-           "open_stream", "read_index", "salvage", "tensor_symbols"]
+__all__ = ["SMALLEST_FRAME_UNIT", "DecodedTensor", "Frame", "FrameJob", "Group", "Limits", "Salvage",
+           "SequenceDecoder", "Stream", "open_stream", "read_index", "salvage"]

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
@@ -10,14 +10,34 @@ from typing import Any
 import numpy as np
 
 from ..entropy.coder import EntropyError, decode_mask, decode_symbols
-from ..entropy.models import EntropyModel, StaticModel
+from ..entropy.models import EntropyModel
 from ..errors import BitstreamError
 from ..syntax.coding import FrameType, Tools
 from ..syntax.declare import Trace
+from ..tensors.bound import BoundTensor
 from ..tensors.state import FrameState, frame_digest, frame_occupancy
 from .frame import Frame, Group
 
 _LEAF = 4096  # elements of a tensor for which another thread is worth its while
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedTensor:
+    """The symbols of a tensor of a frame or of the shared unit.
+
+    syntax: its parsed `coded_tensor`. values: quantised, int32 (coded cells, C). selected: bool (coded
+    cells, C), which elements are coded, None for all. model: that of the values; mask_model: that of `selected`.
+    """
+
+    bound: BoundTensor
+    syntax: Any
+    values: np.ndarray
+    selected: np.ndarray | None
+    model: EntropyModel
+    mask_model: EntropyModel | None
+
+
+OnTensor = Callable[[DecodedTensor], None]
 
 
 @dataclass(slots=True)
@@ -37,6 +57,7 @@ class FrameJob:
     models: dict[int, EntropyModel]
     needed: bool
     wanted: bool
+    on_tensor: OnTensor | None = None
 
     def run(self) -> Frame:
         """Raises BitstreamError."""
@@ -67,7 +88,7 @@ class FrameJob:
             state.set_occupancy(self.occupancy(state.occupancy) if occupancy is None else occupancy())
         if on_occupancy is not None:
             on_occupancy(state.occupancy)
-        decode_tensors(v, self.trace, "frame", state, self.models, leaves)
+        decode_tensors(v, self.trace, "frame", state, self.models, leaves, self.on_tensor)
         return Frame(v.frame_number, self.group.scene, FrameType(v.frame_type), v.time_stamp, state.header,
                      state.occupancy, tuple(state.tensors), self.offset, self.size, v, self.trace)
 
@@ -80,46 +101,32 @@ class FrameJob:
         return frame
 
 
-def tensor_symbols(t: Any, before: FrameState, after: FrameState) -> tuple[np.ndarray, np.ndarray | None]:
-    """Quantised values int32 (coded cells, C) of a tensor of a frame that was decoded, and which of them are coded,
-    bool, None for all (spec 6.3).
+def decode_tensors(v: Any, trace: Trace, unit: str, state: FrameState, models: Mapping[int, EntropyModel],
+                   leaves: Executor | None = None, on_tensor: OnTensor | None = None) -> None:
+    """The tensors of a frame or of the shared unit. They do not depend on each other. Raises BitstreamError.
 
-    t: its parsed structure. before, after: the decoder's states around the frame.
+    v: the parsed unit, called `unit`. leaves: decodes tensors side by side. on_tensor: told of each, by the thread
+    that decoded it.
     """
-    tools = Tools.from_syntax(t)
-    shape = tools.coefficient_shape(after.header.tensors[t.tensor_id].shape)
-    cells, bands, blocks = after.mask(t.tensor_id, tools), after.bands(t.tensor_id, tools), tools.block_counts(shape)
-    previous, selected = before.contexts(t.tensor_id, tools), None
-    if tools.masked:
-        selected = decode_mask(after.models[t.mask_model_ref], shape, cells, previous, t.mask_data, bands, blocks)
-    return decode_symbols(after.models[t.model_ref], shape, cells, previous, t.value_data, selected, bands,
-                          blocks), selected
-
-
-def decode_tensors(v: Any, trace: Trace, unit: str, state: FrameState, models: dict[int, EntropyModel],
-                    leaves: Executor | None = None) -> None:
-    """The tensors of a frame or of the shared unit. They do not depend on each other."""
 
     def decode(i: int) -> None:
         tensor = v.tensor[i]
-        tools, tensor_id = Tools.from_syntax(tensor), tensor.tensor_id
-        shape = tools.coefficient_shape(state.header.tensors[tensor_id].shape)
-        mask, previous = state.mask(tensor_id, tools), state.contexts(tensor_id, tools)
-        used = [models[tensor.model_ref], *([models[tensor.mask_model_ref]] if tools.masked else [])]
-        bands = state.bands(tensor_id, tools) if any(isinstance(m, StaticModel) for m in used) else None
-        blocks, selected, element = tools.block_counts(shape), None, "value_data"
+        tools = Tools.from_syntax(tensor)
+        bound = state.bind(tensor.tensor_id, tools)
+        model, mask_model = models[tensor.model_ref], models[tensor.mask_model_ref] if tools.masked else None
+        selected, element = None, "value_data"
         try:
-            if tools.masked:
+            if mask_model is not None:
                 element = "mask_data"
-                selected = decode_mask(models[tensor.mask_model_ref], shape, mask, previous,
-                                       tensor.mask_data, bands, blocks)
+                selected = decode_mask(mask_model, bound.layout, tensor.mask_data)
                 element = "value_data"
-            values = decode_symbols(models[tensor.model_ref], shape, mask, previous,
-                                    tensor.value_data, selected, bands, blocks)
+            values = decode_symbols(model, bound.layout, tensor.value_data, selected)
         except EntropyError as e:
             path = f"{unit}.tensor[{i}].{element}"
             raise BitstreamError(e.requirement, trace.offset(path), path, str(e)) from None
-        state.reconstruct(tensor_id, tools, values)
+        if on_tensor is not None:
+            on_tensor(DecodedTensor(bound, tensor, values, selected, model, mask_model))
+        state.reconstruct(bound, values)
 
     if leaves is None:
         for i in range(len(v.tensor)):

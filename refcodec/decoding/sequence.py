@@ -28,7 +28,7 @@ from ..syntax.tensor_list import tensor_list_fault
 from ..syntax.units import FileHeader, Unit
 from ..tensors.state import FrameState
 from .frame import Frame, Group, Limits
-from .job import FrameJob, decode_tensors
+from .job import FrameJob, OnTensor, decode_tensors
 
 
 class SequenceDecoder:
@@ -37,11 +37,13 @@ class SequenceDecoder:
     wanted: frame numbers to decode; groups outside are parsed but not decoded.
     mid_stream: True when fed from a group header inside a file (after a seek or
     damage): order and totals of the whole file are then not checked.
+    on_tensor: told of the symbols of every tensor that is decoded.
     state: there once the sequence header has been taken.
     """
 
-    def __init__(self, file_header: FileHeader, *, limits: Limits = Limits(), wanted: range | None = None):
-        self.file_header, self.limits, self.wanted = file_header, limits, wanted
+    def __init__(self, file_header: FileHeader, *, limits: Limits = Limits(), wanted: range | None = None,
+                 on_tensor: OnTensor | None = None):
+        self.file_header, self.limits, self.wanted, self.on_tensor = file_header, limits, wanted, on_tensor
         self.header: SequenceHeader | None = None
         self.cameras: tuple[Camera, ...] = ()
         self.metadata: dict[str, str] = {}
@@ -216,7 +218,7 @@ class SequenceDecoder:
         return FrameJob(
             value, trace, unit.offset, unit.size, group, self.state, dict(self._models),
             needed=group.meets(wanted) and (wanted is None or number < wanted.stop),
-            wanted=wanted is None or number in wanted)
+            wanted=wanted is None or number in wanted, on_tensor=self.on_tensor)
 
     def _advance(self, job: FrameJob) -> None:
         v = job.syntax
@@ -313,7 +315,7 @@ class SequenceDecoder:
         models: dict[int, EntropyModel] = {}
         self._check_coding(value, trace, "shared", models, True)
         state = FrameState(self.sequence_header)
-        decode_tensors(value, trace, "shared", state, models)
+        decode_tensors(value, trace, "shared", state, models, on_tensor=self.on_tensor)
         self.state.shared = {t.tensor_id: state.tensors[t.tensor_id] for t in value.tensor}
         if value.shared_digest is not None and (found := self.state.shared_digest()) != value.shared_digest:
             self.state.shared = {}

@@ -15,7 +15,7 @@ import numpy as np
 from ..entropy.coder import MAX_SYMBOL
 from ..entropy.fitting import best_static
 from ..entropy.models import StaticModel
-from ..syntax.coding import STEP_INDICES, STEPS_PER_OCTAVE, Prediction, Significance, step_of
+from ..syntax.coding import STEP_INDICES, STEPS_PER_OCTAVE, Prediction, Significance, Tools, step_of
 from ..syntax.headers import Mapping, SequenceHeader, TensorInfo
 from ..tensors.reconstruction import INT32_MAX, INT32_MIN, dequantise
 from ..tensors.significance import coded_mask
@@ -63,12 +63,12 @@ def code_exactly(header: SequenceHeader, tensors: Sequence[np.ndarray], occupanc
             significance, symbols = Significance.OCCUPIED, symbols[cells]
         prediction = Prediction.CONSTANT if grid.offset else Prediction.NONE
         if high is not None:
-            coding.shared.append(TensorCoding(i, high.q.astype(np.int32), i, (high.step,)))
+            coding.shared.append(TensorCoding(i, high.q.astype(np.int32), i, Tools((high.step,))))
             coding.shared_models[i] = best_static(high.q)
             prediction = Prediction.BASE
         coding.tensors.append(TensorCoding(
-            i, symbols.astype(np.int32), i, (low.step,), prediction, significance,
-            base=(1, 0) if high is not None else (0, 0), offset=low.offset))
+            i, symbols.astype(np.int32), i, Tools((low.step,), prediction, significance,
+                                                  base=(1, 0) if high is not None else (0, 0), offset=low.offset)))
         coding.models[i] = best_static(symbols)
     return coding
 

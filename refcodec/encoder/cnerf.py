@@ -26,7 +26,7 @@ from refcodec.encoder.train import INTRA, Progress, TrainedFrame
 from refcodec.entropy.coder import MAX_SYMBOL
 from refcodec.entropy.models import StaticModel
 from refcodec.errors import UsageError
-from refcodec.syntax.coding import Prediction
+from refcodec.syntax.coding import Prediction, Tools
 from refcodec.syntax.headers import Representation, Role, SequenceHeader
 from refcodec.writer import FrameCoding, TensorCoding
 
@@ -288,10 +288,10 @@ class Network(torch.nn.Module):
             based = k < len(self.gain)
             base = integer_gain(self.gain[k].item()) if based else (0, 0)
             offset = round(self.offset[k].item() * 2.0**self.header.tensors[ids[0]].frac_bits)
+            tools = Tools((self.steps[k],), Prediction.BASE if based else Prediction.CONSTANT, base=base, offset=offset)
             for i in ids:  # weights and biases have one channel
                 values = tensors[i].view(-1, 1).to(torch.int32).cpu().numpy()
-                codings.append(TensorCoding(i, values, k, (self.steps[k],), base=base, offset=offset,
-                                            prediction=Prediction.BASE if based else Prediction.CONSTANT))
+                codings.append(TensorCoding(i, values, k, tools))
                 estimated[i] = prior.total_bits(tensors[i])
         return models, codings, estimated
 

@@ -13,6 +13,7 @@ from refcodec.encoder.rate import table_index
 from refcodec.encoder.systems import Kind, Model, kind_of
 from refcodec.entropy.coder import encode_symbols
 from refcodec.entropy.fitting import best_static, model_bytes
+from refcodec.entropy.layout import Layout
 from refcodec.entropy.models import ContextModel, EntropyModel, fits
 from refcodec.syntax.coding import Prediction, Tools
 from refcodec.writer import TensorCoding, compressed_occupancy
@@ -25,29 +26,19 @@ _OCCUPANCY_HIDDEN = 4, 8  # units of the models tried for an occupancy
 class Symbols:
     """A tensor's final symbols.
 
-    values: int32 (coded cells, C). tools: its coding tools. coded: bool (z, y, x) of the
-    coefficients, None for all. band: uint8 (coded cells,) or None. mask: bool (coded
-    cells, C), the elements that are coded, or None. context: int8 (z, y, x, C) of the
-    frame before, or None.
+    values: int32 (coded cells, C). tools: its coding tools. layout: of its coefficients. mask: bool (coded
+    cells, C), the elements that are coded, or None.
     """
 
     slot: Slot
     values: np.ndarray
     tools: Tools
-    coded: np.ndarray | None
-    band: np.ndarray | None
+    layout: Layout
     mask: np.ndarray | None
-    context: np.ndarray | None
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        return self.slot.channels, *self.slot.shape
 
     @property
     def mask_symbols(self) -> MaskSymbols | None:
-        if self.mask is None:
-            return None
-        return MaskSymbols(self.mask, self.shape, self.coded, self.context, self.band)
+        return None if self.mask is None else MaskSymbols(self.mask, self.layout)
 
     @property
     def unchanged(self) -> bool:
@@ -59,8 +50,7 @@ class Symbols:
 
     def bits(self, model: EntropyModel) -> float:
         """Exact code length of the values."""
-        return encode_symbols(model, self.shape, self.coded, self.context, self.values, self.mask, self.band,
-                              self.tools.block_counts(self.shape))[1]
+        return encode_symbols(model, self.layout, self.values, self.mask)[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +108,7 @@ class Finish:
                 if used is not None and self.known.get(used.model_id) is not used.model:
                     self.models[used.model_id] = used.model
             codings.append(TensorCoding(
-                slot.id, s.values, choice.model_id, s.tools.steps, s.tools.prediction, s.tools.significance,
-                s.tools.transform, s.tools.levels, s.mask, mask.model_id if mask else 0))
+                slot.id, s.values, choice.model_id, s.tools, s.mask, mask.model_id if mask else 0))
         return codings
 
     def occupancy(self, occupancy: np.ndarray) -> int | None:
@@ -174,7 +163,7 @@ class Finish:
         values = s.values if s.mask is None else s.values[s.mask]
         index = round(table_index(float(np.abs(values).mean()) if values.size else 0.0))
         tables: list[EntropyModel] = [ContextModel.fixed([0], [index]),
-                                      best_static(s.values, s.band, s.mask, bands=slot.band_count)]
+                                      best_static(s.values, s.layout.band, s.mask, bands=slot.band_count)]
         return self._smallest(model_id, tables, {slot.id: s.bits})[slot.id]
 
     def _of_masks(self, model_id: int, slots: Sequence[Slot]) -> dict[int, _Choice]:

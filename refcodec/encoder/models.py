@@ -3,7 +3,7 @@
 Context networks trained with the roundings of their integer form, as those of
 `refcodec.encoder.rate` are for values.
 
-    masks = best_mask_model([MaskSymbols(mask, shape, cells, previous), ...], bands=...)
+    masks = best_mask_model([MaskSymbols(mask, layout), ...], bands=...)
 """
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from refcodec.encoder.adam import Adam
 from refcodec.encoder.rate import Scan, Template
 from refcodec.entropy.coder import encode_symbols
 from refcodec.entropy.fitting import band_number, best_static, model_bytes
+from refcodec.entropy.layout import Layout
 from refcodec.entropy.models import BERNOULLI, HIDDEN_LIMIT, INPUT_LIMIT, ContextModel, EntropyModel
 from refcodec.entropy.tables import BERNOULLI_ONE
 from refcodec.syntax.registry import ENERGY, EXPLICIT, PREVIOUS, PREVIOUS_ENERGY, TEMPLATES, VALUE, is_energy
@@ -29,16 +30,11 @@ Shape4 = tuple[int, int, int, int]
 class MaskSymbols:
     """The mask of one tensor, as it will be coded.
 
-    mask: bool (coded cells, C). shape: (C, z, y, x) of the coefficients. cells: bool
-    (z, y, x), the coded cells; None: all. previous: int8 (z, y, x, C), what
-    `FrameState.contexts` gives, or None. band: uint8 (coded cells,) or None.
+    mask: bool (coded cells, C). layout: of the coefficients.
     """
 
     mask: np.ndarray
-    shape: Shape4
-    cells: np.ndarray | None = None
-    previous: np.ndarray | None = None
-    band: np.ndarray | None = None
+    layout: Layout
 
     def coded_bytes(self, model: EntropyModel) -> int:
         """Bytes of the mask under a model."""
@@ -49,7 +45,7 @@ class MaskSymbols:
         return self._coded(model)[1]
 
     def _coded(self, model: EntropyModel) -> tuple[bytes, float]:
-        return encode_symbols(model, self.shape, self.cells, self.previous, self.mask.astype(np.int32), band=self.band)
+        return encode_symbols(model, self.layout, self.mask.astype(np.int32))
 
 
 _OCCUPANCY_TEMPLATE, _OCCUPANCY_TEMPLATE_INTER = 6, 7
@@ -118,12 +114,12 @@ def mask_inputs(symbols: MaskSymbols, scan: Scan, template: Template, joint: boo
     Returns int8 (coded cells * C, neighbours), channels of a cell together; for a joint
     model (coded cells, inputs).
     """
-    channels, *spatial = symbols.shape
-    cells = symbols.cells if symbols.cells is not None else np.ones(spatial, bool)
+    channels, *spatial = symbols.layout.shape
+    cells = symbols.layout.mask if symbols.layout.mask is not None else np.ones(spatial, bool)
     bits = np.zeros((*spatial, channels), np.int8)
     bits[cells] = symbols.mask
     padding = [(_REACH, _REACH)] * 3 + [(0, 0)]
-    previous = symbols.previous if symbols.previous is not None else np.zeros_like(bits)
+    previous = symbols.layout.previous if symbols.layout.previous is not None else np.zeros_like(bits)
     sources = {VALUE: np.pad(bits, padding), PREVIOUS: np.pad(previous, padding)}
     total = np.abs(sources[PREVIOUS].astype(np.int32)).sum(-1, keepdims=True)
     sources[PREVIOUS_ENERGY] = np.minimum(total, INPUT_LIMIT).astype(np.int8)
@@ -162,20 +158,22 @@ def fit_mask_model(masks: Sequence[MaskSymbols], *, hidden: int = 8, iterations:
     previous values where any of the masks has them. Its loss is the code length under
     the family's tables, in integers rounded as the decoder's are.
     """
-    scan, template = mask_template([m.shape for m in masks], any(m.previous is not None for m in masks), joint, wide)
+    scan, template = mask_template([m.layout.shape for m in masks], any(m.layout.previous is not None for m in masks),
+                                   joint, wide)
     return _fit(masks, scan, template, joint, hidden, iterations, rate, seed)
 
 
 def fit_occupancy_model(occupancy: MaskSymbols, *, hidden: int = 8, iterations: int = 200, rate: float = 0.06,
                         seed: int = 0) -> ContextModel:
     """A context model of family Bernoulli for an occupancy (spec 6.1.2), its neighbours a registered template."""
-    template = TEMPLATES[_OCCUPANCY_TEMPLATE if occupancy.previous is None else _OCCUPANCY_TEMPLATE_INTER]
+    template = TEMPLATES[_OCCUPANCY_TEMPLATE if occupancy.layout.previous is None else _OCCUPANCY_TEMPLATE_INTER]
     return _fit([occupancy], (0, 3, 2, 1), tuple(template), False, hidden, iterations, rate, seed)
 
 
 def occupancy_symbols(occupancy: np.ndarray, previous: np.ndarray | None) -> MaskSymbols:
     """Occupancy, bool (z, y, x), as the mask of a tensor of one channel. previous: int8 (z, y, x, 1) or None."""
-    return MaskSymbols(occupancy.reshape(-1, 1), (1, *occupancy.shape), None, previous)
+    z, y, x = occupancy.shape
+    return MaskSymbols(occupancy.reshape(-1, 1), Layout((1, z, y, x), previous=previous))
 
 
 def _fit(masks: Sequence[MaskSymbols], scan: Scan, template: Template, joint: bool, hidden: int, iterations: int,
@@ -219,12 +217,12 @@ def _one_cycle(done: float) -> float:
 def best_mask_model(masks: Sequence[MaskSymbols], *, bands: int | None = None, iterations: int = 200) -> EntropyModel:
     """The smallest model of these masks together, itself counted: context models of three sizes,
     or static tables. bands: of the tensors, for tables by band, which there are only where each
-    of the masks has all of them (`MaskSymbols.band`). iterations: see `fit_mask_model`."""
+    of the masks has all of them (`Layout.band`). iterations: see `fit_mask_model`."""
     candidates: list[EntropyModel] = [fit_mask_model(masks, hidden=hidden, wide=wide, iterations=iterations)
                                       for hidden, wide in ((4, False), (8, False), (16, True))]
     bits, band = _pooled(masks)
     bands = band_number(band, bands)
-    if any(band_number(m.band, None) != bands for m in masks):
+    if any(band_number(m.layout.band, None) != bands for m in masks):
         candidates.append(best_static(bits.astype(np.int32)))
     else:
         candidates.append(best_static(bits.astype(np.int32), band, bands=bands))
@@ -253,9 +251,9 @@ def _pooled(masks: Sequence[MaskSymbols]) -> tuple[np.ndarray, np.ndarray | None
     """Bits (n, C) and bands (n,) of all masks; C = 1 where they have different numbers of channels."""
     alike = len({m.mask.shape[1] for m in masks}) == 1
     bits = [m.mask if alike else m.mask.reshape(-1, 1) for m in masks]
-    if all(m.band is None for m in masks):
+    if all(m.layout.band is None for m in masks):
         return np.concatenate(bits), None
-    band = [m.band if m.band is not None else np.zeros(len(m.mask), np.uint8) for m in masks]
+    band = [m.layout.band if m.layout.band is not None else np.zeros(len(m.mask), np.uint8) for m in masks]
     return np.concatenate(bits), np.concatenate([np.repeat(b, len(v) // max(len(b), 1)) for b, v in zip(band, bits)])
 
 

@@ -8,22 +8,24 @@ be decided again: with models that a later version of the format has, or fitted 
 """
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
-from typing import Any, BinaryIO
+import math
+from collections.abc import Callable, Sequence
+from typing import BinaryIO
 
 import numpy as np
 import torch
 
-from refcodec.decoding import Frame, SequenceDecoder, tensor_symbols
+from refcodec.decoding import DecodedTensor, Frame, SequenceDecoder
 from refcodec.editing.source import EditReport
 from refcodec.encoder.contexts import RateModel
 from refcodec.encoder.finish import Finish, Symbols
-from refcodec.encoder.latents import Slot, slots
+from refcodec.encoder.latents import slots
 from refcodec.encoder.systems import Kind, Model, TensorPlan, kind_of
-from refcodec.syntax.coding import FrameType, Tools, Transform
+from refcodec.entropy.layout import Layout
+from refcodec.syntax.coding import FrameType, Transform
 from refcodec.syntax.registry import UnitType
 from refcodec.syntax.units import UnitReader
+from refcodec.tensors.bound import BoundTensor
 from refcodec.tensors.state import FrameState
 from refcodec.writer import FrameCoding, StreamWriter, UnitWriter
 
@@ -40,10 +42,11 @@ def recode(file: BinaryIO, out: BinaryIO, *, iterations: int = ITERATIONS,
     """
     reader = UnitReader(file)
     header = reader.read_file_header()
-    decoder = SequenceDecoder(header)
+    tensors: list[DecodedTensor] = []  # of the unit
+    decoder = SequenceDecoder(header, on_tensor=tensors.append)
     writer: StreamWriter | None = None
     for unit in reader.units():
-        before = decoder.state.copy() if decoder.header is not None else None
+        tensors.clear()
         frame = decoder.feed(unit)
         if unit.type == UnitType.SEQUENCE_HEADER:
             assert decoder.header is not None, "it was this unit"
@@ -55,8 +58,8 @@ def recode(file: BinaryIO, out: BinaryIO, *, iterations: int = ITERATIONS,
                 group = decoder.current_group
                 writer.begin_group(group.first_frame, group.frame_count, group.scene)
             case UnitType.FRAME:
-                assert frame is not None and before is not None, "decoding without a selection"
-                written = writer.write_frame(_coded_anew(frame, before, decoder.state, writer.state, iterations,
+                assert frame is not None, "decoding without a selection"
+                written = writer.write_frame(_coded_anew(frame, tensors, writer.state, iterations,
                                                          decoder.frames_left))
                 if on_frame is not None:
                     on_frame(frame.number, unit.size, written.size)
@@ -75,48 +78,40 @@ def recode(file: BinaryIO, out: BinaryIO, *, iterations: int = ITERATIONS,
     return report
 
 
-def _coded_anew(frame: Frame, before: FrameState, after: FrameState, ours: FrameState, iterations: int,
+def _coded_anew(frame: Frame, tensors: Sequence[DecodedTensor], ours: FrameState, iterations: int,
                 following: int) -> FrameCoding:
-    """before, after: the decoder's states around the frame. ours: that of the new file, with its models. following:
-    frames of the group after it."""
-    v, intra = frame.syntax, frame.type == FrameType.INTRA
-    plans = {t.tensor_id: _plan(t, after) for t in v.tensor}
-    every = slots(after.header, [plans.get(i, TensorPlan()) for i in range(len(after.header.tensors))])
-    carried = [every[t.tensor_id] for t in v.tensor]
-    symbols = {slot.id: _symbols(t, slot, before, after) for t, slot in zip(v.tensor, carried)}
+    """tensors: the symbols of the frame. ours: the state of the new file, with its models. following: frames of the
+    group after it."""
+    plans = {t.bound.id: _plan(t.bound) for t in tensors}
+    every = slots(frame.header, [plans.get(i, TensorPlan()) for i in range(len(frame.header.tensors))])
+    carried = [every[t.bound.id] for t in tensors]
+    symbols = {slot.id: Symbols(slot, t.values, t.bound.tools, t.bound.layout, t.selected)
+               for t, slot in zip(tensors, carried)}
+    intra = frame.type == FrameType.INTRA
     rate = RateModel(carried, None if intra else ours.copy(), torch.device("cpu"), torch.Generator().manual_seed(0),
                      torch.Generator().manual_seed(0))
-    rate.cells = {s.slot.id: _cells(s) for s in symbols.values()}
+    rate.cells = {s.slot.id: _cells(s.layout) for s in symbols.values()}
     flat, selected = {}, {}
     for i, s in symbols.items():
-        flat[i] = torch.zeros((np.prod(s.shape[1:]), s.slot.channels))
+        size = math.prod(s.layout.shape[1:])
+        flat[i] = torch.zeros((size, s.slot.channels))
         flat[i][rate.cells[i]] = torch.from_numpy(s.values).float()
         flat[i] = flat[i].reshape(-1)
         if s.mask is not None:
-            selected[i] = torch.zeros((np.prod(s.shape[1:]), s.slot.channels), dtype=torch.bool)
+            selected[i] = torch.zeros((size, s.slot.channels), dtype=torch.bool)
             selected[i][rate.cells[i]] = torch.from_numpy(s.mask)
     finish = Finish(rate, symbols, iterations, following=following)
-    codings = [dataclasses.replace(c, base=symbols[c.tensor_id].tools.base, offset=symbols[c.tensor_id].tools.offset)
-               for c in finish.run(flat, selected)]
-    model = None if after.occupancy is None else finish.occupancy(after.occupancy)
-    return FrameCoding(frame.number, frame.type, v.time_stamp, after.occupancy, finish.models, codings, model)
+    codings = finish.run(flat, selected)
+    model = None if frame.occupancy is None else finish.occupancy(frame.occupancy)
+    return FrameCoding(frame.number, frame.type, frame.time_stamp, frame.occupancy, finish.models, codings, model)
 
 
-def _plan(t: Any, state: FrameState) -> TensorPlan:
-    """t: the parsed structure of a tensor."""
-    wide = kind_of(state.header.tensors[t.tensor_id]) in (Kind.GRID, Kind.PLANE)
-    return TensorPlan(Transform(t.transform), t.wavelet_levels or 0, Tools.from_syntax(t).masked,
-                      Model.SMALLER if wide else Model.STATIC)
+def _plan(bound: BoundTensor) -> TensorPlan:
+    tools, wide = bound.tools, kind_of(bound.info) in (Kind.GRID, Kind.PLANE)
+    return TensorPlan(Transform(tools.transform), tools.levels, tools.masked, Model.SMALLER if wide else Model.STATIC)
 
 
-def _symbols(t: Any, slot: Slot, before: FrameState, after: FrameState) -> Symbols:
-    tools = Tools.from_syntax(t)
-    values, mask = tensor_symbols(t, before, after)
-    return Symbols(slot, values, tools, after.mask(slot.id, tools), after.bands(slot.id, tools), mask,
-                   before.contexts(slot.id, tools))
-
-
-def _cells(s: Symbols) -> torch.Tensor:
-    if s.coded is None:
-        return torch.arange(int(np.prod(s.shape[1:])))
-    return torch.from_numpy(np.flatnonzero(s.coded))
+def _cells(layout: Layout) -> torch.Tensor:
+    if layout.mask is None:
+        return torch.arange(layout.cells)
+    return torch.from_numpy(np.flatnonzero(layout.mask))

@@ -37,7 +37,8 @@ from refcodec.encoder.presets import TrainingSettings
 from refcodec.encoder.rays import Picture, RayBank, visual_hull
 from refcodec.encoder.systems import CodingPlan, Rate, Steps, plan as system_plan
 from refcodec.entropy.coder import MAX_SYMBOL
-from refcodec.syntax.coding import STEPS_PER_OCTAVE, FrameType, Prediction, Transform
+from refcodec.entropy.layout import Layout
+from refcodec.syntax.coding import STEPS_PER_OCTAVE, FrameType, Prediction, Transform, block_counts
 from refcodec.syntax.headers import Role, SequenceHeader
 from refcodec.tensors.significance import coded_mask
 from refcodec.tensors.state import FrameState
@@ -454,11 +455,13 @@ class _Training:
     def _of_tensor(self, slot: Slot, steps: Sequence[int], flat: torch.Tensor,
                    selected: torch.Tensor | None) -> Symbols:
         tools, cells = slot.tools(steps, self._prediction(slot)), self.rate.cells[slot.id]
+        layout = Layout((slot.channels, *slot.shape), self.masks.get(slot.id),
+                        self.previous.contexts(slot.id, tools) if self.previous is not None else None,
+                        None if slot.band is None else slot.band[cells].to(torch.uint8).cpu().numpy(),
+                        block_counts(slot.plan.transform, slot.shape))
         return Symbols(
-            slot, flat.view(-1, slot.channels)[cells].to(torch.int32).cpu().numpy(), tools, self.masks.get(slot.id),
-            None if slot.band is None else slot.band[cells].to(torch.uint8).cpu().numpy(),
-            None if selected is None else selected[cells].cpu().numpy(),
-            self.previous.contexts(slot.id, tools) if self.previous is not None else None)
+            slot, flat.view(-1, slot.channels)[cells].to(torch.int32).cpu().numpy(), tools, layout,
+            None if selected is None else selected[cells].cpu().numpy())
 
 
 class _Descent:

@@ -18,6 +18,7 @@ import numpy as np
 
 from .. import acceleration
 from ..syntax.registry import is_energy, is_magnitude, is_previous
+from .layout import Layout, Shape, Spatial
 from .models import INPUT_LIMIT, ContextModel, EntropyModel, StaticModel, on_array
 from .tables import HALF, Table
 
@@ -27,8 +28,6 @@ MAX_ESCAPE_PREFIX = 20
 BATCH = 1 << 16
 _BLOCK = 1 << 14
 
-Shape = tuple[int, int, int, int]  # (C, z, y, x)
-Spatial = tuple[int, int, int]  # (z, y, x)
 
 
 # Channel counts whose int8 values of one cell can be loaded as one number.
@@ -404,8 +403,7 @@ def _runs(tables: tuple[Table, ...], table: np.ndarray, location: np.ndarray) ->
 Pick = Callable[[np.ndarray], np.ndarray]
 
 
-def _code(model: EntropyModel, shape: Shape, mask: np.ndarray | None, previous: np.ndarray | None,
-          selected: np.ndarray | None, band: np.ndarray | None, blocks: Spatial,
+def _code(model: EntropyModel, layout: Layout, selected: np.ndarray | None,
           code: Callable[[Run, np.ndarray, np.ndarray, Pick], np.ndarray]) -> np.ndarray:
     """Walks the symbols of a tensor. `code(run, low, size, pick)` returns the sorted values
     of a step; `pick(values)` takes the step's symbols, unsorted, from (cells, C) values.
@@ -413,14 +411,16 @@ def _code(model: EntropyModel, shape: Shape, mask: np.ndarray | None, previous: 
     selected: (cells, C), which symbols there are; the others are 0. None: all.
     Returns the values, int32 (cells, C) in raster order of the coded cells.
     """
+    shape, mask, band = layout.shape, layout.mask, layout.band
     channels, scan, around = shape[0], (0, 0, 0, 0), None
     margin = Margin((0, 0, 0), shape[1:])
     if isinstance(model, ContextModel):
-        model = on_array(model, shape[1:], blocks)
+        model = on_array(model, shape[1:], layout.blocks)
         margin = Margin.of(model, shape[1:])
-        scan, around = model.scan, _Neighbourhood(model, shape, margin, previous) if model.template else None
+        around = _Neighbourhood(model, shape, margin, layout.previous) if model.template else None
+        scan = model.scan
     steps, rows = _walk(mask, shape, scan, margin)
-    values = np.zeros((math.prod(shape[1:]) if mask is None else int(np.count_nonzero(mask)), channels), np.int32)
+    values = np.zeros((layout.cells, channels), np.int32)
     if not len(values):
         return values
     tables = model.tables
@@ -494,38 +494,34 @@ def _predict(around: _Neighbourhood, rows: np.ndarray, channel: np.ndarray | Non
     return location.reshape(-1), table.reshape(-1)
 
 
-def decode_symbols(model: EntropyModel, shape: Shape, mask: np.ndarray | None, previous: np.ndarray | None,
-                   data: bytes, selected: np.ndarray | None = None,
-                   band: np.ndarray | None = None, blocks: Spatial = (1, 1, 1)) -> np.ndarray:
+def decode_symbols(model: EntropyModel, layout: Layout, data: bytes, selected: np.ndarray | None = None
+                   ) -> np.ndarray:
     """Decodes the quantised values of one tensor (spec 6.3).
 
-    shape: (C, z, y, x). mask: bool (z, y, x) of the coded cells, None for all.
-    previous: int8 (z, y, x, C), the clamped values of the previous frame, or None.
-    data: entropy coded. selected: bool (coded cells, C), the elements that are coded, None for
-    all. band: uint8 (coded cells,), None when all cells are of band 0. blocks: see `block_counts`.
+    data: entropy coded. selected: bool (coded cells, C), the elements that are coded, None for all.
     Returns int32 (coded cells, C), cells in raster order. Raises EntropyError.
     """
+    mask = layout.mask
     nothing = mask is not None and not mask.any() if selected is None else not selected.any()
     if data and nothing:
         raise EntropyError("R-ENT-02", "There are data but no coded elements.")
     if (fast := acceleration.compiled("entropy.compiled")) is not None:
         try:
-            decoded: np.ndarray = fast.decode_symbols(model, shape, mask, previous, data, selected, band, blocks)
+            decoded: np.ndarray = fast.decode_symbols(model, layout.shape, mask, layout.previous, data, selected,
+                                                      layout.band, layout.blocks)
         except fast.Failure as e:
             raise EntropyError(e.requirement, e.detail) from None
         return decoded
     decoder = SymbolDecoder(data)
-    values = _code(model, shape, mask, previous, selected, band, blocks,
-                   lambda run, low, size, _: decoder.values(run, low, size))
+    values = _code(model, layout, selected, lambda run, low, size, _: decoder.values(run, low, size))
     decoder.finish()
     if values.size and max(values.max(), -values.min()) > MAX_SYMBOL:
         raise EntropyError("R-ENT-04", "")
     return values
 
 
-def encode_symbols(model: EntropyModel, shape: Shape, mask: np.ndarray | None, previous: np.ndarray | None,
-                   values: np.ndarray, selected: np.ndarray | None = None,
-                   band: np.ndarray | None = None, blocks: Spatial = (1, 1, 1)) -> tuple[bytes, float]:
+def encode_symbols(model: EntropyModel, layout: Layout, values: np.ndarray, selected: np.ndarray | None = None
+                   ) -> tuple[bytes, float]:
     """Inverse of `decode_symbols`: (data, ideal code length in bits)."""
     encoder, values = SymbolEncoder(), np.ascontiguousarray(values, np.int32)
     if values.size and max(values.max(), -values.min()) > MAX_SYMBOL:
@@ -536,14 +532,13 @@ def encode_symbols(model: EntropyModel, shape: Shape, mask: np.ndarray | None, p
         encoder.write(run, low, size, known)
         return known
 
-    _code(model, shape, mask, previous, selected, band, blocks, code)
+    _code(model, layout, selected, code)
     return encoder.data(), encoder.bits
 
 
-def decode_mask(model: EntropyModel, shape: Shape, mask: np.ndarray | None, previous: np.ndarray | None,
-                data: bytes, band: np.ndarray | None = None, blocks: Spatial = (1, 1, 1)) -> np.ndarray:
+def decode_mask(model: EntropyModel, layout: Layout, data: bytes) -> np.ndarray:
     """Decodes which elements of a tensor are coded: bool (coded cells, C) (spec 6.3). Raises EntropyError."""
-    bits = decode_symbols(model, shape, mask, previous, data, band=band, blocks=blocks)
+    bits = decode_symbols(model, layout, data)
     if bits.size and (bits.min() < 0 or bits.max() > 1):
         raise EntropyError("R-ENT-05", f"One is {bits.max() if bits.max() > 1 else bits.min()}.")
     coded: np.ndarray = bits > 0
@@ -561,10 +556,11 @@ def decode_occupancy(model: EntropyModel, shape: tuple[int, int, int], previous:
             raise EntropyError(e.requirement, e.detail) from None
         if found is not None:
             return found
-    return decode_mask(model, (1, *shape), None, previous, data).reshape(shape)
+    return decode_mask(model, Layout((1, *shape), previous=previous), data).reshape(shape)
 
 
 def encode_occupancy(model: EntropyModel, occupancy: np.ndarray, previous: np.ndarray | None
                      ) -> tuple[bytes, float]:
     """Inverse of `decode_occupancy`: (data, ideal code length in bits)."""
-    return encode_symbols(model, (1, *occupancy.shape), None, previous, occupancy.reshape(-1, 1).astype(np.int32))
+    z, y, x = occupancy.shape
+    return encode_symbols(model, Layout((1, z, y, x), previous=previous), occupancy.reshape(-1, 1).astype(np.int32))

@@ -7,7 +7,8 @@ import numpy as np
 
 from ..syntax.registry import is_energy, is_magnitude, is_previous
 from . import kernels
-from .coder import Margin, Shape, Spatial, words_of
+from .coder import Margin, words_of
+from .layout import Shape, Spatial
 from .models import BERNOULLI, LOCATION_LIMIT, MIXTURE, SHAPES, ContextModel, EntropyModel, StaticModel, on_array
 from .tables import PRECISION, TOTAL, Table
 

@@ -19,16 +19,16 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
-from unittest import mock
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import constriction
 import numpy as np
 
 from .. import acceleration
 from ..datasets import Dataset
-from ..decoding import Frame, SequenceDecoder, job, open_stream
+from ..decoding import DecodedTensor, Frame, SequenceDecoder, open_stream
 from ..entropy.coder import MAX_SYMBOL, decode_symbols, encode_symbols
+from ..entropy.layout import Layout
 from ..entropy.models import EntropyModel, StaticModel, model_from_syntax
 from ..entropy.tables import laplace_tables
 from ..errors import UsageError
@@ -207,49 +207,42 @@ class CodingFigures:
         return self.memory / self.tensor_bytes
 
 
-class _Tensor(NamedTuple):
-    """What `decode_symbols` was given for one tensor, and what it made of that."""
+def _decoded(path: Path) -> tuple[list[Frame], list[DecodedTensor]]:
+    """A file's frames, and the symbols of their tensors."""
+    frames: list[Frame] = []
+    seen: list[DecodedTensor] = []
+    with open(path, "rb") as file:
+        reader = UnitReader(file)
+        decoder = SequenceDecoder(reader.read_file_header(), on_tensor=seen.append)
+        for unit in reader.units():
+            if (frame := decoder.feed(unit)) is not None:
+                frames.append(frame)
+    return frames, seen
 
-    model: EntropyModel
-    shape: tuple[int, int, int, int]
-    mask: np.ndarray | None
-    previous: np.ndarray | None
-    data: bytes
-    selected: np.ndarray | None
-    band: np.ndarray | None
-    blocks: tuple[int, int, int]
-    values: np.ndarray
+
+def _decode_values(t: DecodedTensor) -> None:
+    decode_symbols(t.model, t.bound.layout, t.syntax.value_data, t.selected)
 
 
 def coding_figures(path: Path, repeats: int = 3) -> CodingFigures:
     """Measures a file by decoding it; the symbols are coded again for their ideal length."""
     fast = acceleration.prepare()
-    seen: list[_Tensor] = []
-
-    def recording(model: EntropyModel, shape: tuple[int, int, int, int], mask: np.ndarray | None,
-                  previous: np.ndarray | None, data: bytes, selected: np.ndarray | None = None,
-                  band: np.ndarray | None = None, blocks: tuple[int, int, int] = (1, 1, 1)) -> np.ndarray:
-        values = decode_symbols(model, shape, mask, previous, data, selected, band, blocks)
-        seen.append(_Tensor(model, shape, mask, previous, data, selected, band, blocks, values))
-        return values
-
-    with mock.patch.object(job, "decode_symbols", recording):
-        frames = list(open_stream(path))
+    frames, seen = _decoded(path)
     symbols = sum(t.values.size for t in seen)
     ideal = coded = 0.0
     for t in seen:
-        again, bits = encode_symbols(t.model, t.shape, t.mask, t.previous, t.values, t.selected, t.band, t.blocks)
-        if again != t.data:
+        again, bits = encode_symbols(t.model, t.bound.layout, t.values, t.selected)
+        if again != t.syntax.value_data:
             raise AssertionError("coding the decoded symbols again gives other data")
-        ideal, coded = ideal + bits, coded + 8 * len(t.data)
+        ideal, coded = ideal + bits, coded + 8 * len(again)
 
     def decode() -> None:
         for t in seen:
-            decode_symbols(*t[:-1])
+            _decode_values(t)
 
     def decode_together(jobs: int) -> None:
         with ThreadPoolExecutor(jobs) as pool:
-            for _ in pool.map(lambda t: decode_symbols(*t[:-1]), sorted(seen, key=lambda t: -len(t.data))):
+            for _ in pool.map(_decode_values, sorted(seen, key=lambda t: -len(t.syntax.value_data))):
                 pass
 
     entropy_time = _best(repeats, decode, time.thread_time)
@@ -414,8 +407,9 @@ def published_size_speed(frames: Sequence[Frame], side: int = 96, repeats: int =
     model = models[entry.model_ref]
     values = np.moveaxis(now - before, 0, -1).reshape(-1, shape[0])
     previous = np.clip(np.moveaxis(before, 0, -1), -127, 127).astype(np.int8)
-    data, _ = encode_symbols(model, shape, None, previous, values)
-    taken = _best(repeats, lambda: decode_symbols(model, shape, None, previous, data), time.thread_time)
+    layout = Layout(shape, previous=previous)
+    data, _ = encode_symbols(model, layout, values)
+    taken = _best(repeats, lambda: decode_symbols(model, layout, data), time.thread_time)
     return values.size, values.size / taken
 
 

@@ -20,17 +20,16 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from ..decoding import Frame, SequenceDecoder, tensor_symbols
+from ..decoding import DecodedTensor, Frame, SequenceDecoder
 from ..entropy.models import EntropyModel
-from ..syntax.coding import STEP_INDICES, Tools, step_of
+from ..syntax.coding import STEP_INDICES, FrameType, Tools, step_of
 from ..syntax.headers import Mapping, SequenceHeader, TensorInfo
 from ..syntax.units import UnitReader
 from ..tensors.significance import coded_mask
-from ..tensors.state import FrameState
 from ..tensors.transforms import box, box_sizes
 from ..writer import FrameCoding, StreamWriter, TensorCoding
 
@@ -76,26 +75,22 @@ def coded_frames(path: str | Path) -> Iterator[CodedFrame]:
     """Decodes a file and hands out its quantised values. Raises BitstreamError."""
     with open(path, "rb") as file:
         reader = UnitReader(file)
-        decoder = SequenceDecoder(reader.read_file_header())
+        found: list[DecodedTensor] = []
+        decoder = SequenceDecoder(reader.read_file_header(), on_tensor=found.append)
         for unit in reader.units():
-            before = decoder.state.copy() if decoder.header is not None else None
+            found.clear()
             if (frame := decoder.feed(unit)) is not None:
-                assert before is not None  # since the sequence header
-                tensors = tuple(_coded_tensor(t, before, decoder.state) for t in frame.syntax.tensor)
-                yield CodedFrame(frame, tensors, _model_bytes(frame))
+                yield CodedFrame(frame, tuple(map(_coded_tensor, found)), _model_bytes(frame))
 
 
-def _coded_tensor(t: Any, before: FrameState, after: FrameState) -> CodedTensor:
-    """t: the parsed structure; before, after: the decoder's states around the frame."""
-    tools, info = Tools.from_syntax(t), after.header.tensors[t.tensor_id]
-    shape = tools.coefficient_shape(info.shape)
-    cells = after.mask(t.tensor_id, tools)
-    coded, selected = tensor_symbols(t, before, after)
-    where = cells if cells is not None else np.ones(shape[1:], bool)
-    values, mask = np.zeros(shape, np.int32), np.zeros(shape, bool)
-    values[:, where], mask[:, where] = coded.T, selected.T if selected is not None else True
-    return CodedTensor(t.tensor_id, info, tools, values, mask, cells, len(t.value_data), len(t.mask_data or b""),
-                       t.model_ref, t.mask_model_ref if tools.masked else None)
+def _coded_tensor(found: DecodedTensor) -> CodedTensor:
+    t, layout = found.syntax, found.bound.layout
+    where = layout.mask if layout.mask is not None else np.ones(layout.shape[1:], bool)
+    values, mask = np.zeros(layout.shape, np.int32), np.zeros(layout.shape, bool)
+    values[:, where], mask[:, where] = found.values.T, found.selected.T if found.selected is not None else True
+    tools = found.bound.tools
+    return CodedTensor(t.tensor_id, found.bound.info, tools, values, mask, layout.mask, len(t.value_data),
+                       len(t.mask_data or b""), t.model_ref, t.mask_model_ref if tools.masked else None)
 
 
 def _model_bytes(frame: Frame) -> dict[int, int]:
@@ -333,8 +328,8 @@ def recoded(frames: Sequence[Recodable], quantise: Callable[[TensorInfo, np.ndar
             occupancy = frame.occupancy if occupied_only and info.mapping != Mapping.NONE else None
             cells = np.ones(info.shape[1:], bool) if occupancy is None else coded_mask(header, info, occupancy)
             q, step, models[i] = quantise(info, tensor[:, cells].T)
-            tensors.append(TensorCoding(i, q, i, (step,), 0, int(occupancy is not None)))
-        writer.write_frame(FrameCoding(position, 1, frame.time_stamp, frame.occupancy, models, tensors))
+            tensors.append(TensorCoding(i, q, i, Tools((step,), significance=int(occupancy is not None))))
+        writer.write_frame(FrameCoding(position, FrameType.INTRA, frame.time_stamp, frame.occupancy, models, tensors))
     writer.finish()
     return out.getvalue()
 

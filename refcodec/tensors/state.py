@@ -1,7 +1,6 @@
 """The decoded state that one frame hands to the next, for decoder and encoder alike (spec 7)."""
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from .. import acceleration
-from ..entropy.coder import coded_blocks, decode_occupancy
-from ..entropy.models import INPUT_LIMIT, EntropyModel
+from ..entropy.coder import decode_occupancy
+from ..entropy.layout import Layout
+from ..entropy.models import EntropyModel
 from ..entropy.occupancy import decompressed, pack
-from ..syntax.coding import OccupancyMode, Prediction, Tools, Transform, coefficient_shape, step_of
+from ..syntax.coding import FrameType, OccupancyMode, Prediction, Tools, Transform
 from ..syntax.headers import SequenceHeader
 from . import transforms
-from .reconstruction import dequantise, digest, saturate
+from .bound import BoundTensor
+from .reconstruction import digest
 from .significance import coded_mask, mask_geometry, packed_lines
 
 
@@ -46,6 +46,7 @@ class FrameState:
         self._contexts: dict[int, _Contexts] = {}
         self._geometries: dict[int, Hashable] = {}
         self._masks: dict[tuple[Hashable, int, int], np.ndarray] = {}
+        self._masked_bands: dict[tuple[Hashable, int, int], np.ndarray] = {}
         self._lines: np.ndarray | None = None  # `packed_lines` of the occupancy, once they are needed
 
     def copy(self) -> FrameState:
@@ -54,19 +55,21 @@ class FrameState:
         other.header, other.occupancy, other.shared = self.header, self.occupancy, self.shared
         other.tensors, other._contexts = list(self.tensors), dict(self._contexts)
         other.models, other._masks, other._lines = dict(self.models), dict(self._masks), self._lines
-        other._geometries = dict(self._geometries)
+        other._geometries, other._masked_bands = dict(self._geometries), dict(self._masked_bands)
         return other
 
     def start_group(self, header: SequenceHeader) -> None:
         """Nothing but the shared tensors goes from one group to the next. header: of the group's scene."""
         self.header = header
-        self.models, self._contexts, self._masks, self._geometries = {}, {}, {}, {}
+        self.models, self._contexts, self._geometries = {}, {}, {}
+        self._masks, self._masked_bands = {}, {}
 
     def set_occupancy(self, occupancy: np.ndarray | None) -> None:
         if occupancy is not None and self.occupancy is not None and np.array_equal(occupancy, self.occupancy):
             return
         self.occupancy, self._lines = occupancy, None
         self._masks.clear()
+        self._masked_bands.clear()
 
     def decode_occupancy(self, v: Any) -> np.ndarray | None:
         """Occupancy that a parsed frame states: bool (z, y, x) (spec 6.1). The model of an entropy coded one
@@ -95,71 +98,38 @@ class FrameState:
         self._masks[key] = mask = transforms.support_mask(tools.transform, tools.levels, cells)
         return mask
 
-    def bands(self, tensor_id: int, tools: Tools) -> np.ndarray | None:
+    def bind(self, tensor_id: int, tools: Tools) -> BoundTensor:
+        """A tensor of the next frame, whose occupancy has been set, with all that its coding refers to."""
+        info = self.header.tensors[tensor_id]
+        mask = self.mask(tensor_id, tools)
+        shape = tools.coefficient_shape(info.shape)
+        layout = Layout(shape, mask, self.contexts(tensor_id, tools), self._bands(tensor_id, tools, mask),
+                        tools.block_counts(shape))
+        source = {Prediction.PREVIOUS: self.tensors[tensor_id],
+                  Prediction.BASE: self.shared.get(tensor_id)}.get(Prediction(tools.prediction))
+        return BoundTensor(tensor_id, info, tools, layout, source)
+
+    def _bands(self, tensor_id: int, tools: Tools, mask: np.ndarray | None) -> np.ndarray | None:
         """Band of each coded cell, uint8; None when there is one band (spec 7.5)."""
         if tools.transform == Transform.NONE:
             return None
         bands = transforms.band_map(tools.transform, tools.levels, self.header.tensors[tensor_id].shape[1:])
-        mask = self.mask(tensor_id, tools)
-        return bands.reshape(-1) if mask is None else bands[mask]
+        if mask is None:
+            return bands.reshape(-1)
+        key = (self._geometries[tensor_id], tools.transform, tools.levels)
+        if (known := self._masked_bands.get(key)) is None:
+            self._masked_bands[key] = known = bands[mask]
+        return known
 
     def contexts(self, tensor_id: int, tools: Tools) -> np.ndarray | None:
         """What context models see of the previous frame (spec 6.4): int8 (z, y, x, C), None = all zero."""
         known = self._contexts.get(tensor_id)
         return known.values if known is not None and known.kind == (tools.transform, tools.levels) else None
 
-    def reconstruct(self, tensor_id: int, tools: Tools, values: np.ndarray) -> None:
-        """Takes in the quantised values (coded cells, C) of one tensor (spec 7.2, 7.3, 7.5)."""
-        channels, *spatial = self.header.tensors[tensor_id].shape
-        shape = coefficient_shape(tools.transform, tools.levels, spatial)
-        mask, kind = self.mask(tensor_id, tools), (tools.transform, tools.levels)
-        fast = acceleration.compiled("tensors.compiled")
-        if fast is not None and fast.serves(tools.transform):
-            source = self._source(tensor_id, tools)
-            tensor, context = fast.reconstruct(values, mask, tools, source, (channels, *spatial))
-            self.tensors[tensor_id], self._contexts[tensor_id] = tensor, _Contexts(kind, context)
-            return
-        bands, steps = self.bands(tensor_id, tools), np.array([step_of(s) for s in tools.steps])
-        context, tensor = np.zeros((*shape, channels), np.int8), np.empty((channels, *spatial), np.int32)
-        for cells, part in coded_blocks(mask, math.prod(shape)):
-            context.reshape(-1, channels)[cells] = np.clip(values[part], -INPUT_LIMIT, INPUT_LIMIT)
-        for c, plane in enumerate(tensor.reshape(channels, -1)):
-            if tools.transform == Transform.NONE:
-                if mask is not None:  # what is not coded
-                    for cells, _ in coded_blocks(None, len(plane)):
-                        plane[cells] = saturate(self._prediction(tensor_id, tools, c, cells))
-                for cells, part in coded_blocks(mask, len(plane)):
-                    residual = dequantise(values[part, c], *steps[0])
-                    plane[cells] = saturate(residual + self._prediction(tensor_id, tools, c, cells))
-            else:
-                coefficients = np.zeros(shape, np.int64)
-                assert bands is not None
-                for cells, part in coded_blocks(mask, coefficients.size):
-                    mantissa, exponent = steps[bands[part]].T
-                    coefficients.reshape(-1)[cells] = saturate(dequantise(values[part, c], mantissa, exponent))
-                residual = transforms.inverse(tools.transform, tools.levels, coefficients, tuple(spatial)).reshape(-1)
-                for cells, _ in coded_blocks(None, len(plane)):
-                    plane[cells] = saturate(residual[cells] + self._prediction(tensor_id, tools, c, cells))
-        self.tensors[tensor_id] = tensor
-        self._contexts[tensor_id] = _Contexts(kind, context)
-
-    def _prediction(self, tensor_id: int, tools: Tools, channel: int, cells: Any) -> np.ndarray | int:
-        """What is added to the residuals of some cells of a channel, flat positions (spec 7.3)."""
-        source = self._source(tensor_id, tools)
-        if source is None:
-            return tools.offset
-        values = source[channel].reshape(-1)[cells]
-        return values if tools.prediction == Prediction.PREVIOUS else dequantise(values, *tools.base) + tools.offset
-
-    def _source(self, tensor_id: int, tools: Tools) -> np.ndarray | None:
-        """The tensor that another is predicted from (spec 7.3)."""
-        match tools.prediction:
-            case Prediction.PREVIOUS:
-                return self.tensors[tensor_id]
-            case Prediction.BASE:
-                return self.shared[tensor_id]
-            case _:
-                return None
+    def reconstruct(self, bound: BoundTensor, values: np.ndarray) -> None:
+        """Takes in the quantised values, int32 (coded cells, C), of a tensor that `bind` gave."""
+        tensor, context = bound.reconstruct(values)
+        self.tensors[bound.id], self._contexts[bound.id] = tensor, _Contexts(bound.kind, context)
 
     def forget_contexts(self, carried: Collection[int]) -> None:
         """Tensors that the frame did not carry have all-zero contexts for the next."""
@@ -184,8 +154,8 @@ def frame_occupancy(v: Any, shape: tuple[int, int, int], models: Mapping[int, En
     if v.occupancy_mode == OccupancyMode.UNCHANGED:
         return before
     if v.occupancy_mode == OccupancyMode.CODED:
-        return decode_occupancy(models[v.occupancy_model_ref], shape, _occupancy_context(before, v.frame_type == 1),
-                                v.occupancy_data)
+        context = _occupancy_context(before, v.frame_type == FrameType.INTRA)
+        return decode_occupancy(models[v.occupancy_model_ref], shape, context, v.occupancy_data)
     bits = decompressed(v.occupancy_data, shape)
     return bits ^ before if v.occupancy_mode == OccupancyMode.DIFFERENCE else bits
 

@@ -16,6 +16,7 @@ from refcodec.encoder.presets import TrainingSettings
 from refcodec.encoder.rays import Picture
 from refcodec.encoder.verification import EncodeDefect
 from refcodec.entropy.coder import decode_symbols, encode_symbols
+from refcodec.entropy.layout import Layout
 from refcodec.entropy.models import model_to_syntax
 from refcodec.entropy.tables import TOTAL
 from refcodec.errors import BitstreamError, UsageError
@@ -116,9 +117,9 @@ def test_tables_code_any_symbols_at_the_cost_foreseen(seed, scale, count, outlie
     rng = np.random.default_rng(seed)
     values = np.concatenate([np.round(rng.laplace(1, scale, count)), outliers]).astype(np.int32)
     model = layer_prior(values).table()
-    shape = (1, 1, 1, len(values))
-    data, bits = encode_symbols(model, shape, None, None, values[:, None])
-    assert np.array_equal(decode_symbols(model, shape, None, None, data)[:, 0], values)
+    layout = Layout((1, 1, 1, len(values)))
+    data, bits = encode_symbols(model, layout, values[:, None])
+    assert np.array_equal(decode_symbols(model, layout, data)[:, 0], values)
     assert cnerf._coded_bits(model, *np.unique(values, return_counts=True)) == pytest.approx(bits)
     (_, counts), = model.entries
     assert cnerf._leb128_bytes(counts) + 6 <= len(
@@ -136,7 +137,7 @@ def test_fitted_prior_is_the_histogram_and_its_table_the_prior():
     table = model.tables[0]
     mass = prior.mass(table.low, table.low + table.size - 1)
     assert np.abs(table.frequencies[:-1] / TOTAL - mass).max() < 2e-3
-    _, real = encode_symbols(model, (1, 1, 1, len(values)), None, None, values[:, None])
+    _, real = encode_symbols(model, Layout((1, 1, 1, len(values))), values[:, None])
     assert real == pytest.approx(bits, rel=0.005)
 
 
@@ -198,7 +199,7 @@ def test_decoder_has_the_weights_that_were_trained(trained):
 
 def test_steps_grow_with_lambda(trained):
     def steps(lagrangian):
-        return [s for t in trained[lagrangian][1].coding.tensors for s in t.steps]
+        return [s for t in trained[lagrangian][1].coding.tensors for s in t.tools.steps]
 
     assert np.mean(steps(1e-1)) > np.mean(steps(1e-4)) + 1
 

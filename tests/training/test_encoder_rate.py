@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 from refcodec.encoder import rate
 from refcodec.encoder.latents import integer_step, step_value
 from refcodec.entropy.coder import encode_symbols
+from refcodec.entropy.layout import Layout
 from refcodec.entropy.models import LAPLACE, MIXTURE, ContextModel
 from refcodec.entropy.tables import laplace_tables
 from refcodec.syntax.coding import step_of
@@ -47,7 +48,7 @@ def test_coded_bits_are_those_of_the_coder(table):
         model = replace(model, family=MIXTURE, output_weight=np.zeros((3, 0), np.int8),
                         output_bias=np.array([0, index, shape], np.int32))
     for value in values:
-        _, real = encode_symbols(model, (1, 1, 1, 1), None, None, np.array([[value]], np.int32))
+        _, real = encode_symbols(model, Layout((1, 1, 1, 1)), np.array([[value]], np.int32))
         found = float(rate.coded_bits(torch.tensor([float(value)]), torch.tensor(float(table))))
         assert found == pytest.approx(real, rel=1e-6)
 
@@ -169,7 +170,8 @@ def test_contexts_are_those_of_the_coder(seed, neighbourhood):
     location, table = net.tables(inputs)
     assert len(set(table.tolist())) > 1  # contexts matter
     bits = float(rate.coded_bits(torch.from_numpy(current.reshape(-1)) - location.detach(), table).double().sum())
-    _, ideal = encode_symbols(net.export(), (3, *spatial), None, previous, current.reshape(-1, 3), blocks=blocks)
+    layout = Layout((3, *spatial), previous=previous, blocks=blocks)
+    _, ideal = encode_symbols(net.export(), layout, current.reshape(-1, 3))
     assert bits == pytest.approx(ideal, rel=1e-6)
     quiet = inputs.reshape(-1, 3, inputs.shape[1]).abs().sum((1, 2)) == 0
     assert (quiet | around.active).all()  # what is not active sees zeros only

@@ -114,7 +114,7 @@ def test_a_system_s_tools_are_in_the_stream(scene, system, representation):
         if i not in carried:
             np.testing.assert_array_equal(frames[1].tensors[i], frames[0].tensors[i])
     # A P-frame leaves out what does not change.
-    assert all(t.values.any() for t in trained[1].coding.tensors if t.prediction == Prediction.PREVIOUS)
+    assert all(t.values.any() for t in trained[1].coding.tensors if t.tools.prediction == Prediction.PREVIOUS)
     if system in BANDED:  # a P-frame repeats models where that is smaller
         assert any(isinstance(m, StaticModel) for m in models.values())
     assert any(values.any() for values in (t.values for t in trained[0].coding.tensors))
@@ -127,7 +127,8 @@ def test_tools_combine(scene):
     assert len(list(open_stream(io.BytesIO(data)))) == 2
     for made in trained:
         for t in made.coding.tensors[:3]:
-            assert (t.transform, t.levels, t.significance, len(t.steps)) == (Transform.WAVELET, 2, 3, 3)
+            assert (t.tools.transform, t.tools.levels, t.tools.significance) == (Transform.WAVELET, 2, 3)
+            assert len(t.tools.steps) == 3
             assert t.values[~t.mask].any() is np.False_ and t.values[t.mask].all()
 
 
@@ -149,7 +150,7 @@ def test_masks_drop_what_the_penalty_makes_dear(scene):
 
 
 def test_a_range_is_spread_over_its_steps(scene):
-    found = [t for t in intra(scene, "masked-wavelet", "vm")[0].tensors if t.transform]
+    found = [t for t in intra(scene, "masked-wavelet", "vm")[0].tensors if t.tools.transform]
     assert len(found) == 6 and all(116 <= np.abs(t.values).max() <= 128 for t in found)
 
 

@@ -18,6 +18,7 @@ from refcodec.encoder.finish import Finish
 from refcodec.encoder.models import MaskSymbols, best_mask_model, fit_mask_model, fit_occupancy_model, occupancy_symbols
 from refcodec.entropy.coder import MAX_SYMBOL, decode_mask, decode_symbols, encode_occupancy, encode_symbols
 from refcodec.entropy.fitting import best_static, fit_static, model_bytes
+from refcodec.entropy.layout import Layout
 from refcodec.entropy.models import (
     BERNOULLI,
     BY_BAND,
@@ -84,8 +85,9 @@ def test_static_models_code_what_they_are_given(case, assignment):
     assert fits(model, values.shape[1], bands) and model.assignment == assignment
     if not len(values):
         return
-    data, bits = encode_symbols(model, shape, None, None, values, selected, band)
-    assert np.array_equal(decode_symbols(model, shape, None, None, data, selected, band), values)
+    layout = Layout(shape, band=band)
+    data, bits = encode_symbols(model, layout, values, selected)
+    assert np.array_equal(decode_symbols(model, layout, data, selected), values)
     # No code is shorter than the entropy; and no table is worth less than its bytes: each symbol
     # could have been written with a table of one entry and the escape (at most 44 bits), and the
     # histogram as it is takes at most seven bytes a value.
@@ -101,7 +103,7 @@ def test_static_models_code_what_they_are_given(case, assignment):
 def test_static_tables_are_near_the_entropy(seed, scale, count):
     values = np.round(np.random.default_rng(seed).laplace(0, scale, (count, 1))).astype(np.int32)
     model, ideal = fit_static(values), histogram_bits(values)
-    bits = encode_symbols(model, (1, 1, 1, count), None, None, values)[1]
+    bits = encode_symbols(model, Layout((1, 1, 1, count)), values)[1]
     # A histogram sent as it is: a value's count takes a byte or two.
     entries = int(values.max() - values.min()) + 1
     assert bits + 8 * model_bytes(model) < ideal + 8 * (1.6 * entries + 12) + 0.003 * ideal
@@ -114,7 +116,7 @@ def test_best_static_is_the_smallest(case):
     shape = (values.shape[1], 1, 1, max(len(values), 1))
 
     def size(model):
-        return 8 * model_bytes(model) + (encode_symbols(model, shape, None, None, values, selected, band)[1]
+        return 8 * model_bytes(model) + (encode_symbols(model, Layout(shape, band=band), values, selected)[1]
                                          if len(values) else 0)
 
     best = best_static(values, band, selected, bands=bands)
@@ -146,7 +148,7 @@ def blobs(rng, shape, share=0.1) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(6, 1, 40, 40), (1, 150, 1, 120), (3, 16, 18, 20)])
 def test_mask_models_beat_static_tables_and_run_lengths(shape):
     mask = blobs(np.random.default_rng(1), shape)
-    symbols = MaskSymbols(mask, shape)
+    symbols = MaskSymbols(mask, Layout(shape))
     model = fit_mask_model([symbols], hidden=4, iterations=120)
     assert model.family == BERNOULLI and fits(model, shape[0], 1)
     context = symbols.coded_bytes(model) + model_bytes(model)
@@ -182,28 +184,29 @@ def test_mask_models_see_what_the_decoder_sees(seed, joint, temporal, sparse, sh
     count = int(cells.sum()) if cells is not None else int(np.prod(shape[1:]))
     previous = rng.integers(-3, 4, (*shape[1:], shape[0])).astype(np.int8) if temporal else None
     mask = rng.random((count, shape[0])) < 0.3
-    symbols = MaskSymbols(mask, shape, cells, previous)
+    symbols = MaskSymbols(mask, Layout(shape, cells, previous))
     model = fit_mask_model([symbols], hidden=3, iterations=8, joint=joint, seed=seed % 1000)
     inputs = models.mask_inputs(symbols, model.scan, model.template, joint)
     location, table = model.predict(inputs.T.astype(np.float32))
     assert not location.any()
     chosen = table.T if joint else table.reshape(-1, shape[0])
     bits = sum(float(model.tables[k].bits[int(b)]) for k, b in zip(chosen.reshape(-1), mask.reshape(-1)))
-    data, coded = encode_symbols(model, shape, cells, previous, mask.astype(np.int32))
+    data, coded = encode_symbols(model, symbols.layout, mask.astype(np.int32))
     assert coded == pytest.approx(bits, abs=1e-6)
     if count:
-        assert np.array_equal(decode_mask(model, shape, cells, previous, data), mask)
+        assert np.array_equal(decode_mask(model, symbols.layout, data), mask)
 
 
 def test_a_mask_without_cells_has_a_model():
-    empty = MaskSymbols(np.zeros((0, 2), bool), (2, 1, 4, 4), np.zeros((1, 4, 4), bool))
+    empty = MaskSymbols(np.zeros((0, 2), bool), Layout((2, 1, 4, 4), np.zeros((1, 4, 4), bool)))
     assert fits(best_mask_model([empty], iterations=3), 2, 1)
     assert np.abs(fit_mask_model([empty]).output_bias).max() < 1 << 21
 
 
 def test_one_model_serves_planes_of_every_orientation():
     rng = np.random.default_rng(3)
-    planes = [MaskSymbols(blobs(rng, shape), shape) for shape in ((5, 30, 32, 1), (5, 30, 1, 28), (3, 1, 32, 28))]
+    planes = [MaskSymbols(blobs(rng, shape), Layout(shape))
+              for shape in ((5, 30, 32, 1), (5, 30, 1, 28), (3, 1, 32, 28))]
     shared = fit_mask_model(planes, hidden=4, iterations=100)
     static = best_static(np.concatenate([p.mask.reshape(-1, 1) for p in planes]).astype(np.int32))
     assert sum(p.coded_bytes(shared) for p in planes) < 0.7 * sum(p.coded_bytes(static) for p in planes)
@@ -215,8 +218,8 @@ def test_tables_by_band_serve_every_tensor_or_are_not_used():
 
     def sparse(cells, bands):
         band = np.sort(rng.integers(0, bands, cells)).astype(np.uint8)
-        return MaskSymbols(rng.random((cells, 1)) < np.array([0.9, 0.5, 0.02])[band][:, None], (1, 1, 1, cells),
-                           band=band)
+        return MaskSymbols(rng.random((cells, 1)) < np.array([0.9, 0.5, 0.02])[band][:, None],
+                           Layout((1, 1, 1, cells), band=band))
 
     alike = best_mask_model([sparse(1200, 3), sparse(1200, 3)], bands=3, iterations=2)
     assert alike.assignment == BY_BAND and fits(alike, 1, 3)
@@ -284,9 +287,9 @@ def test_symbols_of_a_file_are_those_that_were_written(tmp_path, monkeypatch):
     written = []
     original = FrameState.reconstruct
 
-    def recording(self, tensor_id, tools, values):
-        written.append((tensor_id, tools, values.copy()))
-        original(self, tensor_id, tools, values)
+    def recording(self, bound, values):
+        written.append((bound.id, bound.tools, values.copy()))
+        original(self, bound, values)
 
     path = tmp_path / "small.rfv"
     with monkeypatch.context() as patch:

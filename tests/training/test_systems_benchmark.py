@@ -23,6 +23,7 @@ from refcodec.cli import cli
 from refcodec.decoding import open_stream
 from refcodec.encoder import EncodeOptions
 from refcodec.encoder.models import MaskSymbols, best_mask_model
+from refcodec.entropy.layout import Layout
 from refcodec.entropy.models import StaticModel
 from refcodec.errors import UsageError
 from refcodec.evaluation import systems
@@ -67,7 +68,7 @@ def _corner(rng, channels: int) -> np.ndarray:
 
 @lru_cache
 def _mask_model():
-    masks = [MaskSymbols(_corner(np.random.default_rng(k), 3), shape)
+    masks = [MaskSymbols(_corner(np.random.default_rng(k), 3), Layout(shape))
              for k, shape in enumerate(((3, SIDE, SIDE, 1), (3, SIDE, 1, SIDE), (3, 1, SIDE, SIDE)))]
     return best_mask_model(masks, iterations=20)
 
@@ -96,8 +97,7 @@ def vm_stream(rng, masks: bool, group_size: int, scale: float) -> bytes:
             if plane and masks:
                 mask, mask_id = _corner(rng, info.shape[0]), 60
                 values, models[60] = values * mask, _mask_model()
-            tensors.append(TensorCoding(i, values, 0, steps, tools.prediction, tools.significance, transform, levels,
-                                        mask, mask_id))
+            tensors.append(TensorCoding(i, values, 0, tools, mask, mask_id))
         writer.write_frame(FrameCoding(number, 1 if intra else 2, number, None, models, tensors))
     writer.finish()
     return out.getvalue()
@@ -113,7 +113,7 @@ def mlp_stream(rng) -> bytes:
         writer.begin_group(number, 1)
         values = [np.round(rng.laplace(0, 2, (i.size, 1))).astype(np.int32) for i in header.tensors]
         writer.write_frame(FrameCoding(number, 1, number, None, {0: _TABLE},
-                                       [TensorCoding(i, v, 0, (96,)) for i, v in enumerate(values)]))
+                                       [TensorCoding(i, v, 0, Tools((96,))) for i, v in enumerate(values)]))
     writer.finish()
     return out.getvalue()
 

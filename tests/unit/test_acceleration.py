@@ -30,6 +30,7 @@ from refcodec.entropy.coder import (
     encode_occupancy,
     encode_symbols,
 )
+from refcodec.entropy.layout import Layout
 from refcodec.entropy.models import BERNOULLI
 from refcodec.errors import BitstreamError
 from refcodec.export import digest_lines
@@ -95,14 +96,14 @@ def changed(choice, data: bytes) -> bytes:
 @given(tensors(), st.data())
 def test_symbols_are_the_same(case, choice):
     """Of what an encoder wrote, of the same cut short or garbled, and of noise."""
-    model, shape, mask, previous, values, selected, band, blocks = case
-    data, _ = encode_symbols(model, shape, mask, previous, values, selected, band, blocks)
+    model, layout, values, selected = case
+    data, _ = encode_symbols(model, layout, values, selected)
     with compiled(True):
-        assert np.array_equal(decode_symbols(model, shape, mask, previous, data, selected, band, blocks), values)
+        assert np.array_equal(decode_symbols(model, layout, data, selected), values)
     data = changed(choice, data)
-    plain, fast = both(lambda: decode_symbols(model, shape, mask, previous, data, selected, band, blocks))
+    plain, fast = both(lambda: decode_symbols(model, layout, data, selected))
     assert plain == fast
-    plain, fast = both(lambda: decode_mask(model, shape, mask, previous, data, band, blocks))
+    plain, fast = both(lambda: decode_mask(model, layout, data))
     assert plain == fast
 
 
@@ -127,7 +128,7 @@ def test_occupancy_is_the_same(seed, shape, share, scan, template, joint, tempor
     else:  # a value that is no bit
         values = occupancy.astype(np.int32).reshape(-1, 1)
         values[rng.integers(len(values))] = choice.draw(st.sampled_from([-1, 2, 300]))
-        data, _ = encode_symbols(model, (1, *shape), None, previous, values)
+        data, _ = encode_symbols(model, Layout((1, *shape), previous=previous), values)
     plain, fast = both(lambda: decode_occupancy(model, shape, previous, data))
     assert plain == fast
 
@@ -139,12 +140,12 @@ def test_long_tensors_are_taken_up_where_they_were_left(monkeypatch):
     rng = np.random.default_rng(3)
     model, shape = context_model(rng, 5, channels=3), (3, 9, 8, 7)
     values, previous = sparse_values(rng, 9 * 8 * 7, 3, 2), rng.integers(-9, 9, (9, 8, 7, 3)).astype(np.int8)
-    data, _ = encode_symbols(model, shape, None, previous, values)
+    data, _ = encode_symbols(model, Layout(shape, previous=previous), values)
     calls, steps = [], module.kernels.decode_steps
     monkeypatch.setattr(module, "BUDGET", 20_000)
     monkeypatch.setattr(module.kernels, "decode_steps", lambda *a: calls.append(1) or steps(*a))
     with compiled(True):
-        assert np.array_equal(decode_symbols(model, shape, None, previous, data), values)
+        assert np.array_equal(decode_symbols(model, Layout(shape, previous=previous), data), values)
     assert 3 < len(calls) < 22
 
 
@@ -181,7 +182,7 @@ def test_reconstruction_is_the_same(seed, transform, shape, prediction, step, ba
             values[rng.random(values.shape) >= share] = 0
         with compiled(on), mock.patch("refcodec.tensors.compiled.PIECE", piece), \
                 mock.patch("refcodec.tensors.transforms.PIECE", piece):
-            state.reconstruct(0, tools, values)
+            state.reconstruct(state.bind(0, tools), values)
         found.append((state.tensors[0], state.contexts(0, tools)))
     for plain, fast in zip(*found):
         assert plain.dtype == fast.dtype and np.array_equal(plain, fast)
@@ -199,7 +200,7 @@ def test_extreme_coefficients_are_the_same(seed, shape):
     for on in (False, True):
         with compiled(on):
             state = FrameState(header)
-            state.reconstruct(0, tools, values)
+            state.reconstruct(state.bind(0, tools), values)
         found.append(state.tensors[0])
     assert np.array_equal(*found)
 

@@ -449,7 +449,7 @@ def test_tensors_that_p_frames_leave_alone_keep_their_size():
     q = [rng.integers(-3, 4, info.shape) for info in header.tensors]
     tensors = [((v * 42495 + (1 << 5)) >> 6).astype(np.int32) for v in q]
     coding = code_exactly(header, tensors, None, [{75}] * len(tensors))
-    assert not coding.shared and all(t.steps == (75,) for t in coding.tensors)
+    assert not coding.shared and all(t.tools.steps == (75,) for t in coding.tensors)
     assert all(abs(t.values).max() <= 3 for t in coding.tensors)
 
 

@@ -21,6 +21,7 @@ from refcodec.entropy.coder import (
     sealed,
     words_of,
 )
+from refcodec.entropy.layout import Layout
 from refcodec.entropy.models import BERNOULLI, LAPLACE, MIXTURE, ContextModel, StaticModel
 from refcodec.entropy.occupancy import compress, decompress, pack, unpack
 from refcodec.entropy.tables import (
@@ -74,7 +75,7 @@ def tensors(draw):
     if draw(st.booleans()):
         selected = rng.random(values.shape) < draw(st.sampled_from([0, 0.3, 1]))
         values[~selected] = 0
-    return model, shape, mask, previous, values, selected, band, blocks
+    return model, Layout(shape, mask, previous, band, blocks), values, selected
 
 
 @settings(max_examples=40)
@@ -93,9 +94,9 @@ def test_occupancy_round_trip(seed, shape, share, temporal):
 @settings(max_examples=150)
 @given(tensors())
 def test_round_trip(case):
-    model, shape, mask, previous, values, selected, band, blocks = case
-    data, bits = encode_symbols(model, shape, mask, previous, values, selected, band, blocks)
-    assert np.array_equal(decode_symbols(model, shape, mask, previous, data, selected, band, blocks), values)
+    model, layout, values, selected = case
+    data, bits = encode_symbols(model, layout, values, selected)
+    assert np.array_equal(decode_symbols(model, layout, data, selected), values)
     assert 8 * len(data) <= bits + 16 + 1e-3 * values.size
 
 
@@ -103,8 +104,8 @@ def test_round_trip(case):
 @given(tensors(), st.data())
 def test_there_is_one_way_to_write_symbols(case, choice):
     """R-ENT-02: of all data, those that the encoder writes are the only ones that decode to its symbols."""
-    model, shape, mask, previous, values, selected, band, blocks = case
-    data, _ = encode_symbols(model, shape, mask, previous, values, selected, band, blocks)
+    model, layout, values, selected = case
+    data, _ = encode_symbols(model, layout, values, selected)
     number, change = int.from_bytes(data, "big"), choice.draw(st.integers(-3, 3))
     more = choice.draw(st.integers(-min(3, len(data)), 9))
     number = (number << 8 * more if more > 0 else number >> -8 * more) + change
@@ -113,7 +114,7 @@ def test_there_is_one_way_to_write_symbols(case, choice):
     if other == data:
         return
     try:
-        found = decode_symbols(model, shape, mask, previous, other, selected, band, blocks)
+        found = decode_symbols(model, layout, other, selected)
     except EntropyError as e:
         assert e.requirement in ("R-ENT-01", "R-ENT-02", "R-ENT-03", "R-ENT-04")
     else:
@@ -124,26 +125,26 @@ def test_there_is_one_way_to_write_symbols(case, choice):
 @given(tensors(), st.sampled_from([0, 0.2, 1]), st.integers(0, 2**32 - 1))
 def test_masks_round_trip(case, share, seed):
     """Bits come back as bits, with models of either kind; anything else that a model can say is refused."""
-    model, shape, mask, previous, values, _, band, blocks = case
+    model, layout, values, _ = case
     bits = np.random.default_rng(seed).random(values.shape) < share
-    data, _ = encode_symbols(model, shape, mask, previous, bits.astype(np.int32), band=band, blocks=blocks)
-    found = decode_mask(model, shape, mask, previous, data, band, blocks)
+    data, _ = encode_symbols(model, layout, bits.astype(np.int32))
+    found = decode_mask(model, layout, data)
     assert found.dtype == bool and np.array_equal(found, bits)
     others = bits.astype(np.int32)
     if others.size:
         others.flat[seed % others.size] = 2 if seed % 2 else -1
-        data, _ = encode_symbols(model, shape, mask, previous, others, band=band, blocks=blocks)
+        data, _ = encode_symbols(model, layout, others)
         with pytest.raises(EntropyError) as refused:
-            decode_mask(model, shape, mask, previous, data, band, blocks)
+            decode_mask(model, layout, data)
         assert refused.value.requirement == "R-ENT-05"
 
 
 @settings(max_examples=60)
 @given(tensors(), st.binary(max_size=160))
 def test_garbage_is_decoded_or_refused(case, data):
-    model, shape, mask, previous, _, selected, band, blocks = case
+    model, layout, _, selected = case
     try:
-        values = decode_symbols(model, shape, mask, previous, data, selected, band, blocks)
+        values = decode_symbols(model, layout, data, selected)
     except EntropyError as e:
         assert e.requirement in ("R-ENT-01", "R-ENT-02", "R-ENT-03", "R-ENT-04")
     else:
@@ -250,22 +251,22 @@ def test_float32_evaluates_the_integer_network_exactly_at_its_extremes(inputs, h
 def test_escapes_reach_the_largest_values_and_no_further():
     model = ContextModel.fixed([0], [0])
     values = np.array([[MAX_SYMBOL], [-MAX_SYMBOL], [5], [-5], [4], [-4]], np.int32)
-    data, _ = encode_symbols(model, (1, 1, 1, 6), None, None, values)
-    assert np.array_equal(decode_symbols(model, (1, 1, 1, 6), None, None, data), values)
+    data, _ = encode_symbols(model, Layout((1, 1, 1, 6)), values)
+    assert np.array_equal(decode_symbols(model, Layout((1, 1, 1, 6)), data), values)
     with pytest.raises(ValueError):
-        encode_symbols(model, (1, 1, 1, 1), None, None, np.array([[MAX_SYMBOL + 1]], np.int32))
+        encode_symbols(model, Layout((1, 1, 1, 1)), np.array([[MAX_SYMBOL + 1]], np.int32))
 
 
 def test_impossible_quantile_is_refused():
     with pytest.raises(EntropyError) as caught:
-        decode_symbols(ContextModel.fixed([0], [20]), (1, 1, 1, 9), None, None, bytes([255] * 8))
+        decode_symbols(ContextModel.fixed([0], [20]), Layout((1, 1, 1, 9)), bytes([255] * 8))
     assert caught.value.requirement == "R-ENT-01"
 
 
 def test_nothing_to_decode_needs_no_data():
     empty = np.zeros((3, 3, 3), bool)
     model = context_model(np.random.default_rng(0))
-    data, bits = encode_symbols(model, (2, 3, 3, 3), empty, None, np.zeros((0, 2), np.int32))
+    data, bits = encode_symbols(model, Layout((2, 3, 3, 3), empty), np.zeros((0, 2), np.int32))
     assert data == b"" and bits == 0
     SymbolDecoder(data).finish()
 
