@@ -19,7 +19,7 @@ from .errors import BitstreamError, UsageError
 from .syntax import structures as syn
 from .syntax.coding import OccupancyMode, Tools, step_of
 from .syntax.declare import Span, Trace
-from .syntax.headers import Mapping, Role, SequenceHeader, TensorInfo, lowest_level
+from .syntax.headers import Mapping, SequenceHeader, TensorInfo, lowest_level
 from .syntax.registry import Level, UnitType
 from .syntax.units import FILE_HEADER_SIZE, UNIT_OVERHEAD, FileHeader, Unit, UnitReader
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 SCHEMA = "inspect.schema.json"
 OnUnit = Callable[[int, Unit | None, Trace], None]
-_NETWORK_ROLES = {Role.COARSE_WEIGHT, Role.COARSE_BIAS, Role.FUSION_WEIGHT, Role.FUSION_BIAS, Role.RENDER_WEIGHT,
-                  Role.RENDER_BIAS}
 
 
 @dataclass(slots=True)
@@ -94,7 +92,7 @@ class FrameEntry:
         """Bytes by component, in the order of the file; the networks' tensors as one."""
         parts = {"occupancy": self.occupancy, "entropy models": self.models, "steps": self.steps}
         for t in self.tensors:
-            name = "networks" if infos[t.id].role in _NETWORK_ROLES else t.label
+            name = "networks" if infos[t.id].role.network else t.label
             parts[name] = parts.get(name, 0) + t.bytes
         parts["framing"] = self.framing
         return parts

@@ -13,7 +13,7 @@ from pathlib import Path
 from .requirements import ERROR_CODES, REQUIREMENTS
 from .syntax import structures
 from .syntax.declare import Field, Nested, Structure
-from .syntax.headers import Role
+from .syntax.headers import Representation, Role
 from .syntax.kaitai import description
 from .syntax.registry import ANCILLARY_UNITS, LEVELS
 
@@ -61,26 +61,12 @@ def _levels(_: str) -> str:
          for n, v in LEVELS.items()])
 
 
-_ROLE_TEXT = {
-    Role.DIF_COEFFICIENT: "coefficient grid of a dictionary field",
-    Role.DIF_BASIS: "basis grid `role_index` of a dictionary field",
-    Role.DENSITY_PLANE: "density plane that lacks axis `role_index` (0 x, 1 y, 2 z)",
-    Role.DENSITY_LINE: "density line along axis `role_index`",
-    Role.FEATURE_PLANE: "feature plane that lacks axis `role_index`",
-    Role.FEATURE_LINE: "feature line along axis `role_index`",
-    Role.DENSITY_GRID: "density grid",
-    Role.FEATURE_GRID: "feature grid",
-    Role.FUSION_WEIGHT: "weights of layer `role_index` of the fusion network",
-    Role.FUSION_BIAS: "biases of the same",
-    Role.RENDER_WEIGHT: "weights of layer `role_index` of the colour network",
-    Role.RENDER_BIAS: "biases of the same",
-    Role.COARSE_WEIGHT: "weights of layer `role_index` of the coarse network",
-    Role.COARSE_BIAS: "biases of the same",
-}
+def _representations(_: str) -> str:
+    return _table(["value", "representation"], [[str(int(r)), r.title] for r in Representation])
 
 
 def _roles(_: str) -> str:
-    return _table(["value", "name", "meaning"], [[str(int(r)), f"`{r.name}`", _ROLE_TEXT[r]] for r in Role])
+    return _table(["value", "name", "meaning"], [[str(int(r)), f"`{r.name}`", r.meaning] for r in Role])
 
 
 def _units(_: str) -> str:
@@ -91,7 +77,7 @@ def _units(_: str) -> str:
 
 
 _GENERATORS = {"structure": _structure, "errors": _errors, "requirements": _requirements,
-               "levels": _levels, "roles": _roles, "units": _units}
+               "levels": _levels, "roles": _roles, "representations": _representations, "units": _units}
 
 
 def fill(text: str) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..decoding import Frame
-    from ..fields import Field
+    from ..fields import RadianceField
     from ..rendering.cameras import Camera
     from ..rendering.march import Picture
 
@@ -205,12 +205,13 @@ class _Job:
         numbers = {n for n, _ in self.numbers}
         yield from (f for f in self.stream.frames(range(min(numbers), max(numbers) + 1)) if f.number in numbers)
 
-    def field(self, frame: Frame) -> Field:
+    def field(self, frame: Frame) -> RadianceField:
         from ..fields import build
 
         return build(frame.header, frame.values(), self.ops)
 
-    def picture(self, field: Field, frame: Frame, camera: Camera, advance: Callable[..., None], text: str) -> Picture:
+    def picture(self, field: RadianceField, frame: Frame, camera: Camera, advance: Callable[..., None],
+                text: str) -> Picture:
         from ..rendering.march import render_camera
 
         done = 0.0

@@ -27,7 +27,7 @@ from refcodec.entropy.coder import MAX_SYMBOL
 from refcodec.entropy.models import StaticModel
 from refcodec.errors import UsageError
 from refcodec.syntax.coding import Prediction, Tools
-from refcodec.syntax.headers import Representation, Role, SequenceHeader
+from refcodec.syntax.headers import Role, SequenceHeader
 from refcodec.writer import FrameCoding, TensorCoding
 
 _WEIGHTS = (Role.COARSE_WEIGHT, Role.FUSION_WEIGHT, Role.RENDER_WEIGHT)
@@ -315,7 +315,7 @@ class Views:
     def pixels(self) -> int:
         return self.rays.pixels
 
-    def field(self, tensors: dict[int, torch.Tensor]) -> fields.Field:
+    def field(self, tensors: dict[int, torch.Tensor]) -> fields.RadianceField:
         """The field of flat tensors."""
         shaped = [tensors[i].view(info.shape) for i, info in enumerate(self.header.tensors)]
         return fields.build(self.header, shaped, self.ops)
@@ -329,7 +329,7 @@ class Views:
             loss = loss + ALPHA_WEIGHT * share * self._coarse_error(field, samples.position)
         return loss, distortion
 
-    def _coarse_error(self, field: fields.Field, position: torch.Tensor) -> torch.Tensor:
+    def _coarse_error(self, field: fields.RadianceField, position: torch.Tensor) -> torch.Tensor:
         """How far the coarse network's opacities of samples are from the fine one's: it only places samples."""
         with torch.no_grad():
             wanted = torch.exp(-field.density(position)[0] * self.rays.step)
@@ -355,7 +355,7 @@ class Training:
     def __init__(self, header: SequenceHeader, scenes: Sequence[Sequence[Picture]], settings: TrainingSettings, *,
                  share: bool = False, device: torch.device | str = "cpu",
                  on_progress: Callable[[Progress], None] | None = None):
-        if header.representation != Representation.MLP:
+        if "cnerf" not in header.representation.systems:
             raise UsageError("cNeRF codes NeRFs: the representation must be mlp")
         if not header.has_occupancy:
             raise UsageError("training needs an occupancy grid")

@@ -6,6 +6,7 @@ now and then; the others follow a Laplace distribution for each band and channel
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping as MappingType, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
@@ -33,7 +34,6 @@ from refcodec.encoder.rate import (
 from refcodec.encoder.systems import Kind, Model, Rate, kind_of
 from refcodec.entropy.models import LAPLACE, MIXTURE, SCALES, ContextModel, EntropyModel
 from refcodec.syntax.coding import Transform, block_counts
-from refcodec.syntax.headers import Role
 from refcodec.tensors.state import FrameState
 
 _INTRA_TEMPLATE, _INTER_TEMPLATE = 4, 5  # of grids; less 2: without energies
@@ -76,12 +76,12 @@ def context_groups(slots: Sequence[Slot], temporal: bool, energies: bool = True)
     templates of their own for planes.
     """
     members: dict[tuple[Kind, int, bool], list[Slot]] = {}
-    bases = sum(s.info.role == Role.DIF_BASIS for s in slots)
+    counts = Counter(s.info.role for s in slots)
     for slot in slots:
         kind = kind_of(slot.info)
         if kind not in (Kind.GRID, Kind.PLANE) or (slot.plan.model == Model.STATIC and slot.plan.rate != Rate.CONTEXT):
             continue
-        fine = slot.info.role == Role.DIF_BASIS and slot.info.index >= (bases + 1) // 2
+        fine = slot.info.role.resolutions and slot.info.index >= (counts[slot.info.role] + 1) // 2
         alike = slot.info.index if kind == Kind.PLANE else slot.info.role
         if slot.plan.transform == Transform.BLOCK_DCT:
             alike, fine = -1, False

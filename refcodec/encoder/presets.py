@@ -7,12 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from refcodec.errors import UsageError
-from refcodec.fields.dif import DifSizes
-from refcodec.fields.grid import GridSizes
-from refcodec.fields.mlp import MlpSizes
 from refcodec.fields.sizes import FieldSizes
-from refcodec.fields.triplane import TriplaneSizes
-from refcodec.fields.vm import VmSizes
 from refcodec.syntax.headers import Representation
 
 
@@ -94,76 +89,38 @@ def changed(settings: TrainingSettings, changes: Mapping[str, object]) -> Traini
 
 _SWITCH = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 
-# A density grid starts at 0: with this shift as a faint haze, which has a gradient to follow.
-_HAZE = -4.0
-
-# What training does otherwise where the field is not a dictionary field, with every preset.
-_CHANGES: dict[Representation, dict[str, float]] = {
-    Representation.VM: dict(initial_step=0.02, inter_step=0.05, rate_start=0.1, rate_after=80, grid_rate=0.04),
-    Representation.TRIPLANE: dict(initial_step=0.02, rate_start=0.2, grid_rate=0.1),
-    Representation.GRID: dict(initial_step=0.1, rate_start=0.2, grid_rate=0.3),
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """sizes: of the field, for each representation. samples_per_diagonal, occupancy_side:
-    spec 9.2, 7.1. training: of a dictionary field; changes: of other fields, with this preset."""
+    """samples_per_diagonal, occupancy_side: spec 9.2, 7.1. training: of a dictionary field; each representation says
+    in what its own differs, and what its sizes are in a preset."""
 
-    sizes: Mapping[Representation, FieldSizes]
+    name: str
     samples_per_diagonal: int = 128
     occupancy_side: int = 64
     training: TrainingSettings = field(default_factory=TrainingSettings)
-    changes: Mapping[Representation, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def sizes(self) -> Mapping[Representation, FieldSizes]:
+        """Of the field, for each representation that has this preset."""
+        return {r: r.presets[self.name] for r in Representation if self.name in r.presets}
 
     def training_of(self, representation: Representation) -> TrainingSettings:
         """How a field of that kind is trained."""
-        return changed(self.training, {**_CHANGES.get(representation, {}), **self.changes.get(representation, {})})
+        return changed(self.training, {**representation.training, **representation.by_preset.get(self.name, {})})
 
 
-def _sizes(*sizes: FieldSizes) -> dict[Representation, FieldSizes]:
-    return dict(zip(Representation, sizes, strict=True))
-
-
-PRESETS = {
+PRESETS = {p.name: p for p in (
     # Recognisable, no more: for tests and for vectors that a slow decoder can take.
-    "micro": Preset(
-        _sizes(DifSizes(6, (8, 10, 12), (6, 6, 6), (1.6, 2.4, 3.6), fusion_hidden=16, features=7, render_hidden=16,
-                        feature_frequencies=1, direction_frequencies=2),
-               VmSizes(4, 6, 32, features=6, render_hidden=16, feature_frequencies=1),
-               TriplaneSizes(6, 32, 16, features=6, render_hidden=16, feature_frequencies=1, density_shift=_HAZE),
-               GridSizes(20, 16, 4, render_hidden=16, feature_frequencies=1, density_shift=_HAZE),
-               MlpSizes(position_frequencies=4, hidden_layers=3, hidden=32, features=8, render_hidden=16)),
-        occupancy_side=32, training=TrainingSettings(intra_iterations=300, inter_iterations=100, rays=512),
-        changes={Representation.MLP: dict(network_rate=1e-2)}),
+    Preset("micro", occupancy_side=32, training=TrainingSettings(intra_iterations=300, inter_iterations=100, rays=512)),
     # A CPU's: minutes for a short sequence of 200x200 views.
-    "tiny": Preset(_sizes(DifSizes(), VmSizes(), TriplaneSizes(density_shift=_HAZE), GridSizes(density_shift=_HAZE),
-                          MlpSizes()),
-                   changes={Representation.MLP: dict(network_rate=1e-2, intra_iterations=1500, lagrangian=5e-3)}),
+    Preset("tiny"),
     # Between the two: a small GPU, or patience.
-    "small": Preset(
-        _sizes(DifSizes(24, (20, 30, 42, 54, 66, 78), frequencies=(2.0, 3.2, 4.4, 5.6, 6.8, 8.0)),
-               VmSizes(8, 24, 160, features=20),
-               TriplaneSizes(24, 160, 80, features=20, density_shift=_HAZE),
-               GridSizes(112, 80, 12, density_shift=_HAZE),
-               MlpSizes(position_frequencies=8, hidden_layers=6, hidden=128, skip_layer=3, features=64)),
-        samples_per_diagonal=256, occupancy_side=96,
-        training=TrainingSettings(intra_iterations=6000, inter_iterations=1500, rays=2048)),
+    Preset("small", samples_per_diagonal=256, occupancy_side=96,
+           training=TrainingSettings(intra_iterations=6000, inter_iterations=1500, rays=2048)),
     # The published sizes (Factor Fields and MM 2024; TensoRF; DVGO; NeRF): a GPU's.
-    "paper": Preset(
-        _sizes(DifSizes(32, (25, 39, 54, 69, 84, 99), frequencies=(1.94, 3.10, 4.27, 5.43, 6.59, 7.76),
-                        render_hidden=128),
-               VmSizes(16, 48, 300, features=27, render_hidden=128),
-               TriplaneSizes(48, 300, 160, features=27, render_hidden=128, density_shift=_HAZE),
-               GridSizes(160, 160, 12, render_hidden=128, density_shift=_HAZE),
-               MlpSizes(position_frequencies=10, hidden_layers=8, hidden=256, skip_layer=5, features=256,
-                        render_hidden=128, coarse_samples=64, fine_samples=128)),
-        samples_per_diagonal=512, occupancy_side=128,
-        training=TrainingSettings(intra_iterations=30000, inter_iterations=6000, rays=4096,
-                                  network_rate=1e-3),
-        changes={Representation.MLP: dict(network_rate=5e-4),
-                 Representation.VM: dict(grid_rate=0.02), Representation.TRIPLANE: dict(grid_rate=0.02)}),
-}
+    Preset("paper", samples_per_diagonal=512, occupancy_side=128,
+           training=TrainingSettings(intra_iterations=30000, inter_iterations=6000, rays=4096, network_rate=1e-3)),
+)}
 
 
 def preset(name: str) -> Preset:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from refcodec.fields import Field
+from refcodec.fields import RadianceField
 from refcodec.rendering.cameras import Camera
 from refcodec.syntax.headers import SequenceHeader
 
@@ -278,7 +278,7 @@ class RayBank:
         samples = Samples(ray, slot, position[ray, slot], direction, (size, slots))
         return Batch(chosen, samples, self._rgba[chosen].float(), self._weight[chosen])
 
-    def error(self, field: Field, size: int) -> tuple[torch.Tensor, torch.Tensor, Samples]:
+    def error(self, field: RadianceField, size: int) -> tuple[torch.Tensor, torch.Tensor, Samples]:
         """What is to be minimised on a batch of `size` rays, D over all pixels, and the samples.
 
         D is the mean squared error of colours over the background. The error of opacity is
@@ -300,7 +300,7 @@ class RayBank:
         self._error[rays] = torch.where(old.isnan(), error, _KEPT_ERROR * old + (1 - _KEPT_ERROR) * error)
 
     @torch.no_grad()
-    def voxel_density(self, field: Field, count: int) -> torch.Tensor:
+    def voxel_density(self, field: RadianceField, count: int) -> torch.Tensor:
         """Density at random points of each occupied voxel: (count, voxels), raster order."""
         centres = torch.from_numpy(voxel_centres(self.header)[self.occupancy]).float().to(self.device)
         size = (self.high - self.low) / torch.tensor(self.dims, device=self.device)
@@ -311,7 +311,7 @@ class RayBank:
                 row[part] = field.density(points[part])[0]
         return out
 
-    def prune(self, field: Field) -> bool:
+    def prune(self, field: RadianceField) -> bool:
         """Drops voxels that the field shows to be empty, but keeps their neighbours; whether it did.
 
         A field that is still almost transparent says nothing about what is empty.
@@ -327,7 +327,7 @@ class RayBank:
         return True
 
 
-def shade(field: Field, samples: Samples, step: float, min_weight: float = 1e-4
+def shade(field: RadianceField, samples: Samples, step: float, min_weight: float = 1e-4
           ) -> tuple[torch.Tensor, torch.Tensor]:
     """Premultiplied colour (rays, 3) and opacity (rays,) of a batch (spec 9.3).
 

@@ -18,7 +18,7 @@ from .. import fields
 from ..datasets import Dataset, Frame, Split, load_dataset
 from ..errors import UsageError
 from ..evaluation.held_out import view_psnr
-from ..fields.mlp import MlpSizes, mlp_header
+from ..fields import MlpSizes, field_header
 from ..files import replacing
 from ..rendering.cameras import Camera
 from ..syntax.headers import Scene, SequenceHeader
@@ -170,7 +170,7 @@ class _Encode:
         o = self.options
         headers: list[SequenceHeader] = []
         for source in self.sources:
-            h = mlp_header(o.sizes, source.dataset.aabb, occupancy_side=o.occupancy_side,
+            h = field_header(o.sizes, source.dataset.aabb, occupancy_side=o.occupancy_side,
                            samples_per_diagonal=o.samples_per_diagonal,
                            background=[round(255 * c) for c in source.dataset.background])
             # The occupancy has the same dimensions in all scenes, whatever the shape of their boxes.

@@ -81,7 +81,6 @@ class TensorPlan:
 class CodingPlan:
     """A system.
 
-    representations: that it can code, the first by default.
     mask_bits: what a coefficient that is kept costs in the loss, in bits; more than it takes
     in the file, for the loss feels only the part of it that the slope of the sigmoid lets through.
     sparsity: weight of the coefficients' magnitudes in I-frames, as `residual_weight` is
@@ -90,7 +89,6 @@ class CodingPlan:
     """
 
     name: str
-    representations: tuple[Representation, ...]
     grid: TensorPlan = TensorPlan()
     plane: TensorPlan = TensorPlan()
     line: TensorPlan = TensorPlan()
@@ -99,6 +97,11 @@ class CodingPlan:
     sparsity: float = 0.0
     anew: Collection[Role] = ()
     dedicated: bool = False
+
+    @property
+    def representations(self) -> tuple[Representation, ...]:
+        """Those that name the system among theirs; the first by default."""
+        return tuple(r for r in Representation if self.name in r.systems)
 
     def of(self, info: TensorInfo) -> TensorPlan:
         """The tools of a tensor."""
@@ -121,21 +124,19 @@ def kind_of(info: TensorInfo) -> Kind:
 _CONTEXT = TensorPlan(model=Model.CONTEXT, rate=Rate.CONTEXT)
 _WAVELET = TensorPlan(Transform.WAVELET, masks=True, rate=Rate.NONE, steps=Steps.RANGE)
 _DCT = TensorPlan(Transform.BLOCK_DCT, model=Model.SMALLER)
-_DIF, _VM, _TRIPLANE = Representation.DIF, Representation.VM, Representation.TRIPLANE
-_GRID, _MLP = Representation.GRID, Representation.MLP
 
 SYSTEMS = {p.name: p for p in (
     # MM 2024.
-    CodingPlan("rate-aware", (_DIF, _VM, _TRIPLANE, _GRID), grid=_CONTEXT, plane=_CONTEXT),
+    CodingPlan("rate-aware", grid=_CONTEXT, plane=_CONTEXT),
     # Zhang et al. 2024, arXiv 2402.01380.
-    CodingPlan("dynamic-dif", (_DIF,), grid=_CONTEXT, anew=(Role.DIF_COEFFICIENT,)),
+    CodingPlan("dynamic-dif", grid=_CONTEXT, anew=(Role.DIF_COEFFICIENT,)),
     # Rho et al. 2023, arXiv 2212.09069.
-    CodingPlan("masked-wavelet", (_VM, _TRIPLANE, _GRID), grid=_WAVELET, plane=_WAVELET,
+    CodingPlan("masked-wavelet", grid=_WAVELET, plane=_WAVELET,
                line=TensorPlan(rate=Rate.NONE, steps=Steps.RANGE), mask_bits=24.0, sparsity=30.0),
     # Lee et al. 2023, arXiv 2311.14208.
-    CodingPlan("ecrf", (_VM, _GRID, _TRIPLANE), grid=_DCT, plane=_DCT, sparsity=1.0),
+    CodingPlan("ecrf", grid=_DCT, plane=_DCT, sparsity=1.0),
     # Bird et al. 2021, arXiv 2104.12456.
-    CodingPlan("cnerf", (_MLP,), dedicated=True),
+    CodingPlan("cnerf", dedicated=True),
 )}
 
 
@@ -171,7 +172,7 @@ def plan(system: str = DEFAULT_SYSTEM, representation: str | None = None,
                          f"there are {', '.join(r.name.lower() for r in Representation)}")
     if representation not in names:
         raise UsageError(f"{system} does not code {representation}; it codes {', '.join(names)}")
-    field = Representation[representation.upper()]
+    field = Representation.named(representation.upper())
     _check(tools, chosen, field)
     if not chosen.dedicated:
         chosen = dataclasses.replace(chosen, grid=_replaced(chosen.grid, tools), plane=_replaced(chosen.plane, tools))

@@ -39,14 +39,14 @@ from refcodec.encoder.systems import CodingPlan, Rate, Steps, plan as system_pla
 from refcodec.entropy.coder import MAX_SYMBOL
 from refcodec.entropy.layout import Layout
 from refcodec.syntax.coding import STEPS_PER_OCTAVE, FrameType, Prediction, Transform, block_counts
-from refcodec.syntax.headers import Role, SequenceHeader
+from refcodec.syntax.headers import SequenceHeader
+from refcodec.syntax.representation import Start
 from refcodec.tensors.significance import coded_mask
 from refcodec.tensors.state import FrameState
 from refcodec.tensors.transforms import support_mask
 from refcodec.writer import FrameCoding
 
 INTRA, INTER = FrameType.INTRA, FrameType.INTER
-_WEIGHTS = (Role.FUSION_WEIGHT, Role.RENDER_WEIGHT)
 # Shares of the iterations: when empty voxels go, how long the rate takes to set in, from when on steps stay.
 _PRUNE_AT, _RATE_RAMP, _STEPS_UNTIL = 0.25, 0.1, 0.8
 _CONTEXT_START, _INTER_RATE_START, _LATEST_RATE_START = 0.35, 0.02, 0.3
@@ -162,13 +162,12 @@ class _Training:
                 slot.reconstructed(self.base).zero_()
                 continue
             part = torch.zeros((*slot.info.shape[1:], slot.channels), device=self.device)
-            match slot.info.role:
-                case Role.DIF_COEFFICIENT:
+            match slot.info.role.start:
+                case Start.ONE:
                     part.fill_(1.0)
-                case (Role.DIF_BASIS | Role.DENSITY_PLANE | Role.DENSITY_LINE | Role.FEATURE_PLANE | Role.FEATURE_LINE
-                      | Role.FEATURE_GRID):
+                case Start.RANDOM:
                     part.normal_(0, self.settings.spread, generator=self.generator)
-                case Role.FUSION_WEIGHT | Role.RENDER_WEIGHT:
+                case Start.FAN_IN:
                     bound = 1 / math.sqrt(slot.info.shape[3])
                     part.uniform_(-bound, bound, generator=self.generator)
             slot.grid(values).copy_(slot.analysis(part))
@@ -182,7 +181,7 @@ class _Training:
                 steps += [first / gain for gain in slot.band_gains()]
             else:
                 # Not coarser than grids that are as good as unquantised.
-                steps.append(min(first, 2.0**-6 if slot.info.role in _WEIGHTS else 2.0**-8))
+                steps.append(min(first, 2.0**-6 if slot.info.role.start == Start.FAN_IN else 2.0**-8))
         return torch.tensor([math.log(s) for s in steps], device=self.device)
 
     def _mark_coded(self) -> None:
@@ -352,7 +351,7 @@ class _Training:
             steps = torch.log2((largest / _RANGE_STEPS).clamp(min=_SMALLEST_STEP))
             self.log_step[slot.bands] = torch.ceil(steps * STEPS_PER_OCTAVE - 1e-3) * (math.log(2) / STEPS_PER_OCTAVE)
 
-    def _field(self, leaves: Sequence[torch.Tensor] = ()) -> fields.Field:
+    def _field(self, leaves: Sequence[torch.Tensor] = ()) -> fields.RadianceField:
         """The field of the values in `work`; leaves: (z, y, x, C), to differentiate instead."""
         tensors = {}
         for slot, leaf in zip(self.active, leaves or [slot.grid(self.work) for slot in self.active]):

@@ -30,6 +30,7 @@ from ..fields import NumpyOps, Ops
 from ..files import replacing
 from ..inspection import inspect
 from ..rendering.pictures import composite
+from ..syntax.headers import Representation
 from .baselines import BASELINES, Baseline, FieldBaseline, FieldSequence, SourceViews, Views
 from .baselines.views import Pictures, nearest_view
 from .held_out import device_ops, render_views, view_mask
@@ -220,11 +221,13 @@ class _Scene:
         there yet, decoded once."""
         if self._sequence is not None and self._sequence[0] == representation:
             return self._sequence[1:]
-        dedicated = representation == "mlp"
+        from ..encoder.systems import SYSTEMS
+
+        system = SYSTEMS[Representation.named(representation.upper()).systems[0]]
         chosen = dataclasses.replace(
-            self.options, system="cnerf" if dedicated else "rate-aware", representation=representation,
+            self.options, system=system.name, representation=representation,
             lagrangian=None, rate_loss=False, learn_steps=False, step=_FINE_STEP,
-            model=None if dedicated else "static")
+            model=None if system.dedicated else "static")
         stem = f"trained-{representation}"
         if stem in self.failures:
             return None

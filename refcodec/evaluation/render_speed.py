@@ -10,11 +10,11 @@ import numpy as np
 from ..errors import UsageError
 from ..fields import FieldSizes, NumpyOps, Ops, build, field_header
 from ..fields.grids import Grids
+from ..fields.rule import Branch
 from ..rendering.cameras import Camera
 from ..rendering.march import render_camera
-from ..syntax.headers import Alignment, Mapping, Representation, SequenceHeader, TensorInfo
+from ..syntax.headers import Alignment, Mapping, SequenceHeader, TensorInfo
 
-_DENSITY_FROM_GRIDS = (Representation.VM, Representation.TRIPLANE, Representation.GRID)
 _WEIGHT = 0.2  # standard deviation of random weights
 
 
@@ -60,9 +60,10 @@ def enlarged(shown: Shown, sizes: FieldSizes, *, occupancy_side: int, samples_pe
     was, colours do not. sizes: of the same representation. Raises UsageError where the density needs a network.
     """
     old = shown.header
-    if old.representation not in _DENSITY_FROM_GRIDS:
-        names = ", ".join(r.name.lower() for r in _DENSITY_FROM_GRIDS)
-        raise UsageError(f"only fields whose density comes from grids alone can be enlarged: {names}")
+    density = old.representation.rule(old).density
+    if not isinstance(density, Branch) or density.network.layers:
+        raise UsageError(f"only a field whose density comes from grids alone can be enlarged, "
+                         f"not {old.representation.name.lower()}")
     new = field_header(sizes, old.box, occupancy_side=occupancy_side, samples_per_diagonal=samples_per_diagonal,
                        background=old.background)
     new = replace(new, parameters=replace(new.parameters, density_shift=old.parameters.density_shift,

@@ -25,7 +25,7 @@ from ..errors import RefcodecError, UsageError
 from ..fields import Ops
 from ..files import replacing
 from ..inspection import inspect
-from ..syntax.headers import Mapping, Representation
+from ..syntax.headers import Mapping
 from .benchmark import held_out_psnr, interpolated_size, require_held_out
 from .held_out import device_ops
 from .points import PointStore, key_of, write_json
@@ -129,7 +129,7 @@ def measure(path: Path, dataset: Dataset, name: str, lagrangian: float | None, s
     kinds = inspect(path).by_type()
     mean = {kind: kinds[kind]["mean_bytes"] if kind in kinds else None for kind in "IP"}
     intra = [f for f in coded_frames(path) if f.frame.type == 1]
-    weights = 4.0 * header.tensor_elements if header.representation == Representation.MLP else None
+    weights = 4.0 * header.tensor_elements if all(t.role.network for t in header.tensors) else None
     return Point(name, lagrangian, len(quality), path.stat().st_size / len(quality), float(np.mean(quality)), quality,
                  mean["I"], mean["P"], seconds, zero_share(intra), **_against_published(intra), weights=weights)
 

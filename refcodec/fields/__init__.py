@@ -1,46 +1,51 @@
-"""Representations: reconstructed tensors to density and colour (spec chapter 8)."""
+"""Representations: reconstructed tensors to density and colour (spec chapter 8).
+
+Names are imported when they are first used: what the representations say of themselves needs no numpy.
+"""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import importlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from refcodec.arrays import Array
-from refcodec.fields.dif import DictionaryField, DifSizes, dif_header
-from refcodec.fields.field import Field
-from refcodec.fields.grid import GridSizes, VoxelField, grid_header
-from refcodec.fields.mlp import MlpSizes, NetworkField, mlp_header
-from refcodec.fields.ops import NumpyOps, Ops, TorchOps, choose_ops
-from refcodec.fields.sizes import Aabb, FieldSizes
-from refcodec.fields.triplane import TriplaneField, TriplaneSizes, triplane_header
-from refcodec.fields.vm import VectorMatrixField, VmSizes, vm_header
 from refcodec.syntax.headers import Representation, SequenceHeader
 
+if TYPE_CHECKING:
+    from refcodec.arrays import Array
+    from refcodec.fields.dif import DifSizes
+    from refcodec.fields.field import RadianceField
+    from refcodec.fields.grid import GridSizes
+    from refcodec.fields.mlp import MlpSizes
+    from refcodec.fields.ops import NumpyOps, Ops, TorchOps, choose_ops
+    from refcodec.fields.sizes import Aabb, FieldSizes
+    from refcodec.fields.triplane import TriplaneSizes
+    from refcodec.fields.vm import VmSizes
+
 __all__ = [
-    "DictionaryField", "DifSizes", "Field", "FieldSizes", "GridSizes", "MlpSizes", "NetworkField", "NumpyOps", "Ops",
-    "TorchOps", "TriplaneField", "TriplaneSizes", "VectorMatrixField", "VmSizes", "VoxelField", "build",
-    "choose_ops", "dif_header", "field_header", "grid_header", "mlp_header", "triplane_header", "vm_header",
+    "DifSizes", "FieldSizes", "GridSizes", "MlpSizes", "NumpyOps", "Ops", "RadianceField", "TorchOps", "TriplaneSizes",
+    "VmSizes", "build", "choose_ops", "field_header",
 ]
-
-_FIELDS: dict[Representation, type[Field]] = {
-    Representation.DIF: DictionaryField,
-    Representation.VM: VectorMatrixField,
-    Representation.TRIPLANE: TriplaneField,
-    Representation.GRID: VoxelField,
-    Representation.MLP: NetworkField,
-}
-_HEADERS: dict[type[FieldSizes], Callable[..., SequenceHeader]] = {
-    DifSizes: dif_header, VmSizes: vm_header, TriplaneSizes: triplane_header, GridSizes: grid_header,
-    MlpSizes: mlp_header,
-}
+_LAZY = {"DifSizes": "dif", "FieldSizes": "sizes", "GridSizes": "grid", "MlpSizes": "mlp", "NumpyOps": "ops",
+         "Ops": "ops", "RadianceField": "field", "TorchOps": "ops", "TriplaneSizes": "triplane", "VmSizes": "vm",
+         "choose_ops": "ops"}
 
 
-def build(header: SequenceHeader, tensors: Sequence[Array], ops: Ops | None = None) -> Field:
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+
+
+def build(header: SequenceHeader, tensors: Sequence[Array], ops: Ops | None = None) -> RadianceField:
     """The field that `tensors` describe.
 
     tensors: float arrays of the shapes in `header.tensors`, in that order (reconstructed
     values times 2**-frac_bits). ops: `NumpyOps()` (the default) or `TorchOps(device)`.
     """
-    return _FIELDS[header.representation](header, tensors, ops or NumpyOps())
+    from refcodec.fields.field import RadianceField
+    from refcodec.fields.ops import NumpyOps
+
+    return RadianceField(header.representation.rule(header), header, tensors, ops or NumpyOps())
 
 
 def field_header(sizes: FieldSizes, aabb: Aabb, **options: Any) -> SequenceHeader:
@@ -50,4 +55,4 @@ def field_header(sizes: FieldSizes, aabb: Aabb, **options: Any) -> SequenceHeade
     the longest side), samples_per_diagonal, background (8-bit sRGB). Raises ValueError for
     an empty box.
     """
-    return _HEADERS[type(sizes)](sizes, aabb, **options)
+    return next(r for r in Representation if r.sizes is type(sizes)).header(sizes, aabb, **options)

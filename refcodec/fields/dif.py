@@ -6,16 +6,18 @@ first output is density and whose others are colour features.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-from refcodec.arrays import Array
-from refcodec.fields.field import Field
-from refcodec.fields.networks import network
-from refcodec.fields.ops import Ops
+from refcodec.fields.roles import FUSION_BIAS, FUSION_WEIGHT
+from refcodec.fields.rule import Branch, Factor, FeatureSet, FieldRule, FirstOutput, TensorList, TensorListFault, Term
 from refcodec.fields.sizes import Aabb, Box, FieldSizes, layers, linear_grid
 from refcodec.syntax.headers import Alignment, Mapping, Representation, Role, SequenceHeader, TensorInfo
+from refcodec.syntax.representation import Start
+
+DIF_COEFFICIENT = Role.add(1, "DIF_COEFFICIENT", meaning="coefficient grid of a dictionary field", start=Start.ONE)
+DIF_BASIS = Role.add(2, "DIF_BASIS", meaning="basis grid `role_index` of a dictionary field", start=Start.RANDOM,
+                     resolutions=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +43,45 @@ class DifSizes(FieldSizes):
     grid_frac_bits: int = 16
 
 
-class DictionaryField(Field):
-    """Evaluates a dictionary field."""
+class DictionaryField(Representation):
+    """DIF: one term of two factors, coefficients and concatenated bases, through the fusion network."""
 
-    def __init__(self, header: SequenceHeader, tensors: Sequence[Array], ops: Ops):
-        super().__init__(header, tensors, ops)
-        self._lookup = self._grids(Role.DIF_COEFFICIENT, Role.DIF_BASIS)
+    title = "dictionary field (8.2)"
+    sizes = DifSizes
+    presets = {
+        "micro": DifSizes(6, (8, 10, 12), (6, 6, 6), (1.6, 2.4, 3.6), fusion_hidden=16, features=7, render_hidden=16,
+                          feature_frequencies=1, direction_frequencies=2),
+        "tiny": DifSizes(),
+        "small": DifSizes(24, (20, 30, 42, 54, 66, 78), frequencies=(2.0, 3.2, 4.4, 5.6, 6.8, 8.0)),
+        # As published (Factor Fields, MM 2024).
+        "paper": DifSizes(32, (25, 39, 54, 69, 84, 99), frequencies=(1.94, 3.10, 4.27, 5.43, 6.59, 7.76),
+                          render_hidden=128),
+    }
+    systems = ("rate-aware", "dynamic-dif")
 
-    def _evaluate(self, x: Array) -> tuple[Array, Array]:
-        coefficients, *bases = self._lookup(x)
-        h = network(self.ops, self._fusion, coefficients * self.ops.concatenate(bases))
-        return h[:, 0], h[:, 1:]
+    def rule(self, header: SequenceHeader) -> FieldRule:
+        tensors = TensorList(header)
+        coefficient, bases = tensors.grid(DIF_COEFFICIENT), tensors.grids(DIF_BASIS)
+        if tensors.info(coefficient).mapping != Mapping.LINEAR:
+            raise TensorListFault("the coefficient grid's mapping is not linear")
+        width = tensors.width((coefficient,))
+        if tensors.width(bases) != width:
+            raise TensorListFault("the channels of the bases do not add up to those of the coefficient grid")
+        network, outputs = tensors.network("fusion", FUSION_WEIGHT, FUSION_BIAS, width)
+        product = Term((Factor((coefficient,)), Factor(bases)))
+        return tensors.finish(Branch(FeatureSet((product,)), network), FirstOutput(), outputs)
+
+    def header(self, sizes: DifSizes, aabb: Aabb, **options: Any) -> SequenceHeader:
+        box = Box(aabb)
+        channels, grid = sum(sizes.basis_channels), sizes.grid_frac_bits
+        tensors = [linear_grid(DIF_COEFFICIENT, 0, channels, box.sides(sizes.coefficient_side), grid,
+                               Alignment.CENTRES)]
+        for i, (c, d, f) in enumerate(zip(sizes.basis_channels, sizes.basis_sides, sizes.frequencies, strict=True)):
+            tensors.append(TensorInfo(DIF_BASIS, i, (c, d, d, d), grid, Mapping.SAWTOOTH, Alignment.CORNERS,
+                                      round(f * 65536)))
+        tensors += layers((channels, sizes.fusion_hidden, sizes.features + 1), FUSION_WEIGHT, FUSION_BIAS,
+                          sizes.weight_frac_bits)
+        return box.header(self, sizes, tensors + sizes.colour_layers(sizes.features), **options)
 
 
-def dif_header(sizes: DifSizes, aabb: Aabb, **options: Any) -> SequenceHeader:
-    """The sequence header of a dictionary field; aabb, options: as in `Box` and `Box.header`."""
-    box = Box(aabb)
-    channels, grid = sum(sizes.basis_channels), sizes.grid_frac_bits
-    tensors = [linear_grid(Role.DIF_COEFFICIENT, 0, channels, box.sides(sizes.coefficient_side), grid,
-                           Alignment.CENTRES)]
-    for i, (c, d, f) in enumerate(zip(sizes.basis_channels, sizes.basis_sides, sizes.frequencies, strict=True)):
-        tensors.append(TensorInfo(Role.DIF_BASIS, i, (c, d, d, d), grid, Mapping.SAWTOOTH, Alignment.CORNERS,
-                                  round(f * 65536)))
-    tensors += layers((channels, sizes.fusion_hidden, sizes.features + 1), Role.FUSION_WEIGHT, Role.FUSION_BIAS,
-                      sizes.weight_frac_bits)
-    return box.header(Representation.DIF, sizes, tensors + sizes.colour_layers(sizes.features), **options)
+DIF = DictionaryField.add(1, "DIF")

@@ -1,72 +1,58 @@
-"""What the representations share: their parts, density and colour (spec 8.2, 8.5)."""
+"""Density and colour of a field: the evaluation of its rule (spec chapter 8)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from refcodec.arrays import Array
 from refcodec.fields.grids import Grids
-from refcodec.fields.networks import encode, network
+from refcodec.fields.networks import Layers, encode, network
 from refcodec.fields.ops import Ops
-from refcodec.syntax.headers import Role, SequenceHeader, TensorInfo
+from refcodec.fields.rule import Branch, Combination, EncodedPosition, FeatureSet, FieldRule, FirstOutput, Network
+from refcodec.syntax.headers import SequenceHeader, TensorInfo
 
 
-class Field:
+class RadianceField:
     """Density and colour at points; made by `refcodec.fields.build`.
 
     ops: the array library. box_min, box_max: corners of the box, (3,) arrays.
     coarse_samples, fine_samples: per ray, where the field has a `coarse_density` that
     places samples (spec 9.6); otherwise 0.
-
-    A representation defines `_evaluate`, and `_features` where `_evaluate` leaves the
-    features for later.
     """
 
-    def __init__(self, header: SequenceHeader, tensors: Sequence[Array], ops: Ops):
-        self.ops, self.parameters, self._box = ops, header.parameters, header.box
+    def __init__(self, rule: FieldRule, header: SequenceHeader, tensors: Sequence[Array], ops: Ops):
+        self.ops, self._rule = ops, rule
         self.box_min, self.box_max = (ops.asarray(corner) for corner in header.box)
-        self.coarse_samples = header.parameters.coarse_samples
-        self.fine_samples = header.parameters.fine_samples
-        self._by_role: dict[Role, list[tuple[TensorInfo, Array]]] = {}
-        for info, tensor in zip(header.tensors, tensors, strict=True):
-            self._by_role.setdefault(info.role, []).append((info, ops.asarray(tensor)))
-        self._fusion = self._layers(Role.FUSION_WEIGHT, Role.FUSION_BIAS)
-        self._render = self._layers(Role.RENDER_WEIGHT, Role.RENDER_BIAS)
-
-    def _grids(self, *roles: Role) -> Grids:
-        """All grids of these roles, by role, then by index."""
-        return Grids(self._box, [entry for role in roles for entry in self._by_role[role]], self.ops)
-
-    def _layers(self, weight_role: Role, bias_role: Role) -> list[tuple[Array, Array | None]]:
-        biases = {info.index: tensor.reshape(-1) for info, tensor in self._by_role.get(bias_role, ())}
-        return [(tensor.reshape(tensor.shape[2:]), biases.get(info.index))
-                for info, tensor in self._by_role.get(weight_role, ())]
+        self.coarse_samples = rule.coarse.samples if rule.coarse else 0
+        self.fine_samples = rule.coarse.fine_samples if rule.coarse else 0
+        parts = _Parts(header, tensors, ops)
+        self._features = _BranchValues(rule.features, parts)
+        self._density = None if isinstance(rule.density, FirstOutput) else _BranchValues(rule.density, parts)
+        self._coarse = _BranchValues(rule.coarse.branch, parts) if rule.coarse else None
+        self._colour = parts.layers(rule.colour.network)
 
     def density(self, x: Array) -> tuple[Array, Array]:
         """Density at points in the box, and what `radiance` needs of them (spec 8.2).
 
         x: (N, 3) scene coordinates. Returns sigma (N,) per scene unit of length, and one
-        row for each point: its features, or the point itself where features cost more
-        than the density, so that only those of visible points are worked out.
+        row for each point: its features, or the point itself where the density does not need
+        them, so that only those of visible points are evaluated.
         """
-        feature, rows = self._evaluate(x)
-        return self._sigma(feature), rows
+        if self._density is not None:
+            return self._sigma(self._density(x)[:, 0]), x
+        h = self._features(x)
+        return self._sigma(h[:, 0]), h[:, 1:]
 
     def coarse_density(self, x: Array) -> Array:
-        """Density (N,) at points x (N, 3) for the placing of samples (spec 9.6), where `coarse_samples` is not 0."""
-        raise NotImplementedError
+        """Density (N,) at points x (N, 3) for the placing of samples (spec 9.6). Raises ValueError for a field without
+        coarse network, whose `coarse_samples` is 0."""
+        if self._coarse is None:
+            raise ValueError("the field has no coarse network")
+        return self._sigma(self._coarse(x)[:, 0])
 
-    def _evaluate(self, x: Array) -> tuple[Array, Array]:
-        """Density feature (N,) and rows for `_features` at points x (N, 3)."""
-        raise NotImplementedError
-
-    def _features(self, rows: Array) -> Array:
-        """Features (N, F) of points, from the rows that `_evaluate` gave."""
-        return rows
-
-    def _sigma(self, feature: Array) -> Array:
-        """Density of a density feature (R-FLD-04)."""
-        ops, p = self.ops, self.parameters
-        return ops.softplus(ops.bounded(feature) + p.density_shift) * p.density_scale
+    def _sigma(self, density_input: Array) -> Array:
+        """Density of a density input (R-FLD-04)."""
+        activation = self._rule.activation
+        return self.ops.softplus(self.ops.bounded(density_input) + activation.shift) * activation.scale
 
     def radiance(self, features: Array, directions: Array, rays: Array | None = None) -> Array:
         """Colour in [0, 1] (spec 8.5).
@@ -76,14 +62,17 @@ class Field:
         rays[n]: the part of the first layer that depends on the direction is then
         computed once a ray. Returns (N, 3).
         """
-        p = self.parameters
-        return self.ops.kernel(_colour)(self.ops, self._render, (p.feature_frequencies, p.direction_frequencies),
-                                        self._features(features), directions, rays)
+        colour = self._rule.colour
+        if self._density is not None:
+            features = self._features(features)
+        return self.ops.kernel(_colour)(self.ops, self._colour,
+                                        (colour.feature_frequencies, colour.direction_frequencies),
+                                        features, directions, rays)
 
 
-def _colour(ops: Ops, layers: Sequence[tuple[Array, Array | None]], frequencies: tuple[int, int], features: Array,
-            directions: Array, rays: Array | None) -> Array:
-    """`Field.radiance`, of features (N, F). frequencies: of features and directions."""
+def _colour(ops: Ops, layers: Layers, frequencies: tuple[int, int], features: Array, directions: Array,
+            rays: Array | None) -> Array:
+    """`RadianceField.radiance`, of features (N, F). frequencies: of features and directions."""
     features = ops.bounded(features)
     f, d = features.shape[1], directions.shape[1]
     of_features, of_directions = frequencies
@@ -98,19 +87,75 @@ def _colour(ops: Ops, layers: Sequence[tuple[Array, Array | None]], frequencies:
     return ops.sigmoid(network(ops, rest, ops.relu(h)) if rest else h)
 
 
-class GridField(Field):
-    """A field whose density comes from grids of its own: features wait until they are asked for."""
+class _Parts:
+    """The tensors of a field, as the parts of its rule need them."""
 
-    def _evaluate(self, x: Array) -> tuple[Array, Array]:
-        return self._density_feature(x), x
+    def __init__(self, header: SequenceHeader, tensors: Sequence[Array], ops: Ops):
+        self.ops, self.box = ops, header.box
+        self.low, self.high = (ops.asarray(corner) for corner in header.box)
+        self._entries: list[tuple[TensorInfo, Array]] = [
+            (info, ops.asarray(tensor)) for info, tensor in zip(header.tensors, tensors, strict=True)]
 
-    def _features(self, rows: Array) -> Array:
-        return network(self.ops, self._fusion, self._fusion_input(rows))
+    def grids(self, tensors: Sequence[int]) -> Grids:
+        return Grids(self.box, [self._entries[t] for t in tensors], self.ops)
 
-    def _density_feature(self, x: Array) -> Array:
-        """(N,) at points x (N, 3)."""
-        raise NotImplementedError
+    def layers(self, of: Network) -> Layers:
+        """Weights (outputs, inputs) and biases (outputs,) of a network."""
+        found: list[tuple[Array, Array | None]] = []
+        for layer in of.layers:
+            weight = self._entries[layer.weight][1]
+            bias = None if layer.bias is None else self._entries[layer.bias][1].reshape((-1,))
+            found.append((weight.reshape(tuple(weight.shape[2:])), bias))
+        return found
 
-    def _fusion_input(self, x: Array) -> Array:
-        """(N, inputs of the fusion network) at points x (N, 3)."""
-        raise NotImplementedError
+
+class _BranchValues:
+    """Outputs (N, C) of a branch at points x (N, 3)."""
+
+    def __init__(self, branch: Branch, parts: _Parts):
+        self._ops, self._skip = parts.ops, branch.network.skip
+        self._layers = parts.layers(branch.network)
+        self._inputs: _SetValues | _PositionValues
+        if isinstance(branch.inputs, FeatureSet):
+            self._inputs = _SetValues(branch.inputs, parts)
+        else:
+            self._inputs = _PositionValues(branch.inputs, parts)
+
+    def __call__(self, x: Array) -> Array:
+        return network(self._ops, self._layers, self._inputs(x), self._skip)
+
+
+class _PositionValues:
+    """The encoded position (R-FLD-17, R-FLD-18)."""
+
+    def __init__(self, position: EncodedPosition, parts: _Parts):
+        self._ops, self._frequencies, self._low, self._high = parts.ops, position.frequencies, parts.low, parts.high
+
+    def __call__(self, x: Array) -> Array:
+        u = (x - self._low) * (2 / (self._high - self._low)) - 1
+        return self._ops.concatenate([u, encode(self._ops, u, self._frequencies)])
+
+
+class _SetValues:
+    """The terms of a feature set at points: concatenated, or the sum of all their channels (N, 1)."""
+
+    def __init__(self, features: FeatureSet, parts: _Parts):
+        self._ops, self._features = parts.ops, features
+        self._grids, self._place = parts.grids(features.tensors), {t: i for i, t in enumerate(features.tensors)}
+
+    def __call__(self, x: Array) -> Array:
+        values = self._grids(x)
+        terms = []
+        for term in self._features.terms:
+            first, *others = [self._joined([values[self._place[t]] for t in factor.tensors])
+                              for factor in term.factors]
+            for factor in others:
+                first = first * factor
+            terms.append(first)
+        if self._features.combination == Combination.CONCATENATE:
+            return self._joined(terms)
+        first, *others = [term if term.shape[1] == 1 else term.sum(1)[:, None] for term in terms]
+        return sum(others, first)
+
+    def _joined(self, arrays: Sequence[Array]) -> Array:
+        return arrays[0] if len(arrays) == 1 else self._ops.concatenate(arrays)

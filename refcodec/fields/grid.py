@@ -1,15 +1,13 @@
 """A density grid and a feature grid (spec 8.8; Sun et al., "Direct Voxel Grid Optimization", 2022)."""
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-from refcodec.arrays import Array
-from refcodec.fields.field import GridField
-from refcodec.fields.ops import Ops
-from refcodec.fields.sizes import Aabb, Box, FieldSizes, linear_grid
-from refcodec.syntax.headers import Representation, Role, SequenceHeader
+from refcodec.fields.roles import DENSITY_GRID, FEATURE_GRID, FUSION_BIAS, FUSION_WEIGHT
+from refcodec.fields.rule import Branch, Combination, FeatureSet, FieldRule, TensorList, product_terms
+from refcodec.fields.sizes import HAZE, Aabb, Box, FieldSizes, linear_grid
+from refcodec.syntax.headers import Representation, SequenceHeader
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +30,36 @@ class GridSizes(FieldSizes):
     grid_frac_bits: int = 16
 
 
-class VoxelField(GridField):
-    """Evaluates a dense grid."""
+class DenseGrid(Representation):
+    """GRID: one term of one factor, and a density grid."""
 
-    def __init__(self, header: SequenceHeader, tensors: Sequence[Array], ops: Ops):
-        super().__init__(header, tensors, ops)
-        self._density, self._feature = self._grids(Role.DENSITY_GRID), self._grids(Role.FEATURE_GRID)
+    title = "dense grid (8.8)"
+    sizes = GridSizes
+    presets = {
+        "micro": GridSizes(20, 16, 4, render_hidden=16, feature_frequencies=1, density_shift=HAZE),
+        "tiny": GridSizes(density_shift=HAZE),
+        "small": GridSizes(112, 80, 12, density_shift=HAZE),
+        "paper": GridSizes(160, 160, 12, render_hidden=128, density_shift=HAZE),
+    }
+    training = dict(initial_step=0.1, rate_start=0.2, grid_rate=0.3)
+    systems = ("rate-aware", "masked-wavelet", "ecrf")
 
-    def _density_feature(self, x: Array) -> Array:
-        return self._density(x)[0][:, 0]
+    def rule(self, header: SequenceHeader) -> FieldRule:
+        tensors = TensorList(header)
+        density, feature = tensors.grid(DENSITY_GRID), tensors.grid(FEATURE_GRID)
+        tensors.one_channel(density)
+        network, outputs = tensors.network("fusion", FUSION_WEIGHT, FUSION_BIAS, tensors.width((feature,)),
+                                           optional=True)
+        return tensors.finish(Branch(FeatureSet(product_terms((feature,))), network),
+                              Branch(FeatureSet(product_terms((density,)), Combination.SUM)), outputs)
 
-    def _fusion_input(self, x: Array) -> Array:
-        return self._feature(x)[0]
+    def header(self, sizes: GridSizes, aabb: Aabb, **options: Any) -> SequenceHeader:
+        box = Box(aabb)
+        grid, inputs = sizes.grid_frac_bits, sizes.feature_channels
+        tensors = [linear_grid(DENSITY_GRID, 0, 1, box.sides(sizes.density_side), grid),
+                   linear_grid(FEATURE_GRID, 0, inputs, box.sides(sizes.feature_side), grid)]
+        tensors += sizes.basis_layer(inputs) + sizes.colour_layers(sizes.features or inputs)
+        return box.header(self, sizes, tensors, **options)
 
 
-def grid_header(sizes: GridSizes, aabb: Aabb, **options: Any) -> SequenceHeader:
-    """The sequence header of a dense grid; aabb, options: as in `Box` and `Box.header`."""
-    box = Box(aabb)
-    grid, inputs = sizes.grid_frac_bits, sizes.feature_channels
-    tensors = [linear_grid(Role.DENSITY_GRID, 0, 1, box.sides(sizes.density_side), grid),
-               linear_grid(Role.FEATURE_GRID, 0, inputs, box.sides(sizes.feature_side), grid)]
-    tensors += sizes.basis_layer(inputs) + sizes.colour_layers(sizes.features or inputs)
-    return box.header(Representation.GRID, sizes, tensors, **options)
+GRID = DenseGrid.add(4, "GRID")

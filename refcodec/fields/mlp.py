@@ -1,16 +1,18 @@
 """A network of the encoded position (spec 8.9; Mildenhall et al., "NeRF", 2020)."""
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from refcodec.arrays import Array
-from refcodec.fields.field import Field
-from refcodec.fields.networks import encode, network
-from refcodec.fields.ops import Ops
+from refcodec.fields.roles import FUSION_BIAS, FUSION_WEIGHT
+from refcodec.fields.rule import Branch, Coarse, EncodedPosition, FieldRule, FirstOutput, TensorList, TensorListFault
 from refcodec.fields.sizes import Aabb, Box, FieldSizes, layers
 from refcodec.syntax.headers import Representation, Role, SequenceHeader, TensorInfo
+from refcodec.syntax.representation import Start
+
+COARSE_WEIGHT = Role.add(20, "COARSE_WEIGHT", meaning="weights of layer `role_index` of the coarse network",
+                         network=True, start=Start.FAN_IN)
+COARSE_BIAS = Role.add(21, "COARSE_BIAS", meaning="biases of the same", network=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,37 +42,47 @@ class MlpSizes(FieldSizes):
     fine_samples: int = 0
 
 
-class NetworkField(Field):
-    """Evaluates a NeRF."""
+class NeuralField(Representation):
+    """MLP: the encoded position through the fusion network, and perhaps through a coarse one that places samples."""
 
-    def __init__(self, header: SequenceHeader, tensors: Sequence[Array], ops: Ops):
-        super().__init__(header, tensors, ops)
-        self._coarse = self._layers(Role.COARSE_WEIGHT, Role.COARSE_BIAS)
+    title = "multi-layer perceptron, NeRF (8.9)"
+    has_network_parameters = True
+    sizes = MlpSizes
+    presets = {
+        "micro": MlpSizes(position_frequencies=4, hidden_layers=3, hidden=32, features=8, render_hidden=16),
+        "tiny": MlpSizes(),
+        "small": MlpSizes(position_frequencies=8, hidden_layers=6, hidden=128, skip_layer=3, features=64),
+        "paper": MlpSizes(position_frequencies=10, hidden_layers=8, hidden=256, skip_layer=5, features=256,
+                          render_hidden=128, coarse_samples=64, fine_samples=128),
+    }
+    by_preset = {"micro": dict(network_rate=1e-2),
+                 "tiny": dict(network_rate=1e-2, intra_iterations=1500, lagrangian=5e-3),
+                 "paper": dict(network_rate=5e-4)}
+    systems = ("cnerf",)
 
-    def _evaluate(self, x: Array) -> tuple[Array, Array]:
-        h = self._network(self._fusion, x)
-        return h[:, 0], h[:, 1:]
+    def rule(self, header: SequenceHeader) -> FieldRule:
+        tensors, p = TensorList(header), header.parameters
+        position, width = EncodedPosition(p.position_frequencies), 3 + 6 * p.position_frequencies
+        coarse = None
+        if p.coarse_samples:
+            network, outputs = tensors.network("coarse", COARSE_WEIGHT, COARSE_BIAS, width, skip=p.skip_layer)
+            if outputs != 1:
+                raise TensorListFault("the coarse network does not have one output")
+            coarse = Coarse(Branch(position, network), p.coarse_samples, p.fine_samples)
+        network, outputs = tensors.network("fusion", FUSION_WEIGHT, FUSION_BIAS, width, skip=p.skip_layer)
+        return tensors.finish(Branch(position, network), FirstOutput(), outputs, coarse)
 
-    def coarse_density(self, x: Array) -> Array:
-        """Density (N,) of the coarse network at points x (N, 3), for the sampling of spec 9.6."""
-        return self._sigma(self._network(self._coarse, x)[:, 0])
+    def header(self, sizes: MlpSizes, aabb: Aabb, **options: Any) -> SequenceHeader:
+        def stack(outputs: int, weight_role: Role, bias_role: Role) -> list[TensorInfo]:
+            widths = (3 + 6 * sizes.position_frequencies, *(sizes.hidden,) * sizes.hidden_layers, outputs)
+            return layers(widths, weight_role, bias_role, sizes.weight_frac_bits, skip=sizes.skip_layer)
 
-    def _network(self, stack: Sequence[tuple[Array, Array | None]], x: Array) -> Array:
-        ops, p = self.ops, self.parameters
-        u = (x - self.box_min) * (2 / (self.box_max - self.box_min)) - 1
-        encoded = ops.concatenate([u, encode(ops, u, p.position_frequencies)])
-        return network(ops, stack, encoded, p.skip_layer)
+        tensors = stack(1, COARSE_WEIGHT, COARSE_BIAS) if sizes.coarse_samples else []
+        tensors += stack(1 + sizes.features, FUSION_WEIGHT, FUSION_BIAS)
+        network_parameters = dict(position_frequencies=sizes.position_frequencies, skip_layer=sizes.skip_layer,
+                                  coarse_samples=sizes.coarse_samples, fine_samples=sizes.fine_samples)
+        return Box(aabb).header(self, sizes, tensors + sizes.colour_layers(sizes.features, 1),
+                                network=network_parameters, **options)
 
 
-def mlp_header(sizes: MlpSizes, aabb: Aabb, **options: Any) -> SequenceHeader:
-    """The sequence header of a NeRF; aabb, options: as in `Box` and `Box.header`."""
-    def stack(outputs: int, weight_role: Role, bias_role: Role) -> list[TensorInfo]:
-        widths = (3 + 6 * sizes.position_frequencies, *(sizes.hidden,) * sizes.hidden_layers, outputs)
-        return layers(widths, weight_role, bias_role, sizes.weight_frac_bits, skip=sizes.skip_layer)
-
-    tensors = stack(1, Role.COARSE_WEIGHT, Role.COARSE_BIAS) if sizes.coarse_samples else []
-    tensors += stack(1 + sizes.features, Role.FUSION_WEIGHT, Role.FUSION_BIAS)
-    network_parameters = dict(position_frequencies=sizes.position_frequencies, skip_layer=sizes.skip_layer,
-                              coarse_samples=sizes.coarse_samples, fine_samples=sizes.fine_samples)
-    return Box(aabb).header(Representation.MLP, sizes, tensors + sizes.colour_layers(sizes.features, 1),
-                            network=network_parameters, **options)
+MLP = NeuralField.add(5, "MLP")

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from refcodec.arrays import Array
 from refcodec.fields.ops import Ops
 
+# Weights (outputs, inputs) with biases (outputs,) or None.
+Layers = Sequence[tuple[Array, Array | None]]
 
-def network(ops: Ops, layers: Sequence[tuple[Array, Array | None]], h: Array, skip: int = 0) -> Array:
+
+def network(ops: Ops, layers: Layers, h: Array, skip: int = 0) -> Array:
     """Outputs of a network: ReLU after every layer but the last (R-FLD-08).
 
-    layers: weights (outputs, inputs) with biases (outputs,) or None. h: (N, inputs).
+    h: (N, inputs).
     skip: the layer whose inputs are followed by `h` once more (R-FLD-19); 0: none.
     No layers: `h` itself.
     """
@@ -30,5 +33,5 @@ def encode(ops: Ops, x: Array, frequencies: int) -> Array:
         return x[:, :0]
     # Put side by side, which takes a fifth of the time of a product whose last axis is as short as this.
     scaled = ops.concatenate([(x * 2.0**k)[:, :, None] for k in range(frequencies)])
-    scaled = scaled.reshape(x.shape[0], x.shape[1] * frequencies)
+    scaled = scaled.reshape((x.shape[0], x.shape[1] * frequencies))
     return ops.concatenate([ops.sin(scaled), ops.cos(scaled)])

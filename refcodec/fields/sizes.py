@@ -5,8 +5,7 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING, TypeAlias, Union
 
 from refcodec.syntax.headers import (
     Alignment,
@@ -18,11 +17,17 @@ from refcodec.syntax.headers import (
     TensorInfo,
 )
 
+if TYPE_CHECKING:
+    import numpy as np
+
 _MOST_SAMPLES = 4096  # along an axis (R-SEQ-12)
 
 
+# Density shift under which a density grid of zeros is a faint haze, which has a gradient to follow.
+HAZE = -4.0
+
 # Two corners (x, y, z), scene coordinates.
-Aabb = Sequence[Sequence[float]] | np.ndarray
+Aabb: TypeAlias = Union[Sequence[Sequence[float]], "np.ndarray"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

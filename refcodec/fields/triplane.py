@@ -1,15 +1,13 @@
 """Three feature planes and a density grid (spec 8.7; Chan et al., "EG3D", 2022, for the planes)."""
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-from refcodec.arrays import Array
-from refcodec.fields.field import GridField
-from refcodec.fields.ops import Ops
-from refcodec.fields.sizes import Aabb, Box, FieldSizes, linear_grid, planes
-from refcodec.syntax.headers import Representation, Role, SequenceHeader
+from refcodec.fields.roles import DENSITY_GRID, FEATURE_PLANE, FUSION_BIAS, FUSION_WEIGHT
+from refcodec.fields.rule import Branch, Combination, FeatureSet, FieldRule, TensorList, product_terms
+from refcodec.fields.sizes import HAZE, Aabb, Box, FieldSizes, linear_grid, planes
+from refcodec.syntax.headers import Representation, SequenceHeader
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +30,36 @@ class TriplaneSizes(FieldSizes):
     grid_frac_bits: int = 16
 
 
-class TriplaneField(GridField):
-    """Evaluates a triplane field."""
+class Triplane(Representation):
+    """TRIPLANE: three terms of one factor, concatenated, and a density grid."""
 
-    def __init__(self, header: SequenceHeader, tensors: Sequence[Array], ops: Ops):
-        super().__init__(header, tensors, ops)
-        self._density = self._grids(Role.DENSITY_GRID)
-        self._planes = self._grids(Role.FEATURE_PLANE)
+    title = "three planes and a density grid (8.7)"
+    sizes = TriplaneSizes
+    presets = {
+        "micro": TriplaneSizes(6, 32, 16, features=6, render_hidden=16, feature_frequencies=1, density_shift=HAZE),
+        "tiny": TriplaneSizes(density_shift=HAZE),
+        "small": TriplaneSizes(24, 160, 80, features=20, density_shift=HAZE),
+        "paper": TriplaneSizes(48, 300, 160, features=27, render_hidden=128, density_shift=HAZE),
+    }
+    training = dict(initial_step=0.02, rate_start=0.2, grid_rate=0.1)
+    by_preset = {"paper": dict(grid_rate=0.02)}
+    systems = ("rate-aware", "masked-wavelet", "ecrf")
 
-    def _density_feature(self, x: Array) -> Array:
-        return self._density(x)[0][:, 0]
+    def rule(self, header: SequenceHeader) -> FieldRule:
+        tensors = TensorList(header)
+        density, planes = tensors.grid(DENSITY_GRID), tensors.planes(FEATURE_PLANE)
+        tensors.one_channel(density)
+        network, outputs = tensors.network("fusion", FUSION_WEIGHT, FUSION_BIAS, tensors.width(planes), optional=True)
+        return tensors.finish(Branch(FeatureSet(product_terms(planes)), network),
+                              Branch(FeatureSet(product_terms((density,)), Combination.SUM)), outputs)
 
-    def _fusion_input(self, x: Array) -> Array:
-        return self.ops.concatenate(self._planes(x))
+    def header(self, sizes: TriplaneSizes, aabb: Aabb, **options: Any) -> SequenceHeader:
+        box = Box(aabb)
+        grid, inputs = sizes.grid_frac_bits, 3 * sizes.plane_channels
+        tensors = [linear_grid(DENSITY_GRID, 0, 1, box.sides(sizes.density_side), grid),
+                   *planes(FEATURE_PLANE, sizes.plane_channels, box.sides(sizes.plane_side), grid)]
+        tensors += sizes.basis_layer(inputs) + sizes.colour_layers(sizes.features or inputs)
+        return box.header(self, sizes, tensors, **options)
 
 
-def triplane_header(sizes: TriplaneSizes, aabb: Aabb, **options: Any) -> SequenceHeader:
-    """The sequence header of a triplane field; aabb, options: as in `Box` and `Box.header`."""
-    box = Box(aabb)
-    grid, inputs = sizes.grid_frac_bits, 3 * sizes.plane_channels
-    tensors = [linear_grid(Role.DENSITY_GRID, 0, 1, box.sides(sizes.density_side), grid),
-               *planes(Role.FEATURE_PLANE, sizes.plane_channels, box.sides(sizes.plane_side), grid)]
-    tensors += sizes.basis_layer(inputs) + sizes.colour_layers(sizes.features or inputs)
-    return box.header(Representation.TRIPLANE, sizes, tensors, **options)
+TRIPLANE = Triplane.add(3, "TRIPLANE")

@@ -4,15 +4,13 @@ Density and features are sums and concatenations of planes times lines.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-from refcodec.arrays import Array
-from refcodec.fields.field import GridField
-from refcodec.fields.ops import Ops
+from refcodec.fields.roles import DENSITY_LINE, DENSITY_PLANE, FEATURE_LINE, FEATURE_PLANE, FUSION_BIAS, FUSION_WEIGHT
+from refcodec.fields.rule import Branch, Combination, FeatureSet, FieldRule, TensorList, TensorListFault, product_terms
 from refcodec.fields.sizes import Aabb, Box, FieldSizes, lines, planes
-from refcodec.syntax.headers import Representation, Role, SequenceHeader
+from refcodec.syntax.headers import Representation, SequenceHeader
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,35 +34,43 @@ class VmSizes(FieldSizes):
     grid_frac_bits: int = 16
 
 
-class VectorMatrixField(GridField):
-    """Evaluates vector-matrix factors."""
+class VectorMatrixFactors(Representation):
+    """VM: three terms of two factors, a plane and a line, summed for the density and concatenated for the features."""
 
-    def __init__(self, header: SequenceHeader, tensors: Sequence[Array], ops: Ops):
-        super().__init__(header, tensors, ops)
-        self._density = self._grids(Role.DENSITY_PLANE, Role.DENSITY_LINE)
-        self._feature = self._grids(Role.FEATURE_PLANE, Role.FEATURE_LINE)
+    title = "vector-matrix factors, TensoRF (8.6)"
+    sizes = VmSizes
+    presets = {
+        "micro": VmSizes(4, 6, 32, features=6, render_hidden=16, feature_frequencies=1),
+        "tiny": VmSizes(),
+        "small": VmSizes(8, 24, 160, features=20),
+        "paper": VmSizes(16, 48, 300, features=27, render_hidden=128),
+    }
+    training = dict(initial_step=0.02, inter_step=0.05, rate_start=0.1, rate_after=80, grid_rate=0.04)
+    by_preset = {"paper": dict(grid_rate=0.02)}
+    systems = ("rate-aware", "masked-wavelet", "ecrf")
 
-    def _density_feature(self, x: Array) -> Array:
-        first, *others = [product.sum(1) for product in _products(self._density(x))]
-        return sum(others, first)
+    def rule(self, header: SequenceHeader) -> FieldRule:
+        tensors = TensorList(header)
+        density = tensors.planes(DENSITY_PLANE), tensors.lines(DENSITY_LINE)
+        feature = tensors.planes(FEATURE_PLANE), tensors.lines(FEATURE_LINE)
+        for of_planes, of_lines in (density, feature):
+            if tensors.channels(of_planes) != tensors.channels(of_lines):
+                raise TensorListFault("a plane and its line have different numbers of channels")
+        network, outputs = tensors.network("fusion", FUSION_WEIGHT, FUSION_BIAS, tensors.width(feature[0]),
+                                           optional=True)
+        return tensors.finish(Branch(FeatureSet(product_terms(*feature)), network),
+                              Branch(FeatureSet(product_terms(*density), Combination.SUM)), outputs)
 
-    def _fusion_input(self, x: Array) -> Array:
-        return self.ops.concatenate(_products(self._feature(x)))
+    def header(self, sizes: VmSizes, aabb: Aabb, **options: Any) -> SequenceHeader:
+        box = Box(aabb)
+        sides, grid = box.sides(sizes.resolution), sizes.grid_frac_bits
+        tensors = [*planes(DENSITY_PLANE, sizes.density_components, sides, grid),
+                   *lines(DENSITY_LINE, sizes.density_components, sides, grid),
+                   *planes(FEATURE_PLANE, sizes.feature_components, sides, grid),
+                   *lines(FEATURE_LINE, sizes.feature_components, sides, grid)]
+        inputs = 3 * sizes.feature_components
+        tensors += sizes.basis_layer(inputs) + sizes.colour_layers(sizes.features or inputs)
+        return box.header(self, sizes, tensors, **options)
 
 
-def _products(values: Sequence[Array]) -> Array:
-    """(N, C) of each plane times its line; values: of the three planes, then of the lines."""
-    return [plane * line for plane, line in zip(values[:3], values[3:])]
-
-
-def vm_header(sizes: VmSizes, aabb: Aabb, **options: Any) -> SequenceHeader:
-    """The sequence header of vector-matrix factors; aabb, options: as in `Box` and `Box.header`."""
-    box = Box(aabb)
-    sides, grid = box.sides(sizes.resolution), sizes.grid_frac_bits
-    tensors = [*planes(Role.DENSITY_PLANE, sizes.density_components, sides, grid),
-               *lines(Role.DENSITY_LINE, sizes.density_components, sides, grid),
-               *planes(Role.FEATURE_PLANE, sizes.feature_components, sides, grid),
-               *lines(Role.FEATURE_LINE, sizes.feature_components, sides, grid)]
-    inputs = 3 * sizes.feature_components
-    tensors += sizes.basis_layer(inputs) + sizes.colour_layers(sizes.features or inputs)
-    return box.header(Representation.VM, sizes, tensors, **options)
+VM = VectorMatrixFactors.add(2, "VM")

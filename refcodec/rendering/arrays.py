@@ -16,10 +16,10 @@ import numpy as np
 from refcodec.arrays import Array
 
 if TYPE_CHECKING:
-    from refcodec.fields import Field
+    from refcodec.fields import RadianceField
 
 
-def arrays_of(field: Field) -> NumpyArrays | TorchArrays:
+def arrays_of(field: RadianceField) -> NumpyArrays | TorchArrays:
     """The operations for the arrays that `field` computes with."""
     ops: Any = field.ops
     return TorchArrays(ops.torch, ops.device) if ops.name == "torch" else NumpyArrays()

@@ -20,7 +20,7 @@ from refcodec.rendering.cameras import Camera
 from refcodec.syntax.headers import SequenceHeader
 
 if TYPE_CHECKING:
-    from refcodec.fields import Field
+    from refcodec.fields import RadianceField
 
 EARLY_STOP = 1e-4
 _SMALLEST_DIRECTION = 1e-12
@@ -50,7 +50,7 @@ class Picture:
 
 
 def render_camera(
-    field: Field,
+    field: RadianceField,
     occupancy: np.ndarray | None,
     camera: Camera,
     header: SequenceHeader,
@@ -80,7 +80,7 @@ def render_camera(
 
 
 def render_rays(
-    field: Field,
+    field: RadianceField,
     occupancy: np.ndarray | None,
     origins: np.ndarray,
     directions: np.ndarray,
@@ -93,7 +93,7 @@ def render_rays(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Composite N rays front to back: rgb (N, 3), depth (N,), opacity (N,), numpy float32.
 
-    field: a `refcodec.fields.Field`, which also says how a ray is sampled.
+    field: a `refcodec.fields.RadianceField`, which also says how a ray is sampled.
     occupancy: bool (z, y, x) over the field's box; None stands for all set.
     origins, directions: (N, 3), scene units; directions are normalised here.
     samples_per_diagonal: ray step = box diagonal / this.
@@ -159,7 +159,7 @@ def render_rays(
 class _March:
     """One field, ready to be marched through, chunk by chunk."""
 
-    def __init__(self, xp: NumpyArrays | TorchArrays, field: Field, occupancy: np.ndarray | None,
+    def __init__(self, xp: NumpyArrays | TorchArrays, field: RadianceField, occupancy: np.ndarray | None,
                  samples_per_diagonal: int, early_stop: float):
         self.xp, self.field = xp, field
         self.early_stop = early_stop

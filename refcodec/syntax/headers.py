@@ -10,35 +10,10 @@ from enum import IntEnum
 from typing import Any
 
 from .registry import LEVELS
+from .representation import Representation, Role
 
-
-class Representation(IntEnum):
-    """`representation`: the rule that turns tensors into colour and density."""
-
-    DIF = 1
-    VM = 2
-    TRIPLANE = 3
-    GRID = 4
-    MLP = 5
-
-
-class Role(IntEnum):
-    """`tensor_role`: what a tensor is to its representation (Annex A)."""
-
-    DIF_COEFFICIENT = 1
-    DIF_BASIS = 2
-    DENSITY_PLANE = 3
-    DENSITY_LINE = 4
-    FEATURE_PLANE = 5
-    FEATURE_LINE = 6
-    DENSITY_GRID = 7
-    FEATURE_GRID = 8
-    FUSION_WEIGHT = 16
-    FUSION_BIAS = 17
-    RENDER_WEIGHT = 18
-    RENDER_BIAS = 19
-    COARSE_WEIGHT = 20
-    COARSE_BIAS = 21
+__all__ = ["Alignment", "FieldParameters", "Mapping", "Representation", "Role", "Scene", "SequenceHeader", "TensorInfo",
+           "lowest_level"]
 
 
 class Mapping(IntEnum):
@@ -150,7 +125,7 @@ class SequenceHeader:
                                      *((n.position_frequencies, n.skip_layer, n.coarse_samples, n.fine_samples)
                                        if n is not None else ()))
         return cls(
-            Representation(v.representation), v.ticks_per_second, v.aabb_min, v.aabb_max,
+            Representation.of(v.representation), v.ticks_per_second, v.aabb_min, v.aabb_max,
             v.aabb_exponent, v.occupancy_dims, v.samples_per_diagonal, v.background, tensors,
             parameters, v.digest_type,
             tuple(Scene(s.aabb_min, s.aabb_max, s.aabb_exponent, s.samples_per_diagonal, s.background)
@@ -177,7 +152,7 @@ class SequenceHeader:
                             direction_frequencies=p.direction_frequencies),
             network=dict(position_frequencies=p.position_frequencies, skip_layer=p.skip_layer,
                          coarse_samples=p.coarse_samples, fine_samples=p.fine_samples)
-            if self.representation == Representation.MLP else None)
+            if self.representation.has_network_parameters else None)
 
     @property
     def scene_count(self) -> int:

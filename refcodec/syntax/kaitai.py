@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
 
+from ..code_points import CodePoint
 from . import structures as syn
 from .declare import Field, Nested, Structure
 from .headers import Representation, Role
@@ -18,7 +19,8 @@ from .registry import TEMPLATES, UnitType, is_energy
 
 _TYPES = {"u8": "u1", "u16": "u2", "u32": "u4", "u64": "u8", "s8": "s1", "s16": "s2", "s32": "s4", "f32": "f4",
           "uv": "uv", "sv": "sv", "b2": "b2"}
-_ENUMS: dict[str, type[IntEnum]] = {"unit_type": UnitType, "representation": Representation, "tensor_role": Role}
+_ENUMS: dict[str, type[IntEnum] | type[CodePoint]] = {
+    "unit_type": UnitType, "representation": Representation, "tensor_role": Role}
 _OUTPUTS = "(family == 2 ? 3 : 2)"
 # What the specification says in words, or with the letters of a formula.
 _WORDS = {

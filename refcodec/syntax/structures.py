@@ -50,7 +50,7 @@ UNIT_HEADER = Structure(
 TENSOR_INFO = Structure(
     "tensor_info", "4.4",
     Field("tensor_role", "u8", "What the tensor is to the representation (Annex A.2).",
-          (("R-SEQ-10", lambda v, _: v in Role._value2member_map_),)),
+          (("R-SEQ-10", lambda v, _: v in Role),)),
     Field("role_index", "u8", "Distinguishes tensors of one role: the number of the basis grid, or of the layer."),
     Field("frac_bits", "u8", "A reconstructed integer v of this tensor stands for the number v / 2^`frac_bits`.",
           (("R-SEQ-11", _within(0, 24)),)),
@@ -111,7 +111,7 @@ SCENE = Structure("scene", "4.3", *_BOX, _SAMPLES, _BACKGROUND)
 SEQUENCE_HEADER = Structure(
     "sequence_header", "4.3",
     Field("representation", "u8", "The rule that turns the tensors into colour and density (Annex A.1).",
-          (("R-SEQ-01", lambda v, _: v in Representation._value2member_map_),)),
+          (("R-SEQ-01", lambda v, _: v in Representation),)),
     Field("scene_count", "u8", "Number of scenes in the file.", (("R-SEQ-02", lambda v, _: v >= 1),)),
     Field("digest_type", "u8", "0: frames carry no digest. 1: SHA-256, first eight bytes (section 7.4).",
           (("R-SEQ-03", _within(0, 1)),)),
@@ -125,7 +125,8 @@ SEQUENCE_HEADER = Structure(
     Field("tensor_count", "u8", "Number of entries of the tensor list.", (("R-SEQ-09", _within(1, 64)),)),
     Nested("tensor", TENSOR_INFO, count=lambda c: c.tensor_count, count_text="tensor_count"),
     Nested("parameters", FIELD_PARAMETERS),
-    Nested("network", NETWORK_PARAMETERS, when=lambda c: c.representation == Representation.MLP, when_text="representation == 5"),
+    Nested("network", NETWORK_PARAMETERS, when=lambda c: Representation.of(c.representation).has_network_parameters,
+           when_text=" or ".join(f"representation == {int(r)}" for r in Representation if r.has_network_parameters)),
 )
 
 GROUP_HEADER = Structure(

@@ -20,7 +20,7 @@ from refcodec.entropy.layout import Layout
 from refcodec.entropy.models import model_to_syntax
 from refcodec.entropy.tables import TOTAL
 from refcodec.errors import BitstreamError, UsageError
-from refcodec.fields.mlp import MlpSizes, mlp_header
+from refcodec.fields import MlpSizes, field_header
 from refcodec.rendering.cameras import Camera
 from refcodec.syntax.coding import Prediction
 from refcodec.syntax.registry import UnitType
@@ -32,7 +32,7 @@ BOX = [[-1, -1, -1], [1, 1, 1]]
 SIZES = MlpSizes(position_frequencies=3, hidden_layers=2, hidden=24, skip_layer=1, features=8, render_hidden=16,
                  direction_frequencies=1)
 SETTINGS = TrainingSettings(lagrangian=1e-4, intra_iterations=100, rays=96, network_rate=1e-2)
-HEADER = mlp_header(SIZES, BOX, occupancy_side=16, samples_per_diagonal=48)
+HEADER = field_header(SIZES, BOX, occupancy_side=16, samples_per_diagonal=48)
 OPTIONS = scenes.SceneOptions(SIZES, 48, 16, dataclasses.replace(SETTINGS, intra_iterations=60))
 FEW = dataclasses.replace(OPTIONS, training=dataclasses.replace(SETTINGS, intra_iterations=8, rays=32), evaluate=False)
 
@@ -229,7 +229,7 @@ def test_training_sees_whole_steps():
 
 def test_coarse_network_learns_where_the_fine_one_is_dense():
     sizes = dataclasses.replace(SIZES, coarse_samples=12, fine_samples=16)
-    header = mlp_header(sizes, BOX, occupancy_side=16, samples_per_diagonal=48)
+    header = field_header(sizes, BOX, occupancy_side=16, samples_per_diagonal=48)
     training = cnerf.Training(header, [ball(0.7, (0.6, 0.4, 0.3))],
                               dataclasses.replace(SETTINGS, rate_loss=False, intra_iterations=200))
     points = 1.6 * torch.rand((4000, 3), generator=torch.Generator().manual_seed(0)) - 0.8
@@ -357,7 +357,7 @@ def test_shared_training_gives_the_decoder_the_same_weights():
 
 
 def test_scenes_of_different_shapes_are_refused():
-    wider = mlp_header(dataclasses.replace(SIZES, hidden=20), BOX, occupancy_side=16, samples_per_diagonal=48)
+    wider = field_header(dataclasses.replace(SIZES, hidden=20), BOX, occupancy_side=16, samples_per_diagonal=48)
     with pytest.raises(UsageError, match="tensor 0 of scene 1 is FUSION_WEIGHT"):
         scenes.scenes_header([HEADER, wider])
     for change in (dict(occupancy_dims=(16, 16, 8)), dict(tensors=HEADER.tensors[:-1]), dict(ticks_per_second=7),

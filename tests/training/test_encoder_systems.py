@@ -189,7 +189,7 @@ def test_latents_are_what_the_tensor_is_made_of(seed, spatial, transform, levels
     info = TensorInfo(Role.FEATURE_GRID, 0, (2, *spatial), 16, Mapping.LINEAR)
     network = TensorInfo(Role.RENDER_WEIGHT, 0, (1, 1, 2, 3), 16)
     own = systems.TensorPlan(Transform(transform), levels if transform == Transform.WAVELET else 0)
-    plan = systems.CodingPlan("test", (), grid=own, plane=own, line=own)
+    plan = systems.CodingPlan("test", grid=own, plane=own, line=own)
     header = dataclasses.replace(field_header(MICRO.sizes[Representation.GRID], ((-1, -1, -1), (1, 1, 1))),
                                  tensors=(info, network))
     slot, other = latents.slots(header, [plan.of(info) for info in header.tensors])

@@ -14,7 +14,7 @@ from refcodec.datasets import load_dataset
 from refcodec.decoding import open_stream
 from refcodec.encoder import presets, rays, train
 from refcodec.encoder.latents import step_value
-from refcodec.fields import build, dif_header
+from refcodec.fields import build, field_header
 from refcodec.rendering.march import render_camera
 from refcodec.syntax.headers import Representation
 from refcodec.tensors.significance import coded_mask
@@ -29,7 +29,7 @@ SETTINGS = dataclasses.replace(presets.preset("micro").training, lagrangian=3e-4
 @pytest.fixture(scope="module")
 def scene():
     dataset = load_dataset(DEMO)
-    header = dif_header(presets.preset("micro").sizes[Representation.DIF], dataset.aabb, samples_per_diagonal=64,
+    header = field_header(presets.preset("micro").sizes[Representation.DIF], dataset.aabb, samples_per_diagonal=64,
                         occupancy_side=32, ticks_per_second=24)
 
     def pictures(frame, split):

@@ -13,18 +13,7 @@ from hypothesis import assume, example, given, settings, strategies as st
 
 from checkout import ROOT
 from refcodec import acceleration, fields
-from refcodec.fields import (
-    DifSizes,
-    GridSizes,
-    MlpSizes,
-    NumpyOps,
-    TorchOps,
-    TriplaneSizes,
-    VmSizes,
-    dif_header,
-    field_header,
-    vm_header,
-)
+from refcodec.fields import DifSizes, GridSizes, MlpSizes, NumpyOps, TorchOps, TriplaneSizes, VmSizes, field_header
 from refcodec.fields.grids import Grids
 from refcodec.syntax.headers import Alignment, Mapping, Representation, Role, TensorInfo
 from refcodec.syntax.tensor_list import tensor_list_fault
@@ -338,7 +327,7 @@ def test_samples_have_their_values_at_their_places(seed, sides, alignment):
 @pytest.mark.parametrize("make", [NumpyOps, TorchOps])
 def test_grids_of_zeros_are_not_looked_up_and_change_nothing(make, monkeypatch):
     ops = make()
-    header = dif_header(DifSizes(3, (4, 5), (2, 3), (1.0, 2.0), fusion_hidden=4, features=2, render_hidden=4), BOX)
+    header = field_header(DifSizes(3, (4, 5), (2, 3), (1.0, 2.0), fusion_hidden=4, features=2, render_hidden=4), BOX)
     rng = np.random.default_rng(1)
     tensors = [rng.normal(size=t.shape).astype(np.float32) for t in header.tensors]
     tensors[2][:] = 0
@@ -373,7 +362,7 @@ def test_axes_with_one_sample_cost_nothing(ops, shape):
 @settings(max_examples=10)
 @given(st.integers(0, 2**31))
 def test_vector_matrix_factors_equal_the_grid_of_their_products(seed):
-    header = vm_header(SMALL_VM, BOX)
+    header = field_header(SMALL_VM, BOX)
     tensors = random_tensors(header, seed)
     named = {(t.role, t.index): v for t, v in zip(header.tensors, tensors)}
     sides = [next(t.shape[3 - axis] for t in header.tensors if t.shape[3 - axis] > 1) for axis in range(3)]
@@ -473,7 +462,7 @@ def test_cells_of_oblong_boxes_are_cubes(extent, sizes):
 
 
 def test_header_of_the_published_dictionary_field():
-    header = dif_header(DifSizes(32, (25, 39, 54, 69, 84, 99), (4, 4, 4, 2, 2, 2),
+    header = field_header(DifSizes(32, (25, 39, 54, 69, 84, 99), (4, 4, 4, 2, 2, 2),
                                  (1.94, 3.10, 4.27, 5.43, 6.59, 7.76), render_hidden=128), ((-1, -1, -1), (1, 1, 1)))
     grids = [t for t in header.tensors if t.mapping != Mapping.NONE]
     assert grids[0].shape == (18, 32, 32, 32)
@@ -488,7 +477,7 @@ def shapes(header, role):
 
 
 def test_header_of_published_vector_matrix_factors():
-    header = vm_header(VmSizes(16, 48, 300, features=27, render_hidden=128), ((-1.5,) * 3, (1.5,) * 3))
+    header = field_header(VmSizes(16, 48, 300, features=27, render_hidden=128), ((-1.5,) * 3, (1.5,) * 3))
     assert shapes(header, Role.DENSITY_PLANE) == [(16, 300, 300, 1), (16, 300, 1, 300), (16, 1, 300, 300)]
     assert shapes(header, Role.FEATURE_LINE) == [(48, 1, 1, 300), (48, 1, 300, 1), (48, 300, 1, 1)]
     assert shapes(header, Role.FUSION_WEIGHT) == [(1, 1, 27, 144)] and not shapes(header, Role.FUSION_BIAS)

@@ -50,7 +50,7 @@ def test_an_enlarged_field_has_the_same_density(seed, name):
 
 def test_a_density_that_needs_a_network_is_not_enlarged():
     header = field_header(SMALL, BOX)
-    with pytest.raises(UsageError, match="vm, triplane, grid"):
+    with pytest.raises(UsageError, match="density comes from grids alone.*not dif"):
         enlarged(Shown(header, random_tensors(header), None), SMALL, occupancy_side=4, samples_per_diagonal=9)
 
 
@@ -70,7 +70,7 @@ def test_the_command(tmp_path):
 def test_one_line_where_nothing_can_be_timed(tmp_path):
     path = tmp_path / "s.rfv"
     path.write_bytes(small_stream())
-    for args, text in (((path, "--enlarge", "micro"), "only fields whose density"),
+    for args, text in (((path, "--enlarge", "micro"), "only a field whose density"),
                        ((path, "--enlarge", "huge"), "no preset 'huge'"),
                        ((tmp_path / "none.rfv",), "can't open")):
         result = run(*args)

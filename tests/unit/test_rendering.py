@@ -14,7 +14,7 @@ from checkout import ROOT
 from refcodec.errors import UsageError
 from refcodec.evaluation import metrics
 from refcodec.evaluation.metrics import render_difference
-from refcodec.fields import DifSizes, NumpyOps, TorchOps, build, choose_ops, dif_header, field_header
+from refcodec.fields import DifSizes, NumpyOps, TorchOps, build, choose_ops, field_header
 from refcodec.rendering import march
 from refcodec.rendering.arrays import arrays_of
 from refcodec.rendering.cameras import Camera
@@ -464,7 +464,7 @@ def test_scaled_camera_sees_the_same_picture():
 
 
 def dictionary_field(ops):
-    header = dif_header(
+    header = field_header(
         DifSizes(coefficient_side=4, basis_sides=(4, 5, 6, 7, 8, 9)), [LOW, HIGH],
         samples_per_diagonal=SAMPLES, background=(51, 178, 255), occupancy_side=8,
     )
