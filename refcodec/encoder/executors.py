@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 EXECUTORS = ("local", "processes", "dask")
 _STEP_SECONDS = 0.3  # between the steps of training that a worker tells of
 _CONNECT_SECONDS = 30
+_RECONNECT_SECONDS = 120  # a scheduler that is started again, by hand or by a service
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +302,8 @@ def _connect(scheduler: str) -> _Client:
 class Dask(Workers):
     """Groups as tasks of a dask cluster; `scheduler`: its address or scheduler file.
 
-    A task whose worker dies is given to another one by the scheduler.
+    A task whose worker dies is given to another one by the scheduler. Groups that were at a scheduler
+    that is lost are submitted again when it is back.
     """
 
     retries = True
@@ -319,26 +321,36 @@ class Dask(Workers):
         self.capacity, self.scheduler = jobs, scheduler
         self.steps: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         self.topic = f"refcodec-{uuid.uuid4().hex}"
+        self.killed: type[KilledWorker] = distributed.KilledWorker
         try:
-            self.client = _connect(scheduler)
+            self._open()
         except (OSError, ValueError) as e:
             self._restore_logs()
             raise UsageError(f"can't reach a dask scheduler at {scheduler}: {e}") from None
+
+    def _open(self) -> None:
+        """Connects to the scheduler. Raises OSError, ValueError."""
+        self.client = _connect(self.scheduler)
         self.client.subscribe_topic(self.topic, lambda event: self.steps.put(event[1]))
         self.executor = self.client.get_executor(pure=False)
-        self.killed: type[KilledWorker] = distributed.KilledWorker
+        self.submitted: set[Future[Outcome]] = set()  # by way of this connection
 
     def __exit__(self, *exc: object) -> None:
+        self._close()
+        self._restore_logs()
+
+    def _close(self) -> None:
         self.executor.shutdown(wait=False)
         self.client.close()
-        self._restore_logs()
 
     def _restore_logs(self) -> None:
         for log, level in self.loggers:
             log.setLevel(level)
 
     def submit(self, job: GroupJob) -> Future[Outcome]:
-        return self.executor.submit(_encode_on_dask, job, __version__, self.topic)
+        future = self.executor.submit(_encode_on_dask, job, __version__, self.topic)
+        self.submitted.add(future)
+        return future
 
     def listen(self) -> None:
         with contextlib.suppress(queue.Empty):
@@ -349,9 +361,24 @@ class Dask(Workers):
         try:
             return future.result()
         except CancelledError:
-            return Failure(self.scheduler, "the scheduler is gone, or dropped the group", final=True)
+            return self._lost(future)
         except self.killed as e:
             return Failure(e.last_worker.address, f"it died, as {e.allowed_failures} before it at this group",
                            final=True)
         except Exception as e:
             return Failure(self.scheduler, f"{type(e).__name__}: {e}")
+
+    def _lost(self, future: Future[Outcome]) -> Failure:
+        """Of a group that the scheduler dropped: mostly because it is gone. Waits for another one at its address."""
+        if future in self.submitted:  # the first of those that were lost together
+            self._close()
+            deadline = time.monotonic() + _RECONNECT_SECONDS
+            while True:
+                try:
+                    self._open()
+                    break
+                except (OSError, ValueError) as e:
+                    if time.monotonic() >= deadline:
+                        return Failure(self.scheduler, f"the scheduler is gone: {e}", final=True)
+                    time.sleep(1)
+        return Failure(self.scheduler, "the scheduler was lost, and is back")

@@ -3,7 +3,11 @@ import dataclasses
 import multiprocessing
 import os
 import pickle
+import resource
 import signal
+import socket
+import subprocess
+import sys
 import time
 from concurrent.futures import Future
 from pathlib import Path
@@ -308,3 +312,74 @@ def test_a_cluster_whose_worker_is_killed(ball, local, tmp_path):
     first, killed = loads[0]
     assert [worker != killed for frame, worker in loads if frame == first] == [False, True]
     assert [f.number for f in report.frames] == [0, 1, 2]
+
+
+def start(*words: object, **options) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", "distributed.cli." + str(words[0]), *map(str, words[1:])],
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="not here: limits of other processes are Linux's")
+def test_a_scheduler_that_is_lost_and_comes_back(ball, local, tmp_path):
+    """With its worker, whose disk is full from the first frame on; the file is that of a single process."""
+    pytest.importorskip("distributed")
+    address, running, told = f"tcp://127.0.0.1:{free_port()}", [], []
+
+    def start_cluster() -> None:
+        running.append(start("dask_scheduler", "--host", address, "--no-dashboard", "--no-jupyter"))
+        running.append(start("dask_worker", address, "--nthreads", 1, "--no-nanny", "--no-dashboard",
+                             "--local-directory", tmp_path / f"scratch{len(running)}"))
+
+    def lose(progress):
+        told.append(progress)
+        if progress.phase == "load" and len(running) == 2:
+            for process in running:
+                process.kill()
+            start_cluster()
+        elif progress.phase == "load":  # no file may grow: what a full disk does to whoever writes
+            resource.prlimit(running[-1].pid, resource.RLIMIT_FSIZE, (0, 0))
+
+    try:
+        start_cluster()
+        deadline = time.monotonic() + 60
+        while True:  # a scheduler needs some seconds to start
+            try:
+                executors._connect(address).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+        out = tmp_path / "out.rfv"
+        encode(ball, out, dataclasses.replace(OPTIONS, executor="dask", scheduler=address), lose)
+        assert out.read_bytes() == local
+        assert any(p.phase == "retry" and "lost, and is back" in p.remark for p in told)
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def test_a_scheduler_that_stays_away(ball, tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(executors, "_RECONNECT_SECONDS", 1)
+    monkeypatch.setattr(executors, "_CONNECT_SECONDS", 1)
+    workers = executors.Dask.__new__(executors.Dask)
+    workers.scheduler, workers.executor, workers.client = "tcp://127.0.0.1:1", Closed(), Closed()
+    future: Future = Future()
+    future.cancel()
+    future.set_running_or_notify_cancel()
+    workers.submitted, workers.killed = {future}, ValueError
+    failure = workers.outcome(future)
+    assert failure.final and failure.message.startswith("the scheduler is gone")
+
+
+class Closed:
+    def shutdown(self, wait: bool) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
