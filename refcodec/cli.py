@@ -1,15 +1,20 @@
 """The command line: `refcodec COMMAND …`. Commands live in refcodec.commands, loaded on use."""
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
+import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import click
 
 from . import __version__
-from .errors import EXIT_DEFECT, EXIT_USAGE, RefcodecError
+from .errors import EXIT_DEFECT, EXIT_USAGE, RefcodecError, UsageError
+from .text import printable, suggestion
 
 EXIT_INTERRUPTED = 130
 
@@ -55,6 +60,11 @@ class CommandLine(click.Group):
         command: click.Command = importlib.import_module(f"{__package__}.commands.{name.replace('-', '_')}").command
         return command
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS and not ctx.resilient_parsing:
+            raise click.UsageError(f"No such command {args[0]!r}{suggestion(args[0], COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -67,16 +77,20 @@ class CommandLine(click.Group):
 
     def _run(self, call: Callable[[], Any]) -> int:
         try:
-            _utf8_output()
-            code = call()
-            sys.stdout.flush()
-            return code if isinstance(code, int) else 0
+            with _ended_by_signals():
+                _open_standard_streams()
+                _utf8_output()
+                code = call()
+                _flush()
+                return code if isinstance(code, int) else 0
         except BrokenPipeError:
             # Whoever read the output has had enough. Keep the interpreter from flushing again.
             sys.stdout = None
             return EXIT_USAGE
-        except (click.Abort, KeyboardInterrupt):
-            return _fail("interrupted", EXIT_INTERRUPTED)
+        except (click.Abort, KeyboardInterrupt) as e:
+            number = next((c.number for c in (e, e.__cause__) if isinstance(c, Ended)), signal.SIGINT)
+            return _fail("interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}",
+                         128 + number)
         except click.ClickException as e:
             e.show()
             return EXIT_USAGE  # click's own 2 would say "not conforming"
@@ -96,8 +110,71 @@ class CommandLine(click.Group):
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"refcodec: {message}", err=True)
+    with contextlib.suppress(OSError):  # nobody listens
+        click.echo(f"refcodec: {printable(message)}", err=True)
     return code
+
+
+class Ended(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: everything ends and cleans up as it does at SIGINT."""
+
+    def __init__(self, number: int):
+        super().__init__()
+        self.number = number
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise `Ended` meanwhile, unless somebody ignores or handles them, as nohup does."""
+
+    def end(number: int, _: object) -> None:
+        raise Ended(number)
+
+    before: dict[int, Any] = {}
+    try:
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+                with contextlib.suppress(ValueError):  # not the main thread
+                    before[number] = signal.signal(number, end)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Closed(io.RawIOBase):
+    """Standard output of a process that was started without one: what is written can't be lost without a word."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, _: Any) -> int:
+        raise UsageError("standard output is closed")
+
+
+def _open_standard_streams() -> None:
+    """Puts something behind closed descriptors 0, 1 and 2, so that no file that is opened becomes one of them."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY if number else os.O_WRONLY)  # the lowest that is free: this one
+    if sys.stdout is None:
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(_Closed()), encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")
+
+
+def _flush() -> None:
+    """Raises UsageError when what was written can't be."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except (OSError, UsageError) as e:
+        sys.stdout = None  # the interpreter must not try again
+        raise e if isinstance(e, UsageError) else UsageError(f"can't write to standard output: {e.strerror}") from None
 
 
 def _utf8_output() -> None:
@@ -121,7 +198,7 @@ def cli() -> None:
     """Reference codec of the Radiance Field Video (RFV) bitstream.
 
     Exit codes: 0 success, 1 usage or file error, 2 the stream does not conform,
-    3 defect in refcodec, 130 interrupted.
+    3 defect in refcodec, 130 interrupted, 143 or 129 ended by SIGTERM or SIGHUP.
     """
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
@@ -21,6 +20,7 @@ from .inspection import camera_dict, error_dict, header_dict
 from .rendering.cameras import Camera
 from .syntax.headers import SequenceHeader
 from .tensors.reconstruction import tensor_digest
+from .text import to_json
 
 DIGEST_LIST = "rfv-digests 1"
 
@@ -108,9 +108,8 @@ def write_sequence(path: Path, header: SequenceHeader, cameras: list[dict[str, A
 
     cameras: `camera_entry` of each camera. frames: `frame_entry` of each frame written.
     """
-    write_text(path, json.dumps(
-        dict(sequence=header_dict(header), cameras=cameras, metadata=metadata, frames=frames),
-        indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, to_json(
+        dict(sequence=header_dict(header), cameras=cameras, metadata=metadata, frames=frames)) + "\n")
 
 
 def camera_entry(c: Camera) -> dict[str, Any]:

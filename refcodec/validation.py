@@ -124,10 +124,16 @@ def validate(source: str | os.PathLike[str] | bytes) -> Report:
     if isinstance(source, bytes):
         return _Validator(source, "-").run()
     try:
-        data = Path(source).read_bytes()
+        with open(source, "rb") as file:
+            data = file.read(FILE_HEADER_SIZE)
+            if data.startswith(syn.FILE_SIGNATURE):  # else the rest, however long, says nothing
+                data += file.read()
+            size = max(len(data), os.fstat(file.fileno()).st_size)
     except OSError as e:
         raise UsageError(f"can't read {source}: {e.strerror}") from None
-    return _Validator(data, os.fspath(source)).run()
+    report = _Validator(data, os.fspath(source)).run()
+    report.size = size
+    return report
 
 
 def json_report(files: list[dict[str, Any]]) -> dict[str, Any]:

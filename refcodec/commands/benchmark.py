@@ -12,14 +12,21 @@ import click
 
 from ..errors import UsageError
 from .common import (
+    LAMBDA,
+    SEED,
+    EditedFile,
+    FileCommand,
+    FiniteRange,
     FrameRange,
+    InputPath,
+    OutputFolder,
     Throttle,
     bounded,
     calm_threads,
     examples,
     printable,
     progress_bar,
-    seekable_input,
+    stored_input,
     to_json,
 )
 
@@ -49,8 +56,8 @@ def command() -> None:
     """
 
 
-_dataset = click.argument("dataset", type=click.Path())
-_folder = click.argument("folder", type=click.Path(path_type=Path))
+_dataset = click.argument("dataset", type=InputPath())
+_folder = click.argument("folder", type=OutputFolder(None))
 _preset = click.option("--preset", default="tiny", show_default=True)
 _frames = click.option("--frames", type=FrameRange(), help="The dataset's frame numbers, as for encode.")
 _intra = click.option("--intra-iterations", type=click.IntRange(1),
@@ -58,16 +65,16 @@ _intra = click.option("--intra-iterations", type=click.IntRange(1),
 _inter = click.option("--inter-iterations", type=click.IntRange(1),
                       help="Training of a P-frame, in place of the preset's.")
 _device = click.option("--device", default="auto", show_default=True)
-_seed = click.option("--seed", type=int, default=0, show_default=True)
+_seed = click.option("--seed", type=SEED, default=0, show_default=True)
 
 
-@command.command("tools", epilog=examples(
+@command.command("tools", cls=FileCommand, epilog=examples(
     "refcodec benchmark tools demo/fox figures/ --frames :2 --lambda 1e-3 --lambda 2e-3"))
 @_dataset
 @_folder
 @_preset
 @_frames
-@click.option("--lambda", "lagrangians", type=float, multiple=True,
+@click.option("--lambda", "lagrangians", type=LAMBDA, multiple=True,
               help="Operating points of the full codec, two at least; all else uses the first. "
                    "[default: 1e-3 and 3e-3]")
 @click.option("--system", default="rate-aware", show_default=True, help="One with P-frames, as for encode.")
@@ -76,7 +83,7 @@ _seed = click.option("--seed", type=int, default=0, show_default=True)
 @_inter
 @_device
 @_seed
-def tools(dataset: str, folder: Path, frames: range | None, lagrangians: Sequence[float], **options: Any) -> None:
+def tools(dataset: str, folder: str, frames: range | None, lagrangians: Sequence[float], **options: Any) -> None:
     """Encode DATASET with each tool switched off in turn; print sizes, speeds and ratios.
 
     Encodes are kept in FOLDER, so that the command can be interrupted and repeated.
@@ -85,18 +92,18 @@ def tools(dataset: str, folder: Path, frames: range | None, lagrangians: Sequenc
     from ..encoder import EncodeOptions
     from ..evaluation import benchmark
 
-    report = benchmark.run(dataset, folder, EncodeOptions(frames=frames, **options), lagrangians or (1e-3, 3e-3),
+    report = benchmark.run(dataset, Path(folder), EncodeOptions(frames=frames, **options), lagrangians or (1e-3, 3e-3),
                            tell=tell)
     click.echo(benchmark.markdown(report))
 
 
-@command.command("systems", epilog=examples(
+@command.command("systems", cls=FileCommand, epilog=examples(
     "refcodec benchmark systems demo/fox figures/ --frames :2 --system ecrf --system rate-aware-vm --json"))
 @_dataset
 @_folder
 @_preset
 @_frames
-@click.option("--lambda", "lagrangians", type=float, multiple=True,
+@click.option("--lambda", "lagrangians", type=LAMBDA, multiple=True,
               help="Operating points. Repeatable. [default: the preset's]")
 @click.option("--system", "names", multiple=True,
               help="Of these systems only: rate-aware, rate-aware-vm, … Repeatable. [default: all]")
@@ -106,10 +113,10 @@ def tools(dataset: str, folder: Path, frames: range | None, lagrangians: Sequenc
 @_device
 @_seed
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-@click.option("--into", type=click.Path(path_type=Path), metavar="DOCUMENT",
+@click.option("--into", type=EditedFile(), metavar="DOCUMENT",
               help="Also put the tables between the markers of this document, such as docs/systems.md.")
-def systems(dataset: str, folder: Path, frames: range | None, lagrangians: Sequence[float], names: Sequence[str],
-            as_json: bool, into: Path | None, **options: Any) -> None:
+def systems(dataset: str, folder: str, frames: range | None, lagrangians: Sequence[float], names: Sequence[str],
+            as_json: bool, into: str | None, **options: Any) -> None:
     """Encode DATASET with every published system; print sizes, PSNR and comparisons.
 
     FOLDER receives the files, systems.json, systems.csv, systems.md and the
@@ -121,20 +128,20 @@ def systems(dataset: str, folder: Path, frames: range | None, lagrangians: Seque
     from ..evaluation import systems as comparison
 
     with encoding_progress() as on_progress:
-        report = comparison.run(dataset, folder, EncodeOptions(frames=bounded(dataset, frames), **options), names,
+        report = comparison.run(dataset, Path(folder), EncodeOptions(frames=bounded(dataset, frames), **options), names,
                                 lagrangians, tell, on_progress)
     if into is not None:
-        comparison.insert(report, into)
+        comparison.insert(report, Path(into))
     click.echo(to_json(report) if as_json else comparison.markdown(report))
     if report["failures"]:
         raise click.exceptions.Exit(1)
 
 
-@command.command("render", epilog=examples(
+@command.command("render", cls=FileCommand, epilog=examples(
     "refcodec benchmark render fox.rfv --scale 2 --enlarge small"))
-@click.argument("file", type=click.Path(allow_dash=True))
+@click.argument("file", type=InputPath(allow_dash=True))
 @click.option("--views", type=click.IntRange(1), default=3, show_default=True, help="How many of the stream's cameras.")
-@click.option("--scale", type=click.FloatRange(0, 8, min_open=True), default=1.0, show_default=True,
+@click.option("--scale", type=FiniteRange(0, 8, min_open=True), default=1.0, show_default=True,
               help="Resize the pictures by this factor.")
 @click.option("--enlarge", metavar="PRESET", help="Interpolate the field to the sizes of this preset first; opacity "
                                                   "stays, colours do not. Of vm, triplane and grid.")
@@ -154,7 +161,7 @@ def render(file: str, views: int, scale: float, enlarge: str | None, backend: st
     from ..evaluation import render_speed
     from ..fields import choose_ops
 
-    stream = open_stream(seekable_input(file))
+    stream = open_stream(stored_input(file))
     frame = stream.frame(0)
     shown = render_speed.Shown(frame.header, frame.values(), frame.occupancy)
     if enlarge:

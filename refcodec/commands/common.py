@@ -3,9 +3,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
+import math
 import os
+import re
+import stat
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,9 +17,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from ..errors import UsageError
+from ..files import Outputs
+from ..text import printable, to_json
 
 if TYPE_CHECKING:
     from ..datasets import Dataset
+
+__all__ = ["printable", "to_json"]  # of what is imported, for the commands
+
+SPOOL_LIMIT = 1 << 30  # bytes of a pipe that are kept
+_HEAD, _IN_MEMORY = 16, 1 << 24
+_OUTPUTS = "refcodec.outputs"
 
 
 def examples(*lines: str) -> str:
@@ -72,10 +83,103 @@ def no_frames(wanted: range | None) -> UsageError:
     return UsageError(f"the stream holds no frame in {wanted.start}:{last}")
 
 
+class InputPath(click.Path):
+    """A file or folder that the command reads; - where it may be a pipe."""
+
+
+class OutputFile(click.Path):
+    """A file that the command writes. later: the command asks itself whether it may be replaced, since it may be the
+    result of the same command before, or goes on with it.
+    """
+
+    def __init__(self, allow_dash: bool = False, later: bool = False):
+        super().__init__(allow_dash=allow_dash)
+        self.later = later
+
+
+class OutputFolder(click.Path):
+    """A folder that the command writes files to. made: their names; None: it goes on from what it finds there."""
+
+    def __init__(self, made: str | None):
+        super().__init__()
+        self.made = made if made is None else re.compile(made)
+
+
+class EditedFile(click.Path):
+    """A file of which the command replaces a part, the rest staying as it was."""
+
+
+class FileCommand(click.Command):
+    """A command that reads and writes files: what they are is told by the types of its parameters, and before it
+    runs, all of them are looked at together (`Outputs`). --force comes with every output.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        if any(isinstance(p.type, (OutputFile, OutputFolder)) for p in self.params):
+            place = next((i for i, p in enumerate(self.params) if p.name in ("as_json", "quiet")), len(self.params))
+            self.params.insert(place, click.Option(["--force"], is_flag=True, expose_value=False,
+                                                   help="Replace what is there.", callback=_set_force))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        found = outputs(ctx)
+        given = [(self.role(p, ctx), ctx.params[p.name]) for p in self.params
+                 if p.name in ctx.params and ctx.params[p.name] is not None]
+        each = [(kind, str(v)) for kind, value in given for v in (value if isinstance(value, tuple) else (value,))]
+        for kind, value in each:
+            if isinstance(kind, (InputPath, EditedFile)) and not found.reads(
+                    0 if value == "-" and kind.allow_dash else value):
+                return super().invoke(ctx)  # the command says why it can't be read
+        for kind, value in each:
+            if isinstance(kind, OutputFile):
+                found.descriptor(1) if value == "-" and kind.allow_dash else found.file(value, later=kind.later)
+            elif isinstance(kind, OutputFolder):
+                found.folder(value, kind.made)
+        return super().invoke(ctx)
+
+
+    def role(self, parameter: click.Parameter, ctx: click.Context) -> click.ParamType[Any]:
+        """The type that says what becomes of the file; another than declared where an option decides it."""
+        return parameter.type
+
+
+def _set_force(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    outputs(ctx).force = value
+
+
+def outputs(ctx: click.Context | None = None) -> Outputs:
+    """What the running command reads and writes."""
+    meta = (ctx or click.get_current_context()).meta
+    if _OUTPUTS not in meta:
+        meta[_OUTPUTS] = Outputs(ask=_ask if sys.stdin and sys.stdin.isatty() and sys.stderr.isatty() else None)
+    found: Outputs = meta[_OUTPUTS]
+    return found
+
+
+def _ask(question: str) -> bool:
+    return click.confirm(printable(question), err=True)
+
+
+class FiniteRange(click.FloatRange):
+    """A number within bounds; never infinite, never NaN."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = click.FLOAT.convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number", param, ctx)
+        return super().convert(number, param, ctx)
+
+
+FINITE = FiniteRange()
+LAMBDA = FiniteRange(0, 1e6, min_open=True)
+DOWNSCALE = FiniteRange(1, 64)
+SEED = click.IntRange(0, (1 << 32) - 1)
+
+
 def open_input(path: str) -> BinaryIO:
     """A file, or standard input for `-`."""
     if path == "-":
-        return sys.stdin.buffer
+        return standard_input()
     try:
         file = open(path, "rb")
     except OSError as e:
@@ -83,28 +187,43 @@ def open_input(path: str) -> BinaryIO:
     return file
 
 
-def seekable_input(path: str) -> BinaryIO:
-    """As `open_input`; a pipe is read into memory first."""
-    file = open_input(path)
-    return file if file.seekable() else io.BytesIO(file.read())
-
-
-def make_folder(path: str) -> Path:
-    folder = Path(path)
+def _regular(file: BinaryIO) -> bool:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise UsageError(f"can't make the folder {path}: {e.strerror}") from None
-    return folder
+        return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    except OSError:  # no file behind it
+        return file.seekable()
 
 
-def to_json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+def standard_input() -> BinaryIO:
+    if sys.stdin is None:
+        raise UsageError("standard input is closed")
+    return sys.stdin.buffer
 
 
-def printable(text: str) -> str:
-    """Text from a stream without what could steer a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def stored_input(path: str, wrong: int = 0) -> BinaryIO:
+    """As `open_input`; what is no file, such as a pipe, is copied to a temporary one first.
+
+    Of what does not begin as an RFV file, but for `wrong` bytes of the signature, only the beginning is there: whoever
+    reads it says what is wrong. Raises UsageError for more than `SPOOL_LIMIT`.
+    """
+    file = open_input(path)
+    if _regular(file):
+        return file
+    from ..syntax.structures import FILE_SIGNATURE
+
+    head = file.read(_HEAD)
+    if sum(a != b for a, b in zip(head, FILE_SIGNATURE)) > wrong:
+        return io.BytesIO(head)
+    copy = tempfile.SpooledTemporaryFile(_IN_MEMORY)
+    copy.write(head)
+    left = SPOOL_LIMIT - len(head)
+    while left and (data := file.read(min(left, 1 << 20))):
+        copy.write(data)
+        left -= len(data)
+    if not left and file.read(1):
+        raise UsageError(f"more than {SPOOL_LIMIT >> 20} MiB come through the pipe; write them to a file first")
+    copy.seek(0)
+    return copy  # type: ignore[return-value]  # it has all methods of one
 
 
 @contextlib.contextmanager
@@ -155,7 +274,7 @@ class KeyValue(click.ParamType):  # type: ignore[type-arg]
         return key, text
 
 
-box_option = click.option("--box", type=float, nargs=6,
+box_option = click.option("--box", type=FINITE, nargs=6,
                           help="Scene box, in place of the dataset's: minimum x y z, maximum x y z.")
 settings_option = click.option("--set", "settings", type=KeyValue(), multiple=True,
                                help="Another training setting (docs/cli.md). Repeatable.")

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 import click
 
-from .common import calm_threads, examples, progress_bar
-from .editing import json_option, output, quiet_option, stored_input, tell
+from .common import FileCommand, InputPath, OutputFile, calm_threads, examples, progress_bar, stored_input
+from .editing import json_option, output, quiet_option, tell
 
 
-@click.command("concat", epilog=examples(
+@click.command("concat", cls=FileCommand, epilog=examples(
     "refcodec concat part1.rfv part2.rfv whole.rfv"))
-@click.argument("inputs", nargs=-1, required=True, type=click.Path(allow_dash=True))
-@click.argument("out", type=click.Path(allow_dash=True))
+@click.argument("inputs", nargs=-1, required=True, type=InputPath(allow_dash=True))
+@click.argument("out", type=OutputFile(allow_dash=True))
 @json_option
 @quiet_option
 def command(inputs: Sequence[str], out: str, as_json: bool, quiet: bool) -> int:

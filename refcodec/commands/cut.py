@@ -3,15 +3,15 @@ from __future__ import annotations
 
 import click
 
-from .common import FrameRange, calm_threads, examples, open_input, progress_bar
+from .common import FileCommand, FrameRange, InputPath, OutputFile, calm_threads, examples, open_input, progress_bar
 from .editing import json_option, output, quiet_option, tell
 
 
-@click.command("cut", epilog=examples(
+@click.command("cut", cls=FileCommand, epilog=examples(
     "refcodec cut fox.rfv part.rfv --frames 20:40",
     "refcodec cut fox.rfv part.rfv --frames 25:27 --exact"))
-@click.argument("file", type=click.Path(allow_dash=True))
-@click.argument("out", type=click.Path(allow_dash=True))
+@click.argument("file", type=InputPath(allow_dash=True))
+@click.argument("out", type=OutputFile(allow_dash=True))
 @click.option("--frames", type=FrameRange(), required=True, help="Frame numbers: 7, 20:40 (40 excluded), :10, 20:.")
 @click.option("--exact", is_flag=True, help="Refuse where the cut would have to begin before the first frame wanted.")
 @json_option

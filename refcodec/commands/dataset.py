@@ -8,12 +8,15 @@ import click
 from ..errors import EXIT_OK, EXIT_USAGE
 from .common import (
     LAST_FRAME,
+    FileCommand,
     FrameRange,
+    InputPath,
+    OutputFolder,
     box_option,
     corners,
     examples,
     last_frame,
-    make_folder,
+    outputs,
     printable,
     progress_bar,
     to_json,
@@ -29,11 +32,12 @@ def command() -> None:
     """Look at a dataset before training on it (docs/datasets.md)."""
 
 
-@command.command("check", epilog=examples(
+@command.command("check", cls=FileCommand, epilog=examples(
     "refcodec dataset check capture/ --out look/",
     "refcodec dataset check demo/fox --frames :2 --json"))
-@click.argument("path", type=click.Path())
-@click.option("--out", metavar="FOLDER", help="Draw cameras.png, and contact.png with the box in every picture.")
+@click.argument("path", type=InputPath())
+@click.option("--out", type=OutputFolder(r"(cameras|contact)\.png"), metavar="FOLDER",
+              help="Draw cameras.png, and contact.png with the box in every picture.")
 @click.option("--frames", type=FrameRange(), help="The dataset's frame numbers: 7, 20:40 (40 excluded), :10, 20:.")
 @click.option("--holdout", type=Indices(), help="Cameras kept out of training, in place of the dataset's; or none.")
 @box_option
@@ -50,7 +54,6 @@ def check(path: str, out: str | None, frames: range | None, holdout: tuple[int, 
     from ..datasets.drawing import draw_cameras, draw_contact_sheet
     from ..datasets.survey import report, survey
 
-    folder = make_folder(out) if out else None
     chosen = _bounded(path, frames) if frames is not None and frames.stop > LAST_FRAME else frames
     with progress_bar("looking at pictures", 1, quiet) as advance:
         done = 0
@@ -63,6 +66,7 @@ def check(path: str, out: str | None, frames: range | None, holdout: tuple[int, 
         result = survey(path, frames=chosen, holdout=holdout, aabb=corners(box), samples=sample,
                         on_progress=on_progress)
     files = []
+    folder = outputs().open_folder(out) if out else None
     if folder and result.views:
         draw_cameras(result, folder / "cameras.png")
         files.append("cameras.png")

@@ -5,32 +5,46 @@ import contextlib
 import io
 import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import click
 
 from ..errors import EXIT_NOT_CONFORMING, BitstreamError, UsageError
+from ..files import writing_text
+from ..syntax.units import UnitReader
 from .common import (
+    FileCommand,
     FrameRange,
+    InputPath,
+    OutputFile,
+    OutputFolder,
     calm_threads,
     examples,
-    make_folder,
     no_frames,
     open_input,
+    outputs,
     progress_bar,
     ranges,
-    seekable_input,
+    stored_input,
     to_json,
 )
 
+_MADE = r"frame_\d{6,}\.(npz|safetensors)|digests\.txt|sequence\.json|salvage\.json"
 
-@click.command("decode", epilog=examples(
+
+class _Decode(FileCommand):
+    def role(self, parameter: click.Parameter, ctx: click.Context) -> click.ParamType[Any]:
+        if parameter.name != "out":
+            return parameter.type
+        return OutputFile(allow_dash=True) if ctx.params["digests_only"] else OutputFolder(_MADE)
+
+
+@click.command("decode", cls=_Decode, epilog=examples(
     "refcodec decode fox.rfv out/ --frames 20:40",
     "refcodec decode fox.rfv - --digests-only",
     "refcodec decode damaged.rfv out/ --salvage"))
-@click.argument("file", type=click.Path(allow_dash=True))
-@click.argument("out", type=click.Path(allow_dash=True))
+@click.argument("file", type=InputPath(allow_dash=True))
+@click.argument("out", type=OutputFolder(_MADE))
 @click.option("--frames", type=FrameRange(), help="Frame numbers: 7, 20:40 (40 excluded), :10, 20:.")
 @click.option("--scene", type=click.IntRange(0, 254), help="Only the frames of this scene, counted from 0.")
 @click.option("--format", "kind", type=click.Choice(["npz", "safetensors"]), default="npz", show_default=True,
@@ -70,13 +84,19 @@ def command(file: str, out: str, frames: range | None, scene: int | None, kind: 
         raise UsageError("tensors can't be written to standard output; use --digests-only or a folder")
     limits = d.Limits(tensor_elements=limit_elements)
     save = None if digests_only else frame_writer(kind)
-    source, lost = open_input(file) if scene is None else seekable_input(file), d.Salvage()
+    source, lost = stored_input(file) if salvaging or scene is not None else open_input(file), d.Salvage()
     if scene is not None and (of_scene := scene_frames(source, scene)) is not None:
         frames = frames or of_scene
         frames = range(max(frames.start, of_scene.start), min(frames.stop, of_scene.stop))
         if not frames:
             raise UsageError(f"there is no such frame in scene {scene}")
-    folder = None if digests_only else make_folder(out)
+    stream = None
+    if not digests_only:  # before anything is written, or removed
+        if salvaging:
+            _look_at(source)
+        else:
+            stream = d.open_stream(source, limits)
+    folder = None if digests_only else outputs().open_folder(out)
     unnamed: set[contextlib.ExitStack] = set()  # frames' files under temporary names
 
     def record(frame: d.Frame) -> tuple[list[str], dict[str, Any], contextlib.ExitStack | None] | None:
@@ -91,7 +111,7 @@ def command(file: str, out: str, frames: range | None, scene: int | None, kind: 
     with contextlib.ExitStack() as stack:
         if out != "-":
             target = folder / "digests.txt" if folder else out
-            listing = stack.enter_context(_text_file(target))
+            listing = stack.enter_context(writing_text(target))
         else:
             listing = sys.stdout
         stack.callback(_discard, unnamed)
@@ -100,12 +120,13 @@ def command(file: str, out: str, frames: range | None, scene: int | None, kind: 
         header, cameras, metadata = None, [], {}
         try:
             if salvaging:
+                _look_at(source)
                 data = source.read()
                 found = inspect(io.BytesIO(data))  # what comes before the first damage
                 header, cameras, metadata = found.header, found.cameras, found.metadata
                 records: Iterator[Any] = map(record, d.salvage(data, lost, limits))
             else:
-                stream = d.open_stream(source, limits)
+                stream = stream or d.open_stream(source, limits)
                 header, metadata = stream.header, stream.metadata
                 cameras = [camera_entry(c) for c in stream.cameras]
                 records = ahead = stream.map(record, frames, jobs)
@@ -141,13 +162,10 @@ def command(file: str, out: str, frames: range | None, scene: int | None, kind: 
     return 0
 
 
-@contextlib.contextmanager
-def _text_file(path: str | Path) -> Iterator[TextIO]:
-    """A text file that appears under its name when the block succeeds."""
-    from ..files import replacing
-
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
-        yield file
+def _look_at(source: BinaryIO) -> None:
+    """Reads the file header, for without one nothing can be salvaged however much follows. Raises BitstreamError."""
+    UnitReader(source).read_file_header()
+    source.seek(0)
 
 
 def _discard(unnamed: set[contextlib.ExitStack]) -> None:

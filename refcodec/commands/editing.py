@@ -3,17 +3,15 @@ from __future__ import annotations
 
 import contextlib
 import mmap
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from ..errors import UsageError
-from ..files import replacing
-from .common import open_input, printable, to_json
+from ..files import writing
+from .common import printable, stored_input, to_json
 
 if TYPE_CHECKING:
     from ..editing.source import EditReport
@@ -22,20 +20,9 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Report as JS
 quiet_option = click.option("--quiet", is_flag=True, help="No progress, no summary.")
 
 
-def stored_input(path: str) -> BinaryIO:
-    """As `open_input`; a pipe is copied to a temporary file first."""
-    file = open_input(path)
-    if file.seekable():
-        return file
-    copy = tempfile.TemporaryFile()
-    shutil.copyfileobj(file, copy, 1 << 20)
-    copy.seek(0)
-    return copy
-
-
 def mapped_input(path: str) -> bytes | mmap.mmap:
-    """The bytes of a file, which are read when they are needed."""
-    file = stored_input(path)
+    """The bytes of a file, which are read when they are needed; some of the signature may be wrong."""
+    file = stored_input(path, wrong=4)
     try:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (ValueError, OSError):  # empty, or nothing that can be mapped
@@ -46,7 +33,7 @@ def mapped_input(path: str) -> bytes | mmap.mmap:
 def output(path: str, as_json: bool) -> Iterator[BinaryIO]:
     """The stream to write to; a file appears under its name when the block succeeds."""
     if path != "-":
-        with replacing(path) as temporary, open(temporary, "wb") as file:
+        with writing(path) as file:
             yield file
         return
     if as_json:

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
@@ -11,19 +10,28 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from ..encoder.systems import DEFAULT_SYSTEM, TRANSFORMS
-from ..errors import UsageError
+from ..files import log_file
 from ..syntax.structures import MAX_WAVELET_LEVELS
 from .common import (
+    DOWNSCALE,
+    LAMBDA,
+    SEED,
+    FileCommand,
+    FiniteRange,
     FrameRange,
+    InputPath,
     KeyValue,
+    OutputFile,
     Throttle,
     bounded,
     box_option,
     corners,
     examples,
+    outputs,
     printable,
     progress_bar,
     settings_option,
+    to_json,
 )
 
 if TYPE_CHECKING:
@@ -49,12 +57,12 @@ class Indices(click.ParamType):  # type: ignore[type-arg]  # generic in new vers
             self.fail(f"{value!r} is no list of camera numbers; write 0,7,14 or none", param, ctx)
 
 
-@click.command("encode", epilog=examples(
+@click.command("encode", cls=FileCommand, epilog=examples(
     "refcodec encode demo/fox fox.rfv --frames :4 --quality 2",
     "refcodec encode capture/ out.rfv --target-kb 40 --group-size 10",
     "refcodec encode demo/fox wavelet.rfv --system masked-wavelet --representation triplane"))
-@click.argument("dataset", type=click.Path())
-@click.argument("out", type=click.Path())
+@click.argument("dataset", type=InputPath())
+@click.argument("out", type=OutputFile(later=True))
 @click.option("--system", default=DEFAULT_SYSTEM, show_default=True,
               help="Coding tools and loss: rate-aware, dynamic-dif, masked-wavelet, ecrf or cnerf (docs/systems.md).")
 @click.option("--representation", help="dif, vm, triplane, grid or mlp; by default the first that the system codes.")
@@ -65,25 +73,27 @@ class Indices(click.ParamType):  # type: ignore[type-arg]  # generic in new vers
               help="Probability model of grids and planes, in place of the system's.")
 @click.option("--rdo/--no-rdo", default=None, help="Try both probability models on each tensor, keep the smaller.")
 @click.option("--preset", default="tiny", show_default=True, help="Size of the field: tiny (CPU), small, paper (GPU).")
-@click.option("--lambda", "lagrangian", type=float, help="Weight of the rate against distortion.")
+@click.option("--lambda", "lagrangian", type=LAMBDA, help="Weight of the rate against distortion.")
 @click.option("--quality", type=click.IntRange(1, 4), help="In place of --lambda: 1 (small) to 4 (good).")
-@click.option("--target-kb", type=float, help="Kilobytes (1000 bytes) per frame; lambda is searched.")
+@click.option("--target-kb", type=FiniteRange(0, 1e9, min_open=True),
+              help="Kilobytes (1000 bytes) per frame; lambda is searched.")
 @click.option("--frames", type=FrameRange(), help="The dataset's frame numbers: 7, 20:40 (40 excluded), :10, 20:.")
 @click.option("--group-size", type=click.IntRange(1), default=20, show_default=True,
               help="Frames from one I-frame to the next; 1: I-frames only.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, …")
-@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same machine: same file.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Same seed, same machine: same file.")
 @click.option("--intra-iterations", type=click.IntRange(1), help="Training of an I-frame, in place of the preset's.")
 @click.option("--inter-iterations", type=click.IntRange(1), help="Training of a P-frame, in place of the preset's.")
 @click.option("--cameras", type=click.Choice(["test", "all", "none"]), default="test", show_default=True,
               help="The cameras that the file carries.")
 @click.option("--holdout", type=Indices(), help="Cameras kept out of training, in place of the dataset's; or none.")
 @box_option
-@click.option("--downscale", type=click.FloatRange(1), default=1.0, show_default=True, help="Of the pictures.")
+@click.option("--downscale", type=DOWNSCALE, default=1.0, show_default=True, help="Of the pictures.")
 @click.option("--metadata", type=KeyValue(), multiple=True, help="A text that the file carries. Repeatable.")
 @click.option("--no-rate-loss", is_flag=True, help="Ablation: train without the rate, code afterwards.")
 @click.option("--fixed-steps", is_flag=True, help="Ablation: do not learn the quantisation steps.")
-@click.option("--step", type=float, help="Quantisation step of the grids at the start (throughout with --fixed-steps).")
+@click.option("--step", type=FiniteRange(0, 1e6, min_open=True),
+              help="Quantisation step of the grids at the start (throughout with --fixed-steps).")
 @settings_option
 @click.option("--no-resume", is_flag=True, help="Start anew where an interrupted encode left frames.")
 @click.option("--no-evaluate", is_flag=True, help="Do not measure PSNR on the held-out views.")
@@ -92,7 +102,8 @@ class Indices(click.ParamType):  # type: ignore[type-arg]  # generic in new vers
 @click.option("--jobs", type=click.IntRange(1), help="Groups at a time, with processes or dask.")
 @click.option("--scheduler", metavar="ADDRESS", help="Of dask: its address, or its scheduler file.")
 @click.option("--threads", type=click.IntRange(1), help="Of torch, for each group.")
-@click.option("--log-json", metavar="FILE|-", help="Progress as JSON, one object per line.")
+@click.option("--log-json", type=OutputFile(allow_dash=True, later=True), metavar="FILE|-",
+              help="Progress as JSON, one object per line.")
 @click.option("--quiet", is_flag=True, help="No notes, no progress, no summary.")
 def command(dataset: str, out: str, frames: range | None, box: tuple[float, ...] | None,
             metadata: Sequence[tuple[str, str]], settings: Sequence[tuple[str, str]], no_rate_loss: bool,
@@ -114,11 +125,19 @@ def command(dataset: str, out: str, frames: range | None, box: tuple[float, ...]
     chosen = EncodeOptions(frames=frames, aabb=aabb, metadata=dict(metadata), settings=dict(settings),
                            rate_loss=not no_rate_loss,
                            learn_steps=not fixed_steps, resume=not no_resume, evaluate=not no_evaluate, **options)
+    from ..encoder.gop import is_begun, is_finished
+
+    if outputs().exists(out):
+        if not outputs().force and is_finished(loaded, out, chosen):
+            if not quiet:
+                click.echo(f"{printable(out)} is the result of this encode already; --force makes it again", err=True)
+            return
+        outputs().may_replace(out)
     with contextlib.ExitStack() as stack:
         if not quiet:
             for text in loaded.assumptions:
                 click.echo(f"assumed: {printable(text)}", err=True)
-        log, on_progress = progress_sinks(stack, log_json, quiet)
+        log, on_progress = progress_sinks(stack, log_json, quiet, not no_resume and is_begun(out))
         if log:
             log.write("dataset", dict(layout=loaded.layout, frames=len(loaded.frames),
                                       assumptions=loaded.assumptions))
@@ -132,10 +151,13 @@ def command(dataset: str, out: str, frames: range | None, box: tuple[float, ...]
         _summary(report, err=log_json == "-")
 
 
-def progress_sinks(stack: contextlib.ExitStack, log_json: str | None, quiet: bool) -> tuple[JsonLog | None,
-                   Callable[[Progress], None]]:
-    """(JsonLog or None, what an encode is to call with its `Progress`); the stack closes what they open."""
-    log = JsonLog(stack.enter_context(_log_file(log_json))) if log_json else None
+def progress_sinks(stack: contextlib.ExitStack, log_json: str | None, quiet: bool,
+                   resumes: bool = False) -> tuple[JsonLog | None, Callable[[Progress], None]]:
+    """(JsonLog or None, what an encode is to call with its `Progress`); the stack closes what they open.
+
+    resumes: the log goes on behind what it holds.
+    """
+    log = JsonLog(stack.enter_context(_log_file(log_json, resumes))) if log_json else None
     sinks: list[Callable[[Progress], None]] = [log] if log else []
     if not quiet:
         sinks.append(stack.enter_context(_bar()) if sys.stderr.isatty() else _Plain())
@@ -148,15 +170,13 @@ def progress_sinks(stack: contextlib.ExitStack, log_json: str | None, quiet: boo
 
 
 @contextlib.contextmanager
-def _log_file(name: str) -> Iterator[TextIO]:
+def _log_file(name: str, resumes: bool) -> Iterator[TextIO]:
     if name == "-":
         yield sys.stdout
         return
-    try:
-        file = open(name, "w", encoding="utf-8", newline="\n")
-    except OSError as e:
-        raise UsageError(f"can't write {name}: {e.strerror}") from None
-    with file:
+    if outputs().exists(name) and not resumes:
+        outputs().may_replace(name)
+    with log_file(name, append=resumes) as file:
         yield file
 
 
@@ -168,7 +188,7 @@ class JsonLog:
         self.phases: dict[int, str] = {}
 
     def write(self, event: str, values: dict[str, Any]) -> None:
-        self.file.write(json.dumps({"event": event, **values}, ensure_ascii=False) + "\n")
+        self.file.write(to_json({"event": event, **values}, None) + "\n")
         self.file.flush()
 
     def __call__(self, p: Progress) -> None:

@@ -10,33 +10,34 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import UsageError
-from .common import FrameRange, KeyValue, examples
+from .common import DOWNSCALE, LAMBDA, SEED, FileCommand, FrameRange, InputPath, KeyValue, OutputFile, examples
 from .encode import progress_sinks
 
 if TYPE_CHECKING:
     from ..encoder.scenes import ScenesReport
 
 
-@click.command("encode-scenes", epilog=examples(
+@click.command("encode-scenes", cls=FileCommand, epilog=examples(
     "refcodec encode-scenes scene-a scene-b both.rfv --lambda 1e-2",
     "refcodec encode-scenes demo/fox foxes.rfv --frames 0:2 --no-share"))
-@click.argument("datasets", nargs=-1, required=True, type=click.Path())
-@click.argument("out", type=click.Path())
+@click.argument("datasets", nargs=-1, required=True, type=InputPath())
+@click.argument("out", type=OutputFile())
 @click.option("--frames", type=FrameRange(), help="Frame numbers of the datasets: 7, 0:8. Each frame is a scene.")
 @click.option("--share/--no-share", default=True, show_default=True, help="Weights that the scenes share, coded once.")
-@click.option("--lambda", "lagrangian", type=float, default=5e-3, show_default=True,
+@click.option("--lambda", "lagrangian", type=LAMBDA, default=5e-3, show_default=True,
               help="Weight of the rate against distortion.")
 @click.option("--iterations", type=click.IntRange(1), default=1500, show_default=True,
               help="Of training, for each scene.")
 @click.option("--rays", type=click.IntRange(1), default=512, show_default=True, help="Of an iteration.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same machine: same file.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Same seed, same machine: same file.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, …")
-@click.option("--downscale", type=click.FloatRange(1), default=1.0, show_default=True, help="Of the pictures.")
+@click.option("--downscale", type=DOWNSCALE, default=1.0, show_default=True, help="Of the pictures.")
 @click.option("--cameras", type=click.Choice(["test", "all", "none"]), default="test", show_default=True,
               help="The cameras that the file carries.")
 @click.option("--metadata", type=KeyValue(), multiple=True, help="A text that the file carries. Repeatable.")
 @click.option("--no-evaluate", is_flag=True, help="Do not measure PSNR on the held-out views.")
-@click.option("--log-json", metavar="FILE|-", help="Progress as JSON, one object per line.")
+@click.option("--log-json", type=OutputFile(allow_dash=True, later=True), metavar="FILE|-",
+              help="Progress as JSON, one object per line.")
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
 def command(datasets: Sequence[str], out: str, frames: range | None, share: bool, lagrangian: float, iterations: int,
             rays: int, seed: int, device: str, downscale: float, cameras: str, metadata: Sequence[tuple[str, str]],

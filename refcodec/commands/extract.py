@@ -3,14 +3,14 @@ from __future__ import annotations
 
 import click
 
-from .common import LAST_FRAME, calm_threads, examples, open_input
+from .common import LAST_FRAME, FileCommand, InputPath, OutputFile, calm_threads, examples, open_input
 from .editing import json_option, output, quiet_option, tell
 
 
-@click.command("extract", epilog=examples(
+@click.command("extract", cls=FileCommand, epilog=examples(
     "refcodec extract fox.rfv still.rfv --frame 25"))
-@click.argument("file", type=click.Path(allow_dash=True))
-@click.argument("out", type=click.Path(allow_dash=True))
+@click.argument("file", type=InputPath(allow_dash=True))
+@click.argument("out", type=OutputFile(allow_dash=True))
 @click.option("--frame", "number", type=click.IntRange(0, LAST_FRAME), required=True, help="Number of the frame.")
 @json_option
 @quiet_option

@@ -13,17 +13,17 @@ from ..inspection import CodedTensor, Report, elements, hex_lines, inspect, tool
 from ..syntax.declare import Trace
 from ..syntax.headers import SequenceHeader
 from ..syntax.units import Unit
-from .common import examples, open_input, printable, to_json
+from .common import FileCommand, InputPath, examples, open_input, printable, to_json
 
 _BAR = 40
 Row = Sequence[object]
 
 
-@click.command("inspect", epilog=examples(
+@click.command("inspect", cls=FileCommand, epilog=examples(
     "refcodec inspect fox.rfv",
     "refcodec inspect fox.rfv --hex --unit 1",
     "refcodec inspect fox.rfv --json --symbols"))
-@click.argument("file", type=click.Path(allow_dash=True))
+@click.argument("file", type=InputPath(allow_dash=True))
 @click.option("--tree", is_flag=True, help="Every syntax element: offset, length, value, descriptor, section.")
 @click.option("--hex", "hexadecimal", is_flag=True, help="The tree with the raw bytes of every element.")
 @click.option("--unit", "units", type=click.IntRange(0), multiple=True,

@@ -3,15 +3,15 @@ from __future__ import annotations
 
 import click
 
-from .common import calm_threads, examples, open_input
+from .common import FileCommand, InputPath, OutputFile, calm_threads, examples, open_input
 from .editing import json_option, output, quiet_option, tell
 
 
-@click.command("recode", epilog=examples(
+@click.command("recode", cls=FileCommand, epilog=examples(
     "refcodec recode old.rfv smaller.rfv",
     "refcodec recode old.rfv smaller.rfv --iterations 2000"))
-@click.argument("file", type=click.Path(allow_dash=True))
-@click.argument("out", type=click.Path(allow_dash=True))
+@click.argument("file", type=InputPath(allow_dash=True))
+@click.argument("out", type=OutputFile(allow_dash=True))
 @click.option("--iterations", type=click.IntRange(4, 100_000), default=400, show_default=True,
               help="Of the fit of each model: more take longer and fewer bytes.")
 @json_option

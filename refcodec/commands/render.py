@@ -13,15 +13,19 @@ import click
 
 from ..errors import UsageError
 from .common import (
+    FileCommand,
+    FiniteRange,
     FrameRange,
+    InputPath,
+    OutputFolder,
     calm_threads,
     examples,
     load_frames,
-    make_folder,
     no_frames,
+    outputs,
     printable,
     progress_bar,
-    seekable_input,
+    stored_input,
     to_json,
 )
 
@@ -50,32 +54,35 @@ class PictureSize(click.ParamType):  # type: ignore[type-arg]  # generic in new 
         return int(match[1]), int(match[2])
 
 
-@click.command("render", epilog=examples(
+_MADE = r"frame_\d{6,}_(camera|view)_\d.*\.png|frame_\d{6,}_orbit(_depth)?\.png|(orbit|cameras)\.mp4|metrics\.json"
+
+
+@click.command("render", cls=FileCommand, epilog=examples(
     "refcodec render fox.rfv views/ --camera all",
     "refcodec render fox.rfv views/ --path orbit --size 400x400",
     "refcodec render fox.rfv views/ --dataset demo/fox --compare"))
-@click.argument("file", type=click.Path(allow_dash=True))
-@click.argument("out", default="render", required=False, type=click.Path())
+@click.argument("file", type=InputPath(allow_dash=True))
+@click.argument("out", default="render", required=False, type=OutputFolder(_MADE))
 @click.option("--frames", type=FrameRange(), help="Frame numbers: 7, 20:40 (40 excluded), :10, 20:.")
 @click.option("--scene", type=click.IntRange(0, 255), default=0, show_default=True,
               help="Which scene of a file with several.")
 @click.option("--camera", "cameras", multiple=True, metavar="N|NAME|all",
               help="A camera of the scene, by number or name. Repeatable. Default: 0.")
-@click.option("--dataset", type=click.Path(), help="Render this dataset's held-out views; PSNR and SSIM against them.")
+@click.option("--dataset", type=InputPath(), help="Render this dataset's held-out views; PSNR and SSIM against them.")
 @click.option("--dataset-frames", type=FrameRange(),
               help="The dataset's frames that were encoded, when not all. The first one is the scene's first frame.")
 @click.option("--compare", is_flag=True, help="With --dataset: ground truth, render and error side by side.")
 @click.option("--path", type=click.Choice(["orbit", "cameras"]),
               help="An MP4 along a circle around the box, or through the stream's cameras.")
-@click.option("--seconds", type=click.FloatRange(0, 3600, min_open=True),
+@click.option("--seconds", type=FiniteRange(0, 3600, min_open=True),
               help="Length of the video. Default: the stream's, or 4.")
-@click.option("--fps", type=click.FloatRange(0, 240, min_open=True), default=30.0, show_default=True,
+@click.option("--fps", type=FiniteRange(0, 240, min_open=True), default=30.0, show_default=True,
               help="Of the video.")
-@click.option("--elevation", type=click.FloatRange(-89, 89), default=15.0, show_default=True,
+@click.option("--elevation", type=FiniteRange(-89, 89), default=15.0, show_default=True,
               help="Of the orbit, in degrees.")
 @click.option("--depth", is_flag=True, help="Depth too: 16-bit PNG; in a video, beside the colour.")
 @click.option("--size", type=PictureSize(), help="Picture size of an orbit, or of the stream's cameras.")
-@click.option("--scale", type=click.FloatRange(0, 8, min_open=True), default=1.0, show_default=True,
+@click.option("--scale", type=FiniteRange(0, 8, min_open=True), default=1.0, show_default=True,
               help="Resize the pictures by this factor.")
 @click.option("--backend", type=click.Choice(["auto", "torch", "numpy"]), default="auto", show_default=True,
               help="What evaluates the field; auto takes torch when it finds a GPU.")
@@ -104,8 +111,8 @@ def command(file: str, out: str, frames: range | None, scene: int, cameras: tupl
     if dataset and scale > 1:
         raise UsageError("the views of a dataset can only be made smaller (--scale up to 1)")
 
-    job = _Job(seekable_input(file), frames, scene, backend, scale, size, depth, quiet)
-    folder = make_folder(out)
+    job = _Job(stored_input(file), frames, scene, backend, scale, size, depth, quiet)
+    folder = outputs().open_folder(out)
     if path:
         result = job.video(folder, path, seconds, fps, elevation)
     elif dataset:

@@ -4,15 +4,15 @@ from __future__ import annotations
 import click
 
 from ..errors import EXIT_NOT_CONFORMING, EXIT_OK
-from .common import calm_threads, examples, progress_bar, ranges
+from .common import FileCommand, InputPath, OutputFile, calm_threads, examples, progress_bar, ranges
 from .editing import json_option, mapped_input, output, quiet_option, tell
 
 
-@click.command("repair", epilog=examples(
+@click.command("repair", cls=FileCommand, epilog=examples(
     "refcodec repair damaged.rfv whole.rfv",
     "refcodec repair damaged.rfv whole.rfv --json"))
-@click.argument("file", type=click.Path(allow_dash=True))
-@click.argument("out", type=click.Path(allow_dash=True))
+@click.argument("file", type=InputPath(allow_dash=True))
+@click.argument("out", type=OutputFile(allow_dash=True))
 @click.option("--decode", is_flag=True, help="Decode every frame, too, and drop those that can't be or differ from "
               "their digest.")
 @json_option

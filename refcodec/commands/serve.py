@@ -4,13 +4,13 @@ from __future__ import annotations
 import click
 
 from ..errors import UsageError
-from .common import examples, to_json
+from .common import FileCommand, InputPath, examples, to_json
 
 
-@click.command("serve", epilog=examples(
+@click.command("serve", cls=FileCommand, epilog=examples(
     "refcodec serve films/",
     "refcodec serve fox.rfv --port 8001"))
-@click.argument("path", type=click.Path())
+@click.argument("path", type=InputPath())
 @click.option("--host", default="127.0.0.1", show_default=True,
               help="Address to listen on; 0.0.0.0: all of the machine's.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: a free one.")

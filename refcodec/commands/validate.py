@@ -1,24 +1,24 @@
 """`refcodec validate`."""
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import EXIT_NOT_CONFORMING, EXIT_OK, EXIT_USAGE, UsageError
-from .common import calm_threads, examples, printable, to_json
+from .common import FileCommand, InputPath, calm_threads, examples, printable, stored_input, to_json
 
 if TYPE_CHECKING:
-    from ..validation import Finding
+    from ..validation import Finding, Report
 
 
-@click.command("validate", epilog=examples(
+@click.command("validate", cls=FileCommand, epilog=examples(
     "refcodec validate *.rfv",
     "refcodec validate fox.rfv --json",
     "refcodec validate --explain R-UNIT-03"))
-@click.argument("files", nargs=-1, type=click.Path(allow_dash=True))
+@click.argument("files", nargs=-1, type=InputPath(allow_dash=True))
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable (schemas/validate.schema.json).")
 @click.option("--explain", metavar="CODE",
               help="Explain an error code, requirement or remark (E0203, R-UNIT-03, W001).")
@@ -40,7 +40,7 @@ def command(files: Sequence[str], as_json: bool, explain: str | None, quiet: boo
     code, entries = EXIT_OK, []
     for file in files:
         try:
-            report = validation.validate(sys.stdin.buffer.read() if file == "-" else file)
+            report = _report(file)
         except UsageError as e:
             code = max(code, EXIT_USAGE)
             entries.append(dict(path=file, failure=str(e)))
@@ -58,6 +58,16 @@ def command(files: Sequence[str], as_json: bool, explain: str | None, quiet: boo
     if as_json:
         click.echo(to_json(validation.json_report(entries)))
     return code
+
+
+def _report(file: str) -> Report:
+    from .. import validation
+
+    if file != "-" and not Path(file).is_fifo():
+        return validation.validate(file)
+    report = validation.validate(stored_input(file).read())
+    report.path = file
+    return report
 
 
 def _show(f: Finding) -> None:

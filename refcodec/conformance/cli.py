@@ -2,15 +2,13 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ..commands.common import examples
+from ..commands.common import FileCommand, FiniteRange, InputPath, OutputFile, examples, to_json
 from ..errors import EXIT_NOT_CONFORMING, EXIT_OK, UsageError
 from ..files import replacing
 
@@ -27,24 +25,24 @@ def conformance_group() -> None:
     """Judge a decoder, in any language, by the conformance suite."""
 
 
-@conformance_group.command("run", epilog=examples(
+@conformance_group.command("run", cls=FileCommand, epilog=examples(
     "refcodec conformance run --decoder 'mydecoder {input} {output}' --only 'scan-*'",
     "refcodec conformance run --decoder 'refcodec decode --digests-only {input} {output}' --kind valid "
     "--json report.json"))
 @click.option("--decoder", required=True, metavar="COMMAND",
               help="Command line with {input} and {output}, for instance 'mydecoder {input} {output}'.")
-@click.option("--suite", type=click.Path(), help="Folder of the suite; by default that of the repository.")
+@click.option("--suite", type=InputPath(), help="Folder of the suite; by default that of the repository.")
 @click.option("--only", multiple=True, metavar="PATTERN", help="Vectors whose name matches, such as 'scan-*'.")
 @click.option("--feature", multiple=True, help="Vectors that exercise this feature (see `list`).")
 @click.option("--kind", multiple=True, type=click.Choice(KINDS), help="Vectors of this kind.")
 @click.option("--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, show_default="number of processors",
               help="Decoders that run at a time.")
-@click.option("--timeout", type=click.FloatRange(0.1), default=60.0, show_default=True, help="Seconds for each vector.")
+@click.option("--timeout", type=FiniteRange(0.1, 1e6), default=60.0, show_default=True, help="Seconds for each vector.")
 @click.option("--memory-mb", type=click.IntRange(0), default=4096, show_default=True,
               help="Address space for each run in MiB; 0: no limit.")
-@click.option("--json", "json_path", type=click.Path(), help="Write a JSON report here.")
-@click.option("--junit", "junit_path", type=click.Path(), help="Write a JUnit XML report here.")
-@click.option("--markdown", "markdown_path", type=click.Path(), help="Write the summary here, too.")
+@click.option("--json", "json_path", type=OutputFile(), help="Write a JSON report here.")
+@click.option("--junit", "junit_path", type=OutputFile(), help="Write a JUnit XML report here.")
+@click.option("--markdown", "markdown_path", type=OutputFile(), help="Write the summary here, too.")
 @click.option("--quiet", is_flag=True, help="Only the last line.")
 def run_command(decoder: str, suite: str | None, only: Sequence[str], feature: Sequence[str], kind: Sequence[str],
                 jobs: int, timeout: float, memory_mb: int, json_path: str | None, junit_path: str | None,
@@ -59,15 +57,12 @@ def run_command(decoder: str, suite: str | None, only: Sequence[str], feature: S
     loaded = runner.load_suite(suite or runner.find_suite())
     vectors = _choose(loaded, only, feature, kind)
     judged = runner.Decoder(decoder, timeout, memory_mb or None)
-    for path in (json_path, junit_path, markdown_path):
-        if path and not Path(path).absolute().parent.is_dir():
-            raise UsageError(f"can't write {path}: there is no such folder")
     with progress_bar("vectors", len(vectors), quiet) as advance:
         results = runner.run(judged, vectors, jobs, lambda r: advance(1, f"{r.vector.name}: {r.verdict}"))
     summary = reports.to_markdown(loaded, judged, results)
     report = reports.to_dict(loaded, judged, results)
     if json_path:
-        _write(json_path, (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
+        _write(json_path, (to_json(report, 1) + "\n").encode())
     if junit_path:
         _write(junit_path, reports.to_junit(loaded, results))
     if markdown_path:
@@ -78,9 +73,9 @@ def run_command(decoder: str, suite: str | None, only: Sequence[str], feature: S
     return EXIT_OK if report["passed"] == len(results) else EXIT_NOT_CONFORMING
 
 
-@conformance_group.command("list", epilog=examples(
+@conformance_group.command("list", cls=FileCommand, epilog=examples(
     "refcodec conformance list --kind malformed"))
-@click.option("--suite", type=click.Path(), help="Folder of the suite; by default that of the repository.")
+@click.option("--suite", type=InputPath(), help="Folder of the suite; by default that of the repository.")
 @click.option("--only", multiple=True, metavar="PATTERN", help="Vectors whose name matches.")
 @click.option("--feature", multiple=True, help="Vectors that exercise this feature.")
 @click.option("--kind", multiple=True, type=click.Choice(KINDS), help="Vectors of this kind.")

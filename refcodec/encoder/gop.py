@@ -6,10 +6,12 @@ are encoded.
 """
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
+import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
@@ -17,14 +19,17 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .. import __version__
 from ..datasets import Dataset, Frame as DatasetFrame, load_dataset
 from ..errors import RefcodecError, UsageError
+from ..files import put, resolve, stem_of
+from ..inspection import inspect
 from ..syntax.coding import FrameType
 from ..syntax.headers import SequenceHeader
 from ..writer import StreamWriter
 from .executors import Failure, Outcome, Workers, check_executor, open_workers
 from .group import CodedFrame, FrameResult, GroupJob, Step, frame_type, frame_units, pick_device
-from .parts import Parts
+from .parts import Parts, journal_of
 from .presets import TrainingSettings, changed, preset
 from .systems import DEFAULT_SYSTEM, ToolChoice, plan
 from .verification import verify
@@ -32,6 +37,7 @@ from .verification import verify
 # lambda of the four operating points of MM 2024, by quality.
 QUALITIES = {1: 5e-3, 2: 2e-3, 3: 1e-3, 4: 7e-4}
 _DEFAULT_RATE = 30  # frames a second where the dataset does not say
+IDENTITY = "encode"  # key of the metadata that tell what a file was made of
 _ATTEMPTS = 3  # at a group, on workers that may die
 _POLL_SECONDS = 0.1
 _WAIT_SECONDS = 5.0  # without a word from any worker
@@ -147,6 +153,20 @@ def encode(dataset: str | Path | Dataset, out: str | Path, options: EncodeOption
     return _Encode(dataset, Path(out), options, on_progress).run()
 
 
+def is_finished(dataset: str | Path | Dataset, out: str | Path, options: EncodeOptions = EncodeOptions()) -> bool:
+    """Whether `out` is the file that `encode` would make, by the metadata and the number of frames that it has.
+
+    Raises UsageError, DatasetError.
+    """
+    return _Encode(dataset, Path(out), options, None).finished()
+
+
+def is_begun(out: str | Path) -> bool:
+    """Whether an interrupted encode left frames that `encode` may go on from."""
+    there = resolve(out)
+    return not there.through and journal_of(there.target).exists()
+
+
 class GroupFailed(RefcodecError):
     """A group that no worker could encode."""
 
@@ -160,6 +180,7 @@ class _Encode:
                  on_progress: Callable[[Progress], None] | None):
         self.started = time.monotonic()
         self.options, self.out, self.on_progress = options, out, on_progress
+        self.there = resolve(out)
         self._check_options()
         self.plan, self.representation = plan(options.system, options.representation, ToolChoice(
             options.transform, options.levels, options.masks, options.model, options.rdo))
@@ -172,8 +193,7 @@ class _Encode:
         self.dataset = dataset
         self.settings = self._settings()
         self.header = self._header()
-        self.partial = out.with_name(out.name + ".partial")
-        self.parts = Parts(out, self._fingerprint(), self._groups, options.resume)
+        self.parts: Parts  # while it runs
         self.in_work: dict[int, float] = {}  # frames that workers are at, and what share of each is done
         self.told = time.monotonic()
 
@@ -194,8 +214,6 @@ class _Encode:
             if value is not None and value < 1:
                 raise UsageError("a frame needs at least one iteration")
         check_executor(o.executor, o.jobs, o.scheduler, o.threads)
-        if not self.out.parent.is_dir():
-            raise UsageError(f"there is no folder {self.out.parent}")
 
     def _settings(self) -> TrainingSettings:
         o, settings = self.options, preset(self.options.preset).training_of(self.representation)
@@ -233,6 +251,26 @@ class _Encode:
         text = json.dumps([o, self.device, pictures, dataclasses.astuple(self.settings),
                            self.header.to_syntax()], default=str, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def identity(self) -> str:
+        """Of what the file is made of, wherever the dataset lies; the file carries it as metadata."""
+        o = dataclasses.asdict(self.options)
+        for name in ("resume", "evaluate", "frames", "executor", "jobs", "scheduler", "threads", "device"):
+            del o[name]
+        root = Path(self.dataset.source).absolute()
+        pictures = [(os.path.relpath(v.image.absolute(), root), v.image_position, v.image.stat().st_size, v.split)
+                    for f in self.dataset.frames for v in f.views]
+        text = json.dumps([__version__, o, pictures, dataclasses.astuple(self.settings), self.header.to_syntax()],
+                          default=str, sort_keys=True)
+        return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:16]
+
+    def finished(self) -> bool:
+        """Whether the file is there already, made of the same by the same options."""
+        if not self.there.exists:
+            return False
+        found = inspect(self.there.target)
+        return found.error is None and found.metadata.get(IDENTITY) == self.identity() \
+            and len(found.frames) == len(self.dataset.frames)
 
     # Groups.
 
@@ -305,6 +343,14 @@ class _Encode:
     # The work.
 
     def run(self) -> EncodeReport:
+        with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory()) if self.there.through else None
+            base = Path(folder) / "stream" if folder else self.there.target  # a device has nothing beside it
+            self.parts = Parts(base, self._fingerprint(), self._groups, self.options.resume)
+            return self._run(stem_of(base))
+
+    def _run(self, stem: Path) -> EncodeReport:
+        partial = stem.with_name(f"{stem.name}.partial")
         resumed = len(self.parts.results)
         unfinished = deque(n for n in range(self._groups) if self._next(n) < self._range(n).stop)
         if unfinished:
@@ -315,13 +361,17 @@ class _Encode:
             finally:
                 if not self.parts.results:  # nothing that is worth keeping
                     self.parts.remove()
-        self._assemble()
+        self._assemble(partial)
         self._tell(Step(len(self.dataset.frames) - 1, "verify"))
         digests = [(0, d) for part in self.parts for d in part.digests]
-        verify(self.partial, digests, f". It is kept as {self.partial}.")
-        os.replace(self.partial, self.out)
+        verify(partial, digests, f". It is kept as {partial}.")
+        size = partial.stat().st_size
+        try:
+            put(partial, self.there)
+        except OSError as e:
+            raise UsageError(f"can't write {self.out}: {e.strerror}. The file is kept as {partial}.") from None
         self.parts.remove()
-        return EncodeReport(self.out, self.out.stat().st_size, self.parts.results, resumed,
+        return EncodeReport(self.out, size, self.parts.results, resumed,
                             time.monotonic() - self.started)
 
     def _encode_groups(self, workers: Workers, unfinished: deque[int]) -> None:
@@ -359,16 +409,14 @@ class _Encode:
             raise GroupFailed(text + tried, failure.exit_code)
         self._tell(Step(frames.start, "retry"), text)
 
-    def _assemble(self) -> None:
+    def _assemble(self, path: Path) -> None:
         """Writes the groups' streams as one."""
         o, views = self.options, self.dataset.frames[0].views
         chosen = [] if o.cameras == "none" else [
             v.camera.scaled(1 / o.downscale) for v in views if o.cameras == "all" or v.split == "test"]
-        from .. import __version__
-
-        with open(self.partial, "wb") as file:
-            writer = StreamWriter(file, self.header, cameras=chosen,
-                                  metadata={"encoder": f"refcodec {__version__}", **o.metadata})
+        metadata = {"encoder": f"refcodec {__version__}", IDENTITY: self.identity(), **o.metadata}
+        with open(path, "wb") as file:
+            writer = StreamWriter(file, self.header, cameras=chosen, metadata=metadata)
             writer.begin()
             for number in range(self._groups):
                 frames = self._range(number)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UsageError
-from ..files import replacing
+from ..files import stem_of
 from .group import CodedFrame, FrameResult, read_group
 
 
@@ -26,6 +27,12 @@ class Part:
     size: int = 0
 
 
+def journal_of(out: Path) -> Path:
+    """The journal of the encode into `out`; there is one while frames are finished and the file is not."""
+    stem = stem_of(out)
+    return stem.with_name(f"{stem.name}.partial.json")
+
+
 class Parts:
     """The parts of the encode into `out`.
 
@@ -34,8 +41,8 @@ class Parts:
     """
 
     def __init__(self, out: Path, fingerprint: str, groups: int, resume: bool):
-        self.out, self.fingerprint = out, fingerprint
-        self.journal = out.with_name(f"{out.name}.partial.json")
+        self.out, self.fingerprint, self.stem = out, fingerprint, stem_of(out)
+        self.journal = journal_of(out)
         self.parts = [Part() for _ in range(groups)]
         try:
             journal = json.loads(self.journal.read_text()) if resume else {}
@@ -62,7 +69,7 @@ class Parts:
 
     def path(self, number: int) -> Path:
         """Of a group's part file."""
-        return self.out.with_name(f"{self.out.name}.partial.{number}")
+        return self.stem.with_name(f"{self.stem.name}.partial.{number}")
 
     def stream(self, number: int) -> bytes:
         """A group's stream up to its last finished frame."""
@@ -78,7 +85,7 @@ class Parts:
                 file.seek(part.size)
                 file.write(frame.data)
         except OSError as e:
-            raise UsageError(f"can't write {self.path(number)}: {e.strerror}") from None
+            raise self._refused(e) from None
         part.size += len(frame.data)
         part.results.append(frame.result)
         part.digests.append(frame.digests)
@@ -100,11 +107,19 @@ class Parts:
 
     def _files(self) -> list[tuple[int, Path]]:
         """Part files that are there, whoever wrote them."""
-        prefix = f"{self.out.name}.partial."
+        prefix = f"{self.stem.name}.partial."
         return [(int(p.name[len(prefix):]), p) for p in self.out.parent.iterdir()
                 if p.name.startswith(prefix) and p.name[len(prefix):].isdecimal()]
 
     def _save(self) -> None:
         groups = {i: [dataclasses.asdict(r) for r in part.results] for i, part in enumerate(self.parts) if part.results}
-        with replacing(self.journal) as temporary:
+        temporary = self.journal.with_name(f"{self.journal.name}.new")
+        try:
             temporary.write_text(json.dumps(dict(fingerprint=self.fingerprint, groups=groups)))
+            os.replace(temporary, self.journal)
+        except OSError as e:
+            temporary.unlink(missing_ok=True)
+            raise self._refused(e) from None
+
+    def _refused(self, error: OSError) -> UsageError:
+        return UsageError(f"can't write {self.out}: its finished frames can't be kept: {error.strerror}")

@@ -19,7 +19,7 @@ from ..datasets import Dataset, Frame, Split, load_dataset
 from ..errors import UsageError
 from ..evaluation.held_out import view_psnr
 from ..fields import MlpSizes, field_header
-from ..files import replacing
+from ..files import replacing, resolve
 from ..rendering.cameras import Camera
 from ..syntax.headers import Scene, SequenceHeader
 from ..tensors.reconstruction import tensor_digest
@@ -156,8 +156,7 @@ class _Encode:
         self.out, self.options, self.on_progress = out, options, on_progress
         if options.cameras not in ("test", "all", "none"):
             raise UsageError(f"cameras is {options.cameras!r}; it may be test, all or none")
-        if not out.parent.is_dir():
-            raise UsageError(f"there is no folder {out.parent}")
+        resolve(out)  # says at once what can't be written
         scales = options.downscale
         scales = [scales] * len(datasets) if isinstance(scales, (int, float)) else list(scales)
         if len(scales) != len(datasets):
@@ -219,7 +218,8 @@ class _Encode:
                 os.fsync(file.fileno())
             self._tell("verify", len(self.sources) - 1)
             verify(temporary, digests)
-        return ScenesReport(self.out, self.out.stat().st_size, shared, estimated_shared, results,
+            size = temporary.stat().st_size
+        return ScenesReport(self.out, size, shared, estimated_shared, results,
                             4 * self.header.tensor_elements * len(results), time.monotonic() - self.started)
 
     def _writer(self, file: BinaryIO) -> StreamWriter:

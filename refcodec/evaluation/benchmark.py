@@ -321,7 +321,8 @@ def start_times(path: Path, repeats: int = 3) -> dict[str, float]:
 
     found = dict(version=_best(repeats, run("-m", "refcodec", "--version")))
     with tempfile.TemporaryDirectory() as folder:
-        decode = ("-m", "refcodec", "decode", str(path), os.path.join(folder, "digests.txt"), "--digests-only")
+        decode = ("-m", "refcodec", "decode", str(path), os.path.join(folder, "digests.txt"), "--digests-only",
+                  "--force")
         found["decode"] = _best(repeats, run(*decode, REFCODEC_NO_NUMBA="1"))
         if acceleration.prepare():
             found["loops"] = _best(repeats, run("-m", "refcodec.acceleration"))

@@ -403,7 +403,7 @@ def test_rendering_falls_back_to_numpy(file, tmp_path):
     code, _, err = torch_free("render", file, tmp_path / "r", "--frames", "0", "--scale", "0.2")
     assert code == 0 and b"(numpy)" in err, err
     assert names(tmp_path / "r") == ["frame_000000_camera_00_front.png"]
-    code, _, err = torch_free("render", file, tmp_path / "r", "--backend", "torch")
+    code, _, err = torch_free("render", file, tmp_path / "r", "--backend", "torch", "--force")
     assert code == 1 and b"refcodec[encode]" in err and b"Traceback" not in err
 
 

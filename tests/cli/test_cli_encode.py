@@ -145,7 +145,7 @@ def test_wrong_usage(calls, arguments, message):
 def test_errors_of_the_encoder_are_one_line(tmp_path):
     for arguments, message in (((tmp_path / "nothing", tmp_path / "o.rfv"), "D01"),
                                ((FOX, tmp_path / "o.rfv", "--preset", "huge"), "no preset 'huge'"),
-                               ((FOX, tmp_path / "no" / "o.rfv"), "no folder"),
+                               ((FOX, tmp_path / "no" / "o.rfv"), "no such folder"),
                                ((FOX, tmp_path / "o.rfv", "--lambda", "1", "--quality", "2"), "not both")):
         result = run(*arguments)
         assert result.exit_code == 1 and message in result.stderr and result.stderr.count("\n") == 1, result.output
@@ -182,4 +182,4 @@ def test_scenes_options_arrive_and_the_summary_tells_of_every_scene(monkeypatch,
 
 def test_scenes_need_a_positive_lambda():
     result = CliRunner().invoke(cli, ["encode-scenes", "a", "out.rfv", "--lambda", "0"])
-    assert result.exit_code == 1 and "positive" in result.output
+    assert result.exit_code == 1 and "'--lambda': 0.0 is not in the range" in result.output

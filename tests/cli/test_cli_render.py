@@ -82,7 +82,7 @@ def test_a_stream_without_cameras_is_seen_from_an_orbit(tmp_path):
     path.write_bytes(small_stream(cameras=False))
     assert run(path, tmp_path / "out", "--frames", "0", "--size", "20x16").exit_code == 0
     assert picture(tmp_path / "out" / "frame_000000_orbit.png").shape == (16, 20, 3)
-    result = run(path, tmp_path / "out", "--path", "cameras")
+    result = run(path, tmp_path / "other", "--path", "cameras")
     assert result.exit_code == 1 and "at least two cameras" in result.stderr
 
 

@@ -53,7 +53,7 @@ def test_help_is_fast_and_loads_no_command():
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30)
         after = os.times()  # of the processor: the machine may be busy
         used.append(after.children_user + after.children_system - before.children_user - before.children_system)
-    assert done.stdout.splitlines()[-1] == "['refcodec.cli', 'refcodec.errors']"
+    assert done.stdout.splitlines()[-1] == "['refcodec.cli', 'refcodec.errors', 'refcodec.text']"
     assert min(used) < 0.4  # 0.1 s where nothing else runs
 
 

@@ -471,16 +471,16 @@ def test_commands_and_their_reports(file, tmp_path):
     out, data = tmp_path / "out.rfv", streams()[0]
     for command, *arguments in (["cut", file, out, "--frames", "1:4"], ["concat", file, file, out],
                                 ["repair", file, out], ["extract", file, out, "--frame", "2"]):
-        done = run(command, *arguments, "--json")
+        done = run(command, *arguments, "--json", "--force")
         assert done.exit_code == 0, done.output
         report = json.loads(done.stdout)
         VALIDATOR.validate(report)
         assert report["command"] == command
         frames = frames_of(out.read_bytes())
         assert (report["written"]["frames"], report["written"]["bytes"]) == (len(frames), out.stat().st_size)
-        quiet = run(command, *arguments, "--quiet")
+        quiet = run(command, *arguments, "--quiet", "--force")
         assert quiet.exit_code == 0 and quiet.output == ""
-        spoken = run(command, *arguments)
+        spoken = run(command, *arguments, "--force")
         assert f"written to {out}" in spoken.stderr and spoken.stdout == ""
     assert run("cut", "-", "-", "--frames", ":3", data=data).stdout_bytes == cut_of(data, 0, 3)[0]
 
@@ -499,10 +499,11 @@ def test_damage_is_one_line_and_leaves_no_file(file, tmp_path):
             assert done.stderr.count("\n") == 1 and code in done.stderr and "Traceback" not in done.stderr
     assert run("extract", damaged, out, "--frame", 5).exit_code == 2 and not out.exists()
     assert run("extract", damaged, out, "--frame", 4).exit_code == 0  # nothing behind it is read
-    done = run("repair", damaged, out)
+    done = run("repair", damaged, out, "--force")
     assert done.exit_code == 2 and "lost: frames 5" in done.stderr
     assert list(frames_of(out.read_bytes())) == [0, 1, 2, 3, 4]
-    assert run("repair", cutoff, out).exit_code == 0 and frames_of(out.read_bytes()) == frames_of(streams()[0])
+    assert run("repair", cutoff, out, "--force").exit_code == 0
+    assert frames_of(out.read_bytes()) == frames_of(streams()[0])
     assert not [p for p in tmp_path.iterdir() if ".part" in p.name]
 
 
