@@ -34,12 +34,13 @@ from crafting import (
 from refcodec.entropy.models import BERNOULLI, BY_BAND, BY_BAND_AND_CHANNEL, ContextModel, StaticModel
 from refcodec.entropy.tables import bernoulli_tables
 from refcodec.syntax.headers import FieldParameters, Mapping, Representation, Role
+from refcodec.syntax.structures import StepSyntax
 from tool_cases import joint_work
 from valid_cases import CAMERA, work_at_bound
 
 DCT, WAVELET = 1, 2
 VM, TRIPLANE, GRID, MLP = Representation.VM, Representation.TRIPLANE, Representation.GRID, Representation.MLP
-STEP = dict(step_index=3)
+STEP = StepSyntax(step_index=3)
 
 
 def add_all(cases: Collection) -> None:

@@ -15,14 +15,14 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from refcodec.entropy.models import BERNOULLI, BY_CHANNEL, MIXTURE, ONE_TABLE, ContextModel, EntropyModel, StaticModel
 from refcodec.syntax import structures as syn
 from refcodec.syntax.coding import FrameType, Tools, band_count
-from refcodec.syntax.declare import Field
+from refcodec.syntax.declare import Element
 from refcodec.syntax.headers import (
     Alignment,
     FieldParameters,
@@ -203,11 +203,11 @@ def static_model(*tables: tuple[int, tuple[int, ...]], assignment: int | None = 
 @contextlib.contextmanager
 def unchecked() -> Iterator[None]:
     """Lets structures be built that break requirements."""
-    checked, Field._check = Field._check, lambda *_: None
+    checked, Element._check = Element._check, lambda *_: None
     try:
         yield
     finally:
-        Field._check = checked
+        Element._check = checked
 
 
 @dataclass(slots=True)
@@ -267,7 +267,7 @@ class Draft:
 
     def group(self, first_frame: int, frame_count: int, scene_id: int = 0) -> None:
         """Time stamps start anew when the scene changes."""
-        self.add(GROUP_HEADER, self._build(GROUP_HEADER, dict(
+        self.add(GROUP_HEADER, self._build(GROUP_HEADER, syn.GroupHeaderSyntax(
             group_sync=syn.GROUP_SYNC, scene_id=scene_id, first_frame_number=first_frame, frame_count=frame_count)))
         self.writer.state.start_group(self.header.of_scene(scene_id))
         if scene_id != self._scene:
@@ -349,7 +349,7 @@ class Draft:
 
     def parse(self, kind: UnitType, payload: bytes):
         with unchecked():
-            return syn.PAYLOADS[kind].parse(payload, 0, payload_size=len(payload), **self._params)
+            return syn.PAYLOADS[kind].parse(payload, 0, **self._params)
 
     def set(self, kind: UnitType, n: int, changes: dict[str, object]) -> Draft:
         """Gives syntax elements of the n-th unit of a type other values: {`tensor[0].transform`: 1}."""
@@ -357,7 +357,7 @@ class Draft:
         value, _ = self.parse(kind, piece.payload)
         for path, new in changes.items():
             steps = [int(s) if s.isdigit() else s for s in re.findall(r"\w+", path)]
-            _assign(value, steps, new)
+            value = _assign(value, steps, new)
         piece.payload = self._build(kind, value)
         return self
 
@@ -401,15 +401,16 @@ class Draft:
                 group_at, groups = at, groups + 1
             elif p.type == FRAME:
                 number, kind = struct.unpack_from("<IB", p.payload)
-                entries.append(dict(indexed_frame=number, indexed_type=kind,
-                                    frame_offset=group_at if kind == FrameType.INTRA else at))
+                entries.append(syn.IndexEntrySyntax(indexed_frame=number, indexed_type=kind,
+                                                    frame_offset=group_at if kind == FrameType.INTRA else at))
             elif p.type == INDEX:
                 index_at = at
                 if p.payload is None:
-                    p.payload = self._build(INDEX, dict(index_count=len(entries), entry=entries))
+                    p.payload = self._build(INDEX, syn.IndexSyntax(
+                        index_count=len(entries), entry=tuple(entries)))
             elif p.type == END and p.payload is None:
-                p.payload = self._build(END, dict(group_total=groups, frame_total=len(entries),
-                                                  index_offset=index_at))
+                p.payload = self._build(END, syn.EndSyntax(group_total=groups, frame_total=len(entries),
+                                                           index_offset=index_at))
 
     def copy(self) -> Draft:
         """A draft whose units can be changed without an effect on this one."""
@@ -423,13 +424,12 @@ class Draft:
 
 
 def _assign(target, steps: list, new):
-    """`target` with the part at `steps` replaced; arrays of numbers are tuples and made anew."""
+    """`target`, a structure or an array, with the part at `steps` replaced."""
     first, *rest = steps
-    part = _assign(target[first], rest, new) if rest else new
     if isinstance(target, tuple):
+        part = _assign(target[first], rest, new) if rest else new
         return (*target[:first], part, *target[first + 1 :])
-    target[first] = part
-    return target
+    return replace(target, **{first: _assign(getattr(target, first), rest, new) if rest else new})
 
 
 def unit_offset(data: bytes, kind: int, n: int = 0) -> int:

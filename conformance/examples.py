@@ -72,7 +72,7 @@ def _bytes(data: bytes) -> str:
             lines.extend(_row(at, data[at : at + size], element, str(int(value))))
             at += size
         value, trace = syn.PAYLOADS[UnitType(unit.type)].parse(
-            unit.payload, unit.payload_offset, level=LEVELS[level], header=header, payload_size=len(unit.payload))
+            unit.payload, unit.payload_offset, level=LEVELS[level], header=header)
         if unit.type == UnitType.SEQUENCE_HEADER:
             header = SequenceHeader.from_syntax(value)
         spans(trace)

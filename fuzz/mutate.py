@@ -182,7 +182,7 @@ def _donors() -> dict[int, list[Piece]]:
 @functools.lru_cache(8192)
 def sequence_header(payload: bytes, level: int) -> SequenceHeader | None:
     """The content of a sequence header unit, None when it can't be parsed."""
-    params = dict(level=LEVELS[level], header=None, payload_size=len(payload))
+    params = dict(level=LEVELS[level], header=None)
     try:
         return SequenceHeader.from_syntax(PAYLOADS[UnitType.SEQUENCE_HEADER].parse(payload, 0, **params)[0])
     except BitstreamError:
@@ -494,7 +494,7 @@ def edit_recode(rng: random.Random, file: File) -> bool:
             decoder.feed(reader.read_unit())
         params = dict(level=LEVELS[file.level], header=header)
         kind, payload = file.pieces[at].type, file.pieces[at].payload
-        value, _ = PAYLOADS[kind].parse(payload, 0, payload_size=len(payload), **params)
+        value, _ = PAYLOADS[kind].parse(payload, 0, **params)
         if decoder.header != header:
             return False
         if kind == UnitType.SHARED:

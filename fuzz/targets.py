@@ -32,7 +32,7 @@ from refcodec.inspection import inspect
 from refcodec.requirements import REQUIREMENTS
 from refcodec.syntax.declare import Structure
 from refcodec.syntax.registry import SOURCES, TEMPLATES, UnitType, is_energy
-from refcodec.syntax.structures import input_count, output_count
+from refcodec.syntax.structures import output_count, template_inputs
 from refcodec.tensors.state import FrameState
 from refcodec.validation import validate as validate_file
 
@@ -166,10 +166,8 @@ def _model(rng: Choices, channels: int, bands: int):
     else:
         template = TEMPLATES[template_id]
     c, family = channels if joint else 1, rng.randrange(3)
-    outputs = output_count(dict(family=family)) * c
-    names = ("neighbour_source", "offset_c", "offset_z", "offset_y", "offset_x")
-    n = input_count(dict(template_id=1, channel_mode=joint, model_channels=c,
-                         neighbour=[dict(zip(names, t)) for t in template]))
+    outputs = output_count(family) * c
+    n = template_inputs(template, bool(joint), c)
     hidden = rng.randrange(1, 9) if template else 0
     numbers = np.random.default_rng(rng.getrandbits(32))
     pick = (lambda bound, *size: numbers.choice([-bound, bound], size)) if rng.randrange(3) == 0 else (

@@ -5,7 +5,6 @@
 """
 from __future__ import annotations
 
-import io
 import math
 import os
 import struct
@@ -20,7 +19,7 @@ from .syntax import structures as syn
 from .syntax.coding import OccupancyMode, Tools, step_of
 from .syntax.declare import Span, Trace
 from .syntax.headers import Mapping, SequenceHeader, TensorInfo, lowest_level
-from .syntax.registry import Level, UnitType
+from .syntax.registry import ChannelMode, Level, UnitType
 from .syntax.units import FILE_HEADER_SIZE, UNIT_OVERHEAD, FileHeader, Unit, UnitReader
 
 if TYPE_CHECKING:
@@ -135,7 +134,8 @@ class Demand:
         for m in value.model:
             c = m.context
             models[m.model_id] = (False, 0) if c is None else (
-                c.channel_mode == 1, c.hidden_count * (syn.input_count(c) + syn.output_count(c) * c.model_channels))
+                c.channel_mode == ChannelMode.JOINT,
+                c.hidden_count * (syn.input_count(c) + syn.output_count(c.family) * c.model_channels))
         coefficients = work = 0
         if occupancy_model is not None:
             work += self.header.occupancy_voxels * models.get(occupancy_model, (False, 0))[1]
@@ -484,14 +484,10 @@ def frame_type(value: int) -> str:
     return {1: "I", 2: "P"}.get(value, str(value))
 
 
-def _params(unit: Unit, file_header: FileHeader, header: SequenceHeader | None) -> dict[str, Any]:
-    return dict(level=file_header.bounds, header=header, payload_size=len(unit.payload))
-
-
 def parse_unit(unit: Unit, file_header: FileHeader, header: SequenceHeader | None) -> tuple[Any, Trace]:
     """(parsed structure, Trace) of a unit of known type. Raises BitstreamError."""
     structure = syn.PAYLOADS[UnitType(unit.type)]
-    return structure.parse(unit.payload, unit.payload_offset, **_params(unit, file_header, header))
+    return structure.parse(unit.payload, unit.payload_offset, level=file_header.bounds, header=header)
 
 
 def partial_trace(unit: Unit, file_header: FileHeader, header: SequenceHeader | None) -> Trace:
@@ -499,7 +495,7 @@ def partial_trace(unit: Unit, file_header: FileHeader, header: SequenceHeader | 
     structure = syn.PAYLOADS[UnitType(unit.type)]
     trace = Trace(unit.payload_offset, [structure.name])
     try:
-        structure.construct.parse_stream(io.BytesIO(unit.payload), trace=trace, **_params(unit, file_header, header))
+        structure.parse_into(trace, unit.payload, level=file_header.bounds, header=header)
     except BitstreamError:
         pass
     return trace

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from .requirements import ERROR_CODES, REQUIREMENTS
 from .syntax import structures
-from .syntax.declare import Field, Nested, Structure
+from .syntax.declare import Nested, Structure
 from .syntax.headers import Representation, Role
 from .syntax.kaitai import description
 from .syntax.registry import ANCILLARY_UNITS, LEVELS
@@ -29,7 +30,7 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def _structure(name: str) -> str:
-    structure: Structure = getattr(structures, name)
+    structure: Structure[Any] = getattr(structures, name)
     rows = []
     for item in structure.items:
         when = f"if {item.when_text}" if item.when_text else ""
@@ -38,7 +39,7 @@ def _structure(name: str) -> str:
             rows.append([f"`{item.element}`", "structure", times,
                          f"`{item.structure.name}`, {item.structure.section}.", ""])
         else:
-            rules = ", ".join(dict.fromkeys(r for r, _ in item.rules))
+            rules = ", ".join(dict.fromkeys(r.requirement for r in item.rules))
             rows.append([f"`{item.element}`", f"`{item.descriptor}`", when, item.text, rules])
     return f"`{structure.name}`\n\n" + _table(["element", "descriptor", "condition", "meaning", "requirements"], rows)
 
@@ -113,12 +114,6 @@ def pseudo_code(folder: Path) -> str:
         text = (folder / name).read_text("utf-8")
         parts += [f"# {name}\n{code}" for code in re.findall(r"^```python\n(.*?)^```", text, re.S | re.M)]
     return "\n".join(parts)
-
-
-def fields() -> list[Field]:
-    """Every declared syntax element."""
-    found = [v for v in vars(structures).values() if isinstance(v, Structure)]
-    return [item for s in found for item in s.items if isinstance(item, Field)]
 
 
 def main() -> int:

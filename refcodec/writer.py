@@ -85,7 +85,7 @@ class FrameReport:
 class _Coded:
     """The tensors of a unit as syntax, and what they cost; see `FrameReport`."""
 
-    syntax: list[dict[str, Any]] = field(default_factory=list)
+    syntax: list[syn.CodedTensorSyntax] = field(default_factory=list)
     sizes: dict[int, int] = field(default_factory=dict)
     masks: dict[int, int] = field(default_factory=dict)
     ideal_bits: dict[int, float] = field(default_factory=dict)
@@ -131,7 +131,7 @@ class UnitWriter:
 
     def begin_group(self, first_frame: int, frame_count: int, scene_id: int = 0) -> None:
         payload = syn.GROUP_HEADER.build(
-            dict(group_sync=syn.GROUP_SYNC, scene_id=scene_id, first_frame_number=first_frame,
+            syn.GroupHeaderSyntax(group_sync=syn.GROUP_SYNC, scene_id=scene_id, first_frame_number=first_frame,
                  frame_count=frame_count), **self._params)
         self._group_offset = self._put(build_unit(UnitType.GROUP_HEADER, payload))
         self.groups += 1
@@ -150,12 +150,12 @@ class UnitWriter:
         at, size = 0, 4 + 13 * len(self.entries)
         if index and size <= LEVELS[self.level].unit_size:
             payload = syn.INDEX.build(
-                dict(index_count=len(self.entries),
-                     entry=[dict(indexed_frame=n, indexed_type=t, frame_offset=o) for n, t, o in self.entries]),
+                syn.IndexSyntax(index_count=len(self.entries), entry=tuple(
+                    syn.IndexEntrySyntax(indexed_frame=n, indexed_type=t, frame_offset=o) for n, t, o in self.entries)),
                 payload_size=size, **self._params)
             at = self._put(build_unit(UnitType.INDEX, payload))
         self._put(build_unit(UnitType.END, syn.END.build(
-            dict(group_total=self.groups, frame_total=len(self.entries), index_offset=at))))
+            syn.EndSyntax(group_total=self.groups, frame_total=len(self.entries), index_offset=at))))
         return at
 
 
@@ -202,8 +202,8 @@ class StreamWriter(UnitWriter):
         coded = self._code_tensors(tensors, state, models)
         self.state.shared = {t.tensor_id: state.tensors[t.tensor_id] for t in tensors}
         syntax = self._models_to_syntax(models)
-        payload = syn.SHARED.build(dict(
-            model_count=len(models), model=syntax, coded_count=len(coded.syntax), tensor=coded.syntax,
+        payload = syn.SHARED.build(syn.SharedSyntax(
+            model_count=len(models), model=syntax, coded_count=len(coded.syntax), tensor=tuple(coded.syntax),
             shared_digest=self.state.shared_digest()), **self._params)
         self._put(build_unit(UnitType.SHARED, payload))
         return self._report(payload, coded, 0, syntax)
@@ -230,10 +230,11 @@ class StreamWriter(UnitWriter):
         state.set_occupancy(frame.occupancy)
         coded = self._code_tensors(frame.tensors, state, state.models)
         models = self._models_to_syntax(frame.models)
-        payload = syn.FRAME.build(dict(
+        payload = syn.FRAME.build(syn.FrameSyntax(
             frame_number=frame.number, frame_type=frame.type, time_stamp=frame.time_stamp,
-            **coded_occupancy.to_syntax(),
-            model_count=len(models), model=models, coded_count=len(coded.syntax), tensor=coded.syntax,
+            occupancy_mode=coded_occupancy.mode, occupancy_model_ref=coded_occupancy.model_id,
+            occupancy_size=coded_occupancy.size, occupancy_data=coded_occupancy.data,
+            model_count=len(models), model=models, coded_count=len(coded.syntax), tensor=tuple(coded.syntax),
             frame_digest=state.digest(frame.number)), **self._params)
         return payload, self._report(payload, coded, len(coded_occupancy.data), models)
 
@@ -252,32 +253,31 @@ class StreamWriter(UnitWriter):
         coded = _Coded()
         for t in sorted(tensors, key=lambda t: t.tensor_id):
             bound, bits = state.bind(t.tensor_id, t.tools), 0.0
-            syntax: dict[str, Any] = dict(mask_model_ref=None, mask_size=None, mask_data=None)
+            mask_data: bytes | None = None
             if t.tools.masked:
                 assert t.mask is not None and t.mask_model_id is not None, "a masked tensor comes with both"
-                data, bits = encode_symbols(models[t.mask_model_id], bound.layout, t.mask.astype(np.int32))
-                coded.masks[t.tensor_id] = len(data)
+                mask_data, bits = encode_symbols(models[t.mask_model_id], bound.layout, t.mask.astype(np.int32))
+                coded.masks[t.tensor_id] = len(mask_data)
                 coded.symbols += t.mask.size
-                syntax = dict(mask_model_ref=t.mask_model_id, mask_size=len(data), mask_data=data)
             data, value_bits = encode_symbols(models[t.model_id], bound.layout, t.values, t.mask)
             state.reconstruct(bound, t.values)
             coded.sizes[t.tensor_id] = len(data) + coded.masks.get(t.tensor_id, 0)
             coded.ideal_bits[t.tensor_id] = bits + value_bits
             coded.symbols += t.values.size if t.mask is None else int(t.mask.sum())
-            coded.syntax.append(dict(
-                tensor_id=t.tensor_id, **t.tools.to_syntax(), **syntax, model_ref=t.model_id,
-                value_size=len(data), value_data=data))
+            coded.syntax.append(t.tools.to_syntax(
+                t.tensor_id, t.model_id, data, t.mask_model_id if t.tools.masked else None, mask_data))
         state.forget_contexts(set(coded.sizes))
         return coded
 
     @staticmethod
-    def _models_to_syntax(models: MappingType[int, EntropyModel]) -> list[dict[str, Any]]:
-        return [model_to_syntax(i, m) for i, m in sorted(models.items())]
+    def _models_to_syntax(models: MappingType[int, EntropyModel]) -> tuple[syn.EntropyModelSyntax, ...]:
+        return tuple(model_to_syntax(i, m) for i, m in sorted(models.items()))
 
-    def _report(self, payload: bytes, coded: _Coded, occupancy: int, models: list[dict[str, Any]]) -> FrameReport:
+    def _report(self, payload: bytes, coded: _Coded, occupancy: int,
+                models: Sequence[syn.EntropyModelSyntax]) -> FrameReport:
         model_bytes = sum(len(syn.ENTROPY_MODEL.build(m, **self._params)) for m in models)
         size = len(payload) + UNIT_OVERHEAD
-        steps = sum(len(t["step"]) for t in coded.syntax)
+        steps = sum(len(t.step) for t in coded.syntax)
         framing = size - occupancy - model_bytes - steps - sum(coded.sizes.values())
         return FrameReport(size, occupancy, model_bytes, coded.sizes, coded.ideal_bits, framing,
                            coded.symbols, coded.masks)
@@ -291,10 +291,10 @@ class CodedOccupancy:
     data: bytes = b""
     model_id: int | None = None
 
-    def to_syntax(self) -> dict[str, Any]:
-        there = self.mode != OccupancyMode.UNCHANGED
-        return dict(occupancy_mode=self.mode, occupancy_model_ref=self.model_id,
-                    occupancy_size=len(self.data) if there else None, occupancy_data=self.data)
+    @property
+    def size(self) -> int | None:
+        """`occupancy_size`."""
+        return len(self.data) if self.mode != OccupancyMode.UNCHANGED else None
 
 
 def compressed_occupancy(occupancy: np.ndarray | None, previous: np.ndarray | None, intra: bool) -> CodedOccupancy:
@@ -316,11 +316,11 @@ def build_cameras(cameras: Sequence[Camera], **params: Any) -> bytes:
     entries = []
     for c in cameras:
         name = c.name.encode()[:255]
-        entries.append(dict(
+        entries.append(syn.CameraSyntax(
             name_size=len(name), camera_name=name, camera_scene=c.scene, camera_width=c.width, camera_height=c.height,
             focal=(c.fx, c.fy), centre=(c.cx, c.cy),
             camera_to_world=tuple(np.asarray(c.camera_to_world)[:3].reshape(-1).tolist())))
-    return syn.CAMERAS.build(dict(camera_count=len(entries), camera=entries), **params)
+    return syn.CAMERAS.build(syn.CamerasSyntax(camera_count=len(entries), camera=tuple(entries)), **params)
 
 
 def build_metadata(metadata: MappingType[str, str]) -> bytes:
@@ -328,6 +328,6 @@ def build_metadata(metadata: MappingType[str, str]) -> bytes:
     entries = []
     for key, value in metadata.items():
         k, v = key.encode(), value.encode()
-        entries.append(dict(key_size=len(k), key=k, value_size=len(v), value=v))
-    return syn.METADATA.build(dict(entry_count=len(entries), entry=entries))
+        entries.append(syn.MetadataEntrySyntax(key_size=len(k), key=k, value_size=len(v), value=v))
+    return syn.METADATA.build(syn.MetadataSyntax(entry_count=len(entries), entry=tuple(entries)))
 

@@ -22,7 +22,7 @@ from refcodec.syntax.headers import (
     TensorInfo,
 )
 from refcodec.syntax.registry import TEMPLATES
-from refcodec.syntax.structures import input_count
+from refcodec.syntax.structures import template_inputs
 from refcodec.tensors.significance import coded_mask
 from refcodec.writer import FrameCoding, StreamWriter, TensorCoding
 
@@ -56,9 +56,7 @@ def context_model(rng, template_id=3, joint=False, channels=1, scan=(0, 1, 1, 1)
     """A context model with random weights and plausible biases."""
     template = tuple(template or TEMPLATES[template_id])
     c, outputs = channels if joint else 1, 3 if family == MIXTURE else 2
-    n = input_count(dict(template_id=1, channel_mode=int(joint), model_channels=c,
-                         neighbour=[dict(neighbour_source=t[0], offset_c=t[1], offset_z=t[2], offset_y=t[3],
-                                         offset_x=t[4]) for t in template]))
+    n = template_inputs(template, joint, c)
     return ContextModel(
         joint, c, scan, template_id, template, 2,
         rng.integers(-60, 60, (hidden, n)).astype(np.int8), rng.integers(-200, 200, hidden).astype(np.int16),

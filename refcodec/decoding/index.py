@@ -23,7 +23,7 @@ def read_index(file: BinaryIO, file_header: FileHeader) -> list[tuple[int, int, 
         index = _unit_of(UnitType.INDEX, file, at, file_header) if at < end.offset else None
         if index is None:
             return None
-        value, _ = syn.INDEX.parse(index.payload, index.payload_offset, payload_size=len(index.payload))
+        value, _ = syn.INDEX.parse(index.payload, index.payload_offset)
     except BitstreamError:
         return None
     if any(e.frame_offset >= at for e in value.entry):

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,8 @@ from ..syntax.units import FileHeader, Unit
 from ..tensors.state import FrameState
 from .frame import Frame, Group, Limits
 from .job import FrameJob, OnTensor, decode_tensors
+
+_T = TypeVar("_T")
 
 
 class SequenceDecoder:
@@ -124,9 +126,9 @@ class SequenceDecoder:
                 self._end(unit)
         return None
 
-    def _parse(self, structure: Structure, unit: Unit) -> tuple[Any, Trace]:
+    def _parse(self, structure: Structure[_T], unit: Unit) -> tuple[_T, Trace]:
         return structure.parse(unit.payload, unit.payload_offset, level=self.file_header.bounds,
-                               header=self.header, payload_size=len(unit.payload))
+                               header=self.header)
 
     def _check_order(self, unit: Unit) -> None:
         """Section 3.2."""

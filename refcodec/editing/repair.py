@@ -273,7 +273,7 @@ class _Repair:
         if index is None or index.type != UnitType.INDEX:
             return []
         try:
-            value, _ = syn.INDEX.parse(index.payload, index.payload_offset, payload_size=len(index.payload))
+            value, _ = syn.INDEX.parse(index.payload, index.payload_offset)
         except BitstreamError:
             return []
         return [entry.indexed_frame for entry in value.entry]

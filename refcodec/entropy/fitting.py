@@ -78,7 +78,9 @@ def _fit_static(values: np.ndarray, band: np.ndarray | None, selected: np.ndarra
         table += band[:, None].astype(np.int64) * (1 if assignment == BY_BAND else channels)
     if assignment in (BY_CHANNEL, BY_BAND_AND_CHANNEL):
         table += np.arange(channels)
-    count = {ONE_TABLE: 1, BY_CHANNEL: channels, BY_BAND: bands, BY_BAND_AND_CHANNEL: bands * channels}[assignment]
+    counts: dict[int, int] = {ONE_TABLE: 1, BY_CHANNEL: channels, BY_BAND: bands,
+                              BY_BAND_AND_CHANNEL: bands * channels}
+    count = counts[assignment]
     if count > _MAX_TABLES:
         raise ValueError(f"{count} tables; a model has at most {_MAX_TABLES}")
     values, table = (a[selected] if selected is not None else a.reshape(-1) for a in (values, table))

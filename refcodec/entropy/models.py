@@ -8,18 +8,27 @@ from typing import Any
 
 import numpy as np
 
-from ..syntax.registry import BY_FREQUENCY, is_energy
-from ..syntax.structures import input_count, output_count, template_of
+from ..syntax.registry import BY_FREQUENCY, EXPLICIT, Assignment, ChannelMode, Family, ModelType, is_energy
+from ..syntax.structures import (
+    ContextModelSyntax,
+    EntropyModelSyntax,
+    NeighbourSyntax,
+    StaticModelSyntax,
+    StaticTableSyntax,
+    input_count,
+    output_count,
+    template_of,
+)
 from .tables import LAPLACE_DECAY, MIXTURE_WIDE, Table, bernoulli_tables, laplace_tables, mixture_tables, static_table
 
 INPUT_LIMIT = 127  # inputs are clamped to -127 .. 127
 HIDDEN_LIMIT = 1023  # hidden units to 0 .. 1023
 LOCATION_LIMIT = 127
 
-LAPLACE, BERNOULLI, MIXTURE = range(3)  # `family`
+LAPLACE, BERNOULLI, MIXTURE = Family
 VALUE_FAMILIES, BIT_FAMILIES = frozenset({LAPLACE, MIXTURE}), frozenset({BERNOULLI})  # of what they may code
 SCALES, SHAPES = len(LAPLACE_DECAY), len(MIXTURE_WIDE)
-ONE_TABLE, BY_CHANNEL, BY_BAND, BY_BAND_AND_CHANNEL = range(4)  # `assignment`
+ONE_TABLE, BY_CHANNEL, BY_BAND, BY_BAND_AND_CHANNEL = Assignment
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,27 +58,28 @@ class ContextModel:
     shape_shift: int = 0
 
     @classmethod
-    def from_syntax(cls, v: Any) -> ContextModel:
+    def from_syntax(cls, v: ContextModelSyntax) -> ContextModel:
         h, n, c = v.hidden_count, input_count(v), v.model_channels
-        outputs = output_count(v) * c
+        outputs = output_count(v.family) * c
 
-        def array(values: Any, dtype: type[np.signedinteger[Any]], *shape: int) -> np.ndarray:
+        def array(values: tuple[int, ...], dtype: type[np.signedinteger[Any]], *shape: int) -> np.ndarray:
             return np.array(values, dtype).reshape(shape)
 
-        return cls(v.channel_mode == 1, c, v.scan_weight, v.template_id, tuple(template_of(v)),
+        return cls(v.channel_mode == ChannelMode.JOINT, c, v.scan_weight, v.template_id, tuple(template_of(v)),
                    v.hidden_shift or 0, array(v.hidden_weight, np.int8, h, n),
                    array(v.hidden_bias, np.int16, h), v.location_shift, v.scale_shift,
                    array(v.output_weight, np.int8, outputs, h), array(v.output_bias, np.int32, outputs), v.family,
                    v.shape_shift or 0)
 
-    def to_syntax(self) -> dict[str, Any]:
-        explicit = self.template_id == 1
-        names = ("neighbour_source", "offset_c", "offset_z", "offset_y", "offset_x")
-        return dict(
+    def to_syntax(self) -> ContextModelSyntax:
+        explicit = self.template_id == EXPLICIT
+        return ContextModelSyntax(
             family=self.family, channel_mode=int(self.joint), model_channels=self.channels, scan_weight=self.scan,
             template_id=self.template_id, neighbour_count=len(self.template) if explicit else None,
-            neighbour=[dict(zip(names, n)) for n in self.template] if explicit else [],
-            hidden_count=len(self.hidden_bias), hidden_shift=self.hidden_shift,
+            neighbour=tuple(
+                NeighbourSyntax(neighbour_source=source, offset_c=c, offset_z=z, offset_y=y, offset_x=x)
+                for source, c, z, y, x in self.template) if explicit else (),
+            hidden_count=len(self.hidden_bias), hidden_shift=self.hidden_shift if len(self.hidden_bias) else None,
             hidden_weight=tuple(self.hidden_weight.reshape(-1).tolist()),
             hidden_bias=tuple(self.hidden_bias.tolist()), location_shift=self.location_shift,
             scale_shift=self.scale_shift, shape_shift=self.shape_shift if self.family == MIXTURE else None,
@@ -168,12 +178,13 @@ class StaticModel:
     assignment: int = ONE_TABLE
 
     @classmethod
-    def from_syntax(cls, v: Any) -> StaticModel:
+    def from_syntax(cls, v: StaticModelSyntax) -> StaticModel:
         return cls(tuple((t.first_value, t.count) for t in v.table), v.assignment)
 
-    def to_syntax(self) -> dict[str, Any]:
-        return dict(assignment=self.assignment, table_count=len(self.entries),
-                    table=[dict(first_value=f, entry_count=len(c), count=c) for f, c in self.entries])
+    def to_syntax(self) -> StaticModelSyntax:
+        return StaticModelSyntax(
+            assignment=self.assignment, table_count=len(self.entries),
+            table=tuple(StaticTableSyntax(first_value=f, entry_count=len(c), count=c) for f, c in self.entries))
 
     @cached_property
     def tables(self) -> tuple[Table, ...]:
@@ -192,17 +203,20 @@ class StaticModel:
 EntropyModel = ContextModel | StaticModel
 
 
-def model_from_syntax(v: Any) -> EntropyModel:
+def model_from_syntax(v: EntropyModelSyntax) -> EntropyModel:
     """From a parsed `entropy_model` structure."""
-    return ContextModel.from_syntax(v.context) if v.model_type == 1 else StaticModel.from_syntax(v.static)
+    if v.context is not None:
+        return ContextModel.from_syntax(v.context)
+    assert v.static is not None, "the other of the two types"
+    return StaticModel.from_syntax(v.static)
 
 
-def model_to_syntax(model_id: int, model: EntropyModel) -> dict[str, Any]:
+def model_to_syntax(model_id: int, model: EntropyModel) -> EntropyModelSyntax:
     """The values of an `entropy_model` structure."""
-    context = isinstance(model, ContextModel)
-    return dict(model_id=model_id, model_type=1 if context else 2,
-                context=model.to_syntax() if context else None,
-                static=None if context else model.to_syntax())
+    if isinstance(model, ContextModel):
+        return EntropyModelSyntax(model_id=model_id, model_type=ModelType.CONTEXT, context=model.to_syntax(),
+                                  static=None)
+    return EntropyModelSyntax(model_id=model_id, model_type=ModelType.STATIC, context=None, static=model.to_syntax())
 
 
 def work(model: EntropyModel, shape: tuple[int, int, int, int]) -> int:

@@ -292,7 +292,7 @@ def repeated_group(path: Path, copies: int = GROUPS) -> bytes:
         out = [file.read(before[0].offset), *(build_unit(u.type, u.payload) for u in before)]
     first, last, count = group[0][1], group[-1][1], len(group)
     for copy in range(copies):
-        header = dict(group_sync=syn.GROUP_SYNC, scene_id=first.scene, first_frame_number=copy * count,
+        header = syn.GroupHeaderSyntax(group_sync=syn.GROUP_SYNC, scene_id=first.scene, first_frame_number=copy * count,
                       frame_count=count)
         out.append(build_unit(UnitType.GROUP_HEADER, syn.GROUP_HEADER.build(
             header, level=sequence.file_header.bounds, header=sequence.header)))
@@ -307,7 +307,7 @@ def repeated_group(path: Path, copies: int = GROUPS) -> bytes:
                     at = span.offset - unit.payload_offset
                     payload[at : at + span.length] = new[span.path][: span.length]
             out.append(build_unit(UnitType.FRAME, bytes(payload)))
-    end = syn.END.build(dict(group_total=copies, frame_total=copies * count, index_offset=0))
+    end = syn.END.build(syn.EndSyntax(group_total=copies, frame_total=copies * count, index_offset=0))
     return b"".join([*out, build_unit(UnitType.END, end)])
 
 

@@ -4,60 +4,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
-from typing import Any
+
+from .registry import (
+    FrameType as FrameType,
+    OccupancyMode as OccupancyMode,
+    Prediction as Prediction,
+    Significance as Significance,
+    Transform as Transform,
+)
+from .structures import CodedTensorSyntax, StepSyntax
 
 BLOCK = 8  # cells of a DCT block along an axis
 # Steps grow by a factor of 2^(1/8) from one index to the next (spec 7.2).
 STEPS_PER_OCTAVE, STEP_INDICES = 8, 256
 STEP_MANTISSAS = (32768, 35734, 38968, 42495, 46341, 50535, 55109, 60097)
-
-
-class FrameType(IntEnum):
-    """`frame_type`: whether a frame stands alone or refers to the one before it."""
-
-    INTRA = 1
-    INTER = 2
-
-    @property
-    def letter(self) -> str:
-        """I or P."""
-        return "IP"[self - 1]
-
-
-class OccupancyMode(IntEnum):
-    """`occupancy_mode`: how a frame says which voxels are occupied."""
-
-    UNCHANGED = 0
-    COMPRESSED = 1
-    DIFFERENCE = 2
-    CODED = 3
-
-
-class Prediction(IntEnum):
-    """`prediction`: what the decoded values are added to."""
-
-    NONE = 0
-    PREVIOUS = 1
-    BASE = 2
-    CONSTANT = 3
-
-
-class Transform(IntEnum):
-    """`transform`: what the coded values are coefficients of."""
-
-    NONE = 0
-    BLOCK_DCT = 1
-    WAVELET = 2
-
-
-class Significance(IntEnum):
-    """`significance`: which elements are coded."""
-
-    ALL = 0
-    OCCUPIED = 1
-    MASKED = 2
-    OCCUPIED_AND_MASKED = 3
 
 
 def step_of(index: int) -> tuple[int, int]:
@@ -105,20 +65,29 @@ class Tools:
     offset: int = 0
 
     @classmethod
-    def from_syntax(cls, t: Any) -> Tools:
+    def from_syntax(cls, t: CodedTensorSyntax) -> Tools:
         """From a parsed `coded_tensor` structure."""
         return cls(tuple(s.step_index for s in t.step), t.prediction, t.significance,
                    t.transform, t.wavelet_levels or 0, (t.base_mantissa or 0, t.base_exponent or 0),
                    t.base_offset or 0)
 
-    def to_syntax(self) -> dict[str, Any]:
-        """The elements of a `coded_tensor` structure that say the same."""
-        based, offset = self.prediction == Prediction.BASE, self.prediction >= Prediction.BASE
-        return dict(
-            prediction=self.prediction, transform=self.transform, significance=self.significance, reserved_tools=0,
-            base_mantissa=self.base[0] if based else None, base_exponent=self.base[1] if based else None,
-            base_offset=self.offset if offset else None, wavelet_levels=self.levels or None,
-            step=[dict(step_index=s) for s in self.steps])
+    def to_syntax(self, tensor_id: int, model_id: int, data: bytes, mask_model_id: int | None = None,
+                  mask: bytes | None = None) -> CodedTensorSyntax:
+        """The `coded_tensor` structure of a tensor coded with these tools: data under a model, and with a mask those
+        of the mask."""
+        based = self.prediction == Prediction.BASE
+        return CodedTensorSyntax(
+            tensor_id=tensor_id, prediction=self.prediction, transform=self.transform, significance=self.significance,
+            reserved_tools=0, base_mantissa=self.base[0] if based else None,
+            base_exponent=self.base[1] if based else None, base_offset=self.offset if self.has_offset else None,
+            wavelet_levels=self.levels or None, mask_model_ref=mask_model_id,
+            mask_size=None if mask is None else len(mask), mask_data=mask, model_ref=model_id,
+            step=tuple(StepSyntax(step_index=s) for s in self.steps), value_size=len(data), value_data=data)
+
+    @property
+    def has_offset(self) -> bool:
+        """Whether `offset` plays a part."""
+        return self.prediction in (Prediction.BASE, Prediction.CONSTANT)
 
     @property
     def by_occupancy(self) -> bool:
@@ -126,7 +95,7 @@ class Tools:
 
     @property
     def masked(self) -> bool:
-        return self.significance >= Significance.MASKED
+        return self.significance in (Significance.MASKED, Significance.OCCUPIED_AND_MASKED)
 
     def coefficient_shape(self, shape: Sequence[int]) -> tuple[int, int, int, int]:
         """Shape (C, z, y, x) of the coefficients of a tensor of this shape."""

@@ -1,26 +1,55 @@
-"""Declaring syntax elements once, for parser, writer, inspector and specification.
+"""Declaring syntax elements once: typed structures from which parser, writer, inspector, specification, Kaitai
+Struct description and JavaScript tables come.
 
-construct does the parsing and building. `Field` wraps each element so that its
-byte span is recorded, its requirements are checked, and every failure becomes a
-`BitstreamError` with offset, element path and section (construct by itself gives
-no offsets and leaks several unrelated exceptions).
+A structure is a frozen dataclass whose fields are its elements:
+
+    @syntax("static_table", "4.10")
+    class StaticTableSyntax:
+        first_value: int = element("sv", "The value of entry 0.", {"R-MOD-14": "-65536 <= first_value <= 65536"})
+        entry_count: int = element("uv", "Number of entries.", {"R-MOD-13": "2 <= entry_count <= 4096"})
+        count: tuple[int, ...] = element("uv", "Relative frequencies.", count="entry_count")
+
+    STATIC_TABLE = Structure(StaticTableSyntax)
+
+Conditions, counts and rules are expressions (`refcodec.syntax.expressions`). The descriptors of spec
+Table 2-1 are constructs: construct reads and writes single values. What it lacks is here: byte spans of
+the elements, checks of requirements, and errors with offset, element and section.
 """
 from __future__ import annotations
 
 import io
+import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field as dataclass_field
-from typing import Any, BinaryIO
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar, dataclass_transform
 
 import construct as cs
 
 from ..errors import BitstreamError
 from ..requirements import REQUIREMENTS
+from .expressions import (
+    BUILTINS,
+    ElementRef,
+    Expression,
+    Function,
+    Logic,
+    Scope as Names,
+    Symbol,
+    compiled,
+    parse,
+    parts,
+    text as specification_text,
+)
+from .registry import Level
 
-Rule = tuple[str, Callable[[Any, Any], bool]]
-Count = int | Callable[[Any], int] | None
-Condition = Callable[[Any], bool] | None
+if TYPE_CHECKING:
+    from .headers import SequenceHeader
+
+T = TypeVar("T")
+Values = dict[str, Any]
+Outer = tuple[Values, Any] | None  # the values of the enclosing structure, and its own enclosing structure
 
 
 @dataclass(slots=True)
@@ -58,10 +87,19 @@ class Trace:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What a structure is read with: bounds of the level, the sequence header, bytes of the payload."""
+
+    level: Level | None
+    header: SequenceHeader | None
+    payload_size: int | None
+
+
 class _UnsignedVarint(cs.Construct):
     """`uv`: LEB128, shortest form only, below 2**32 (spec 2.3)."""
 
-    def _parse(self, stream: BinaryIO, context: Any, path: str) -> int:
+    def _parse(self, stream: BinaryIO, context: object, path: str) -> int:
         value = shift = 0
         while True:
             read = stream.read(1)
@@ -78,7 +116,7 @@ class _UnsignedVarint(cs.Construct):
             raise cs.ValidationError("too large or not minimal", path=path)
         return value
 
-    def _build(self, obj: int, stream: BinaryIO, context: Any, path: str) -> int:
+    def _build(self, obj: int, stream: BinaryIO, context: object, path: str) -> int:
         if not 0 <= obj < 1 << 32:
             raise cs.ValidationError("not below 2**32", path=path)
         value = obj
@@ -107,13 +145,13 @@ class _Bits(cs.Construct):
         super().__init__()
         self.width, self.shift = width, shift
 
-    def _parse(self, stream: BinaryIO, context: Any, path: str) -> int:
+    def _parse(self, stream: BinaryIO, context: object, path: str) -> int:
         if self.shift:
             stream.seek(-1, io.SEEK_CUR)
         byte: int = cs.stream_read(stream, 1, path)[0]
         return byte >> self.shift & (1 << self.width) - 1
 
-    def _build(self, obj: int, stream: BinaryIO, context: Any, path: str) -> int:
+    def _build(self, obj: int, stream: BinaryIO, context: object, path: str) -> int:
         if not 0 <= obj < 1 << self.width:
             raise cs.ValidationError(f"not below {1 << self.width}", path=path)
         before = 0
@@ -125,6 +163,26 @@ class _Bits(cs.Construct):
         return obj
 
 
+class _Array(cs.Subconstruct):
+    """As many values as the context says, as a tuple. Numbers of fixed size are read and written at once."""
+
+    def _parse(self, stream: BinaryIO, context: int, path: str) -> tuple[Any, ...]:
+        if isinstance(self.subcon, cs.FormatField):
+            letter = self.subcon.fmtstr[1:]
+            return struct.unpack(f"<{context}{letter}", cs.stream_read(stream, context * self.subcon.length, path))
+        return tuple([self.subcon._parse(stream, None, path) for _ in range(context)])
+
+    def _build(self, obj: tuple[Any, ...], stream: BinaryIO, context: int, path: str) -> tuple[Any, ...]:
+        if len(obj) != context:
+            raise cs.RangeError(f"{len(obj)} values in place of {context}", path=path)
+        if isinstance(self.subcon, cs.FormatField):
+            stream.write(struct.pack(f"<{context}{self.subcon.fmtstr[1:]}", *obj))
+        else:
+            for value in obj:
+                self.subcon._build(value, stream, None, path)
+        return obj
+
+
 # Spec Table 2-1. Arrays of these are written `s32[3]`; `bytes[...]` takes a length, `b2` a place in its byte.
 DESCRIPTORS: dict[str, cs.Construct] = {
     "u8": cs.Int8ul, "u16": cs.Int16ul, "u32": cs.Int32ul, "u64": cs.Int64ul,
@@ -133,157 +191,311 @@ DESCRIPTORS: dict[str, cs.Construct] = {
 }
 
 
-# struct's letters for the descriptors of fixed size, which are read with it at once.
-_LETTERS = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "s8": "b", "s16": "h", "s32": "i", "f32": "f"}
+# What declarations write
 
 
-class Field(cs.Subconstruct):
-    """One syntax element.
+@dataclass(frozen=True, slots=True)
+class _ElementDeclaration:
+    descriptor: str
+    text: str
+    rules: Mapping[str, str]
+    count: int | str | None
+    when: str | None
 
-    name: as in the specification. descriptor: of `DESCRIPTORS`, or `bytes`.
-    text: semantics, the words that the specification prints.
-    rules: pairs (requirement, predicate(value, context)) checked in order.
-    count: None, a number, or a function of the context: the element is an array.
-    when: condition on the context; `when_text` is how the specification writes it.
-    shift: of bits, how many come before them in their byte.
+
+@dataclass(frozen=True, slots=True)
+class _NestedDeclaration:
+    structure: Structure[Any]
+    count: str | None
+    when: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Declaration:
+    name: str
+    section: str
+    items: Mapping[str, _ElementDeclaration | _NestedDeclaration]
+    symbols: Mapping[str, tuple[str, str]]
+
+
+def element(descriptor: str, text: str, rules: Mapping[str, str] | None = None, *, count: int | str | None = None,
+            when: str | None = None) -> Any:
+    """One syntax element of a structure: a field of type int, float, bytes or a tuple, `| None` where it may be absent.
+
+    descriptor: of `DESCRIPTORS`, `bytes`, or `b2` and the like for bits of a byte that follow each other.
+    text: its meaning, as the specification prints it. rules: requirement -> expression that holds, checked
+    in order. count: number of values of an array, or of bytes. when: condition under which it is there.
+    """
+    return _ElementDeclaration(descriptor, text, rules or {}, count, when)
+
+
+def nested(structure: Structure[Any], *, count: str | None = None, when: str | None = None) -> Any:
+    """A structure inside another: once, `count` times (a tuple), or only `when` a condition holds (else None)."""
+    return _NestedDeclaration(structure, count, when)
+
+
+def same_as(structure: Structure[Any], name: str) -> Any:
+    """An element that is declared as that of another structure."""
+    return _declaration(structure.kind).items[name]
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(element, nested, same_as))
+def syntax(name: str, section: str, *, symbols: Mapping[str, str | tuple[str, str]] | None = None
+           ) -> Callable[[type[T]], type[T]]:
+    """Makes a frozen dataclass of a class whose fields are syntax elements, in the order in which they are coded.
+
+    symbols: quantities that expressions of the structure use -> their expression, and how the specification
+    writes them where it is not by their name.
     """
 
-    def __init__(self, name: str, descriptor: str, text: str, rules: tuple[Rule, ...] = (),
-                 count: Count = None, count_text: str = "", when: Condition = None, when_text: str = "",
-                 shift: int = 0):
-        if descriptor == "bytes":
-            sub = cs.Bytes(count)
-        elif descriptor.startswith("b"):
-            sub = _Bits(int(descriptor[1:]), shift)
-        elif count is None:
-            sub = DESCRIPTORS[descriptor]
-        else:
-            sub = cs.Array(count, DESCRIPTORS[descriptor])
-        super().__init__(sub)
-        self.element: str = name
-        self.text, self.rules, self.shift = text, rules, shift
-        self.when, self.when_text = when, when_text
-        self._letter, self._count = _LETTERS.get(descriptor), count
-        self._one = struct.Struct("<" + self._letter) if self._letter is not None and count is None else None
-        size = count_text or (str(count) if isinstance(count, int) else "")
-        self.descriptor = f"{descriptor}[{size}]" if size else descriptor
-        self.section: str = ""
+    def declared(kind: type[T]) -> type[T]:
+        items = {}
+        for item in kind.__annotations__:
+            items[item] = kind.__dict__[item]
+            delattr(kind, item)
+        made = dataclass(frozen=True, slots=True, kw_only=True)(kind)
+        pairs = {k: (v, k) if isinstance(v, str) else v for k, v in (symbols or {}).items()}
+        made.__declaration__ = _Declaration(name, section, items, pairs)  # type: ignore[attr-defined]
+        return made
 
-    def _parse(self, stream: BinaryIO, context: Any, path: str) -> Any:
-        if self.when is not None and not self.when(context):
-            return None
-        trace: Trace = context["_params"]["trace"]
-        start = stream.tell() - (self.shift > 0)
-        name, offset = trace.prefix + self.element, trace.base + start
+    return declared
+
+
+def _declaration(kind: type) -> _Declaration:
+    found: _Declaration = kind.__declaration__  # type: ignore[attr-defined]
+    return found
+
+
+# What is made of them
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A requirement on an element. holds: the expression as a function, see `expressions.Python`."""
+
+    requirement: str
+    expression: Expression
+    holds: Callable[[Values, Outer, Parameters], bool] = dataclass_field(repr=False, compare=False)
+
+
+class _Item:
+    """What elements and nested structures have in common: a name, a condition, a number of repetitions."""
+
+    def __init__(self, name: str, section: str, count: Expression | None, when: Expression | None,
+                 functions: Mapping[str, Function]):
+        self.element, self.section, self.count, self.when = name, section, count, when
+        self._count = compiled(count, functions) if count is not None else None
+        self._when = compiled(when, functions) if when is not None else None
+
+    @property
+    def count_text(self) -> str:
+        """The number of repetitions as the specification writes it; empty without one."""
+        return specification_text(self.count) if self.count is not None else ""
+
+    @property
+    def when_text(self) -> str:
+        """The condition as the specification writes it; empty without one."""
+        return specification_text(self.when) if self.when is not None else ""
+
+    def expressions(self) -> Iterator[Expression]:
+        yield from (e for e in (self.count, self.when) if e is not None)
+
+
+class Element(_Item):
+    """One syntax element.
+
+    kind: the descriptor without repetitions. bits, shift: of `b2` and the like, how many, and how many come
+    before them in their byte; else 0. text: its meaning. rules: checked in order. descriptor: as the
+    specification writes it, `s8[H * N]`.
+    """
+
+    def __init__(self, name: str, section: str, declared: _ElementDeclaration, shift: int,
+                 expression: Callable[[str], Expression], functions: Mapping[str, Function]):
+        count = None if declared.count is None else expression(str(declared.count))
+        super().__init__(name, section, count, None if declared.when is None else expression(declared.when), functions)
+        self.kind, self.text, self.shift = declared.descriptor, declared.text, shift
+        self.rules = tuple(Rule(requirement, tree := expression(rule), compiled(tree, functions))
+                           for requirement, rule in declared.rules.items())
+        self.descriptor = f"{self.kind}[{self.count_text}]" if count is not None else self.kind
+        self.bits = int(self.kind[1:]) if re.fullmatch(r"b\d", self.kind) else 0
+        self.construct: cs.Construct
+        if self.kind == "bytes":
+            self.construct = cs.Bytes(lambda context: context)
+        elif self.bits:
+            self.construct = _Bits(self.bits, shift)
+        else:
+            self.construct = DESCRIPTORS[self.kind] if count is None else _Array(DESCRIPTORS[self.kind])
+        self._parse: Callable[[BinaryIO, int | None, str], Any] = self.construct._parse
+        trees = tuple(rule.expression for rule in self.rules)
+        self._all_hold = compiled(Logic("and", trees) if len(trees) > 1 else trees[0], functions) if trees else None
+
+    def expressions(self) -> Iterator[Expression]:
+        yield from super().expressions()
+        yield from (rule.expression for rule in self.rules)
+
+    def read(self, stream: BinaryIO, trace: Trace, values: Values, outer: Outer, parameters: Parameters) -> Any:
+        """The value, which is put into `values`, too; None where the element is absent. Raises BitstreamError."""
+        if self._when is not None and not self._when(values, outer, parameters):
+            values[self.element] = None
+            return
+        start, name = stream.tell(), trace.prefix + self.element
+        offset = trace.base + start - (self.shift > 0)
+        count = None if self._count is None else self._count(values, outer, parameters)
         try:
-            value = self._numbers(stream, context) if self._letter else self.subcon._parsereport(stream, context, path)
-        except (cs.StreamError, struct.error):
+            value = self._parse(stream, count, name)
+        except cs.StreamError:
             raise BitstreamError("R-UNIT-07", offset, name) from None
         except cs.ValidationError as e:
             raise BitstreamError("R-VAR-01", offset, name, str(e).splitlines()[-1]) from None
-        if isinstance(value, cs.ListContainer):
-            value = tuple(value)
+        values[self.element] = value
         trace.spans.append(
             Span(name, offset, 0 if self.shift else stream.tell() - start, value, self.section, self.descriptor))
-        if self.rules:
-            self._check(value, context, offset, name)
-        return value
+        if self._all_hold is not None and not self._all_hold(values, outer, parameters):
+            self._check(values, outer, parameters, offset, name)
 
-    def _numbers(self, stream: BinaryIO, context: Any) -> Any:
-        """A number of fixed size, or an array of them; struct.error where they are cut."""
-        assert self._letter is not None
-        if self._one is not None:
-            return self._one.unpack(stream.read(self._one.size))[0]
-        form = f"<{self._count(context) if callable(self._count) else self._count}{self._letter}"
-        return struct.unpack(form, stream.read(struct.calcsize(form)))
+    def write(self, stream: BinaryIO, values: Values, outer: Outer, parameters: Parameters) -> None:
+        """Raises BitstreamError where the value breaks a rule, construct's errors where its type does."""
+        if self._when is not None and not self._when(values, outer, parameters):
+            return
+        self._check(values, outer, parameters, None, self.element)
+        count = self._count(values, outer, parameters) if self._count is not None else None
+        self.construct._build(values[self.element], stream, count, self.element)
 
-    def _build(self, obj: Any, stream: BinaryIO, context: Any, path: str) -> Any:
-        if self.when is not None and not self.when(context):
-            return None
-        self._check(obj, context, None, self.element)
-        return self.subcon._build(obj, stream, context, path)
-
-    def _check(self, value: Any, context: Any, offset: int | None, name: str) -> None:
-        for requirement, predicate in self.rules:
-            if not predicate(value, context):
+    def _check(self, values: Values, outer: Outer, parameters: Parameters, offset: int | None, name: str) -> None:
+        for rule in self.rules:
+            if not rule.holds(values, outer, parameters):
+                value = values[self.element]
                 shown = value if not isinstance(value, (bytes, tuple)) or len(value) <= 16 else "…"
-                raise BitstreamError(requirement, offset, name,
-                                     f"{REQUIREMENTS[requirement].text} It is {shown!r}.")
-
-    def _sizeof(self, context: Any, path: str) -> Any:
-        return self.subcon._sizeof(context, path)
+                raise BitstreamError(rule.requirement, offset, name,
+                                     f"{REQUIREMENTS[rule.requirement].text} It is {shown!r}.")
 
 
-class _Struct(cs.Struct):
-    """construct's own, parsing with less ado: only what the declarations use."""
+class Nested(_Item):
+    """A structure inside another: once, `count` times, or only `when` a condition holds."""
 
-    def _parse(self, stream: BinaryIO, context: Any, path: str) -> Any:
-        value, inner = cs.Container(), cs.Container(_=context, _params=context["_params"])
-        for item in self.subcons:
-            value[item.name] = inner[item.name] = item.subcon._parse(stream, inner, path)
-        return value
+    def __init__(self, name: str, section: str, declared: _NestedDeclaration,
+                 expression: Callable[[str], Expression], functions: Mapping[str, Function]):
+        super().__init__(name, section, None if declared.count is None else expression(declared.count),
+                         None if declared.when is None else expression(declared.when), functions)
+        self.structure = declared.structure
+
+    def read(self, stream: BinaryIO, trace: Trace, values: Values, outer: Outer, parameters: Parameters) -> None:
+        """Puts the structure, a tuple of them, or None into `values`. Raises BitstreamError."""
+        found: Any = None
+        if self._when is None or self._when(values, outer, parameters):
+            here, before = (values, outer), trace.prefix
+            if self._count is None:
+                trace.prefix = f"{before}{self.element}."
+                found = self.structure.read(stream, trace, here, parameters)
+            else:
+                entries = []
+                for i in range(self._count(values, outer, parameters)):
+                    trace.prefix = f"{before}{self.element}[{i}]."
+                    entries.append(self.structure.read(stream, trace, here, parameters))
+                found = tuple(entries)
+            trace.prefix = before
+        values[self.element] = found
+
+    def write(self, stream: BinaryIO, values: Values, outer: Outer, parameters: Parameters) -> None:
+        """Raises BitstreamError."""
+        if self._when is not None and not self._when(values, outer, parameters):
+            return
+        found = values[self.element]
+        for entry in [found] if self._count is None else found:
+            self.structure.write(entry, stream, (values, outer), parameters)
 
 
-class Structure:
-    """A named table of the specification: fields and nested structures in order."""
+class Structure(Generic[T]):
+    """A table of the specification: elements and nested structures in order, and the dataclass of its values.
 
-    def __init__(self, name: str, section: str, *items: Field | Nested, text: str = ""):
-        self.name, self.section, self.items, self.text = name, section, items, text
-        for item in items:
-            item.section = section
-        self.construct = _Struct(*(cs.Renamed(item, item.element) for item in items))
+    names, functions: constants, sets and functions that its expressions may use.
+    """
 
-    def parse(self, data: bytes, base: int, path: str | None = None, **params: Any) -> tuple[cs.Container, Trace]:
+    def __init__(self, kind: type[T], names: Mapping[str, object] | None = None,
+                 functions: Mapping[str, Function] | None = None):
+        declared = _declaration(kind)
+        self.kind, self.name, self.section = kind, declared.name, declared.section
+        self.names, self.functions = names or {}, {**BUILTINS, **(functions or {})}
+
+    @cached_property
+    def items(self) -> tuple[Element | Nested, ...]:
+        """Elements and nested structures. Expressions are read when a structure is first used: what they name may be
+        registered by modules that import this one. Raises ValueError for an expression that is none."""
+        declared = _declaration(self.kind)
+        before: dict[str, bool] = {}  # elements read so far, and whether they may be absent
+        items: list[Element | Nested] = []
+        bits = 0
+
+        def expression(text: str) -> Expression:
+            words = set(re.findall(r"\w+", text))
+            symbols = {n: Symbol(n, shown, expression(e)) for n, (e, shown) in declared.symbols.items() if n in words}
+            return parse(text, Names(before, symbols, self.names, self.functions.keys()))
+
+        for name, item in declared.items.items():
+            if isinstance(item, _NestedDeclaration):
+                items.append(Nested(name, self.section, item, expression, self.functions))
+                self._join(name, item.structure, before)
+            else:
+                before[name] = False  # its rules say its own name, and are checked where it is there
+                made = Element(name, self.section, item, bits, expression, self.functions)
+                bits = (bits + made.bits) % 8
+                items.append(made)
+            before[name] = item.when is not None
+        return tuple(items)
+
+    @staticmethod
+    def _join(name: str, structure: Structure[Any], before: Mapping[str, bool]) -> None:
+        """Checks that what a nested structure says of the enclosing one stands before it there."""
+        for item in structure.items:
+            for part in (p for e in item.expressions() for p in parts(e)):
+                if isinstance(part, ElementRef) and part.depth == 1 and part.name not in before:
+                    raise ValueError(f"{name}: nothing before it is called {part.name!r}")
+
+    def parse(self, data: bytes, base: int, path: str | None = None, *, level: Level | None = None,
+              header: SequenceHeader | None = None) -> tuple[T, Trace]:
         """All of `data`, which starts at stream offset `base`; refuses bytes left over.
 
         Raises BitstreamError.
         """
         trace = Trace(base, [self.name if path is None else path])
+        return self.parse_into(trace, data, level=level, header=header), trace
+
+    def parse_into(self, trace: Trace, data: bytes, *, level: Level | None = None,
+                   header: SequenceHeader | None = None) -> T:
+        """As `parse`, into a trace that keeps what was read before an error."""
         stream = io.BytesIO(data)
-        value = self.construct.parse_stream(stream, trace=trace, **params)
+        value = self.read(stream, trace, None, Parameters(level, header, len(data)))
         if (at := stream.tell()) != len(data):
-            raise BitstreamError("R-UNIT-06", base + at, trace.path[0],
+            raise BitstreamError("R-UNIT-06", trace.base + at, trace.path[0],
                                  f"{len(data) - at} bytes follow the last syntax element.")
-        return value, trace
-
-    def build(self, value: dict[str, Any], **params: Any) -> bytes:
-        """The bytes of `value`; raises BitstreamError where it breaks a requirement."""
-        try:
-            data: bytes = self.construct.build(value, trace=None, **params)
-            return data
-        except (cs.ConstructError, struct.error) as e:
-            raise ValueError(f"{self.name}: {e}") from e
-
-
-class Nested(cs.Subconstruct):
-    """A structure inside another: once, `count` times, or only `when` a condition holds."""
-
-    def __init__(self, name: str, structure: Structure, count: Callable[[Any], int] | None = None, count_text: str = "",
-                 when: Condition = None, when_text: str = ""):
-        super().__init__(structure.construct)
-        self.element: str = name
-        self.structure, self.count = structure, count
-        self.count_text, self.when, self.when_text = count_text, when, when_text
-        self.section: str = ""
-
-    def _parse(self, stream: BinaryIO, context: Any, path: str) -> Any:
-        if self.when is not None and not self.when(context):
-            return None
-        trace: Trace = context["_params"]["trace"]
-        if self.count is None:
-            return self._one(self.element, trace, stream, context, path)
-        return [self._one(f"{self.element}[{i}]", trace, stream, context, path)
-                for i in range(self.count(context))]
-
-    def _one(self, label: str, trace: Trace, stream: BinaryIO, context: Any, path: str) -> Any:
-        outer, trace.prefix = trace.prefix, f"{trace.prefix}{label}."
-        value = self.subcon._parse(stream, context, path)
-        trace.prefix = outer
         return value
 
-    def _build(self, obj: Any, stream: BinaryIO, context: Any, path: str) -> Any:
-        if self.when is not None and not self.when(context):
-            return None
-        for item in [obj] if self.count is None else obj:
-            self.subcon._build(item, stream, context, path)
-        return obj
+    def build(self, value: T, *, level: Level | None = None, header: SequenceHeader | None = None,
+              payload_size: int | None = None) -> bytes:
+        """The bytes of `value`; raises BitstreamError where it breaks a requirement, ValueError where its types are
+        not those of the elements. payload_size: of the result, where a rule asks for it.
+        """
+        stream = io.BytesIO()
+        try:
+            self.write(value, stream, None, Parameters(level, header, payload_size))
+        except (cs.ConstructError, struct.error) as e:
+            raise ValueError(f"{self.name}: {e}") from e
+        return stream.getvalue()
+
+    def read(self, stream: BinaryIO, trace: Trace, outer: Outer, parameters: Parameters) -> T:
+        """The structure at this place of a stream. Raises BitstreamError."""
+        values: Values = {}
+        for item in self.items:
+            item.read(stream, trace, values, outer, parameters)
+        return self.kind(**values)
+
+    def write(self, value: T, stream: BinaryIO, outer: Outer, parameters: Parameters) -> None:
+        """Raises BitstreamError, construct's errors and struct.error."""
+        values = {item.element: getattr(value, item.element) for item in self.items}
+        for item in self.items:
+            item.write(stream, values, outer, parameters)
+
+
+def structures(declared: Iterable[object]) -> list[Structure[Any]]:
+    """The structures among the values of a module, in the order of their declaration."""
+    return [value for value in declared if isinstance(value, Structure)]

@@ -6,29 +6,19 @@ everything downstream (tensor decoding, fields, rendering, encoder) consumes the
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import IntEnum
-from typing import Any
 
-from .registry import LEVELS
+from .registry import LEVELS, Alignment, Mapping
 from .representation import Representation, Role
+from .structures import (
+    FieldParametersSyntax,
+    NetworkParametersSyntax,
+    SceneSyntax,
+    SequenceHeaderSyntax,
+    TensorInfoSyntax,
+)
 
 __all__ = ["Alignment", "FieldParameters", "Mapping", "Representation", "Role", "Scene", "SequenceHeader", "TensorInfo",
            "lowest_level"]
-
-
-class Mapping(IntEnum):
-    """`mapping`: how a tensor's spatial axes cover the bounding box."""
-
-    NONE = 0
-    LINEAR = 1
-    SAWTOOTH = 2
-
-
-class Alignment(IntEnum):
-    """`alignment`: where the first and last sample of an axis lie."""
-
-    CORNERS = 0
-    CENTRES = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +104,7 @@ class SequenceHeader:
     further_scenes: tuple[Scene, ...] = ()
 
     @classmethod
-    def from_syntax(cls, v: Any) -> SequenceHeader:
+    def from_syntax(cls, v: SequenceHeaderSyntax) -> SequenceHeader:
         """From a parsed `sequence_header` structure."""
         tensors = tuple(
             TensorInfo(Role(t.tensor_role), t.role_index, (t.channels, t.depth, t.height, t.width),
@@ -131,27 +121,29 @@ class SequenceHeader:
             tuple(Scene(s.aabb_min, s.aabb_max, s.aabb_exponent, s.samples_per_diagonal, s.background)
                   for s in v.scene))
 
-    def to_syntax(self) -> dict[str, Any]:
+    def to_syntax(self) -> SequenceHeaderSyntax:
         """The values of a `sequence_header` structure."""
         p = self.parameters
-        return dict(
+        return SequenceHeaderSyntax(
             representation=self.representation, scene_count=self.scene_count, digest_type=self.digest_type,
             ticks_per_second=self.ticks_per_second, aabb_min=self.aabb_min, aabb_max=self.aabb_max,
             aabb_exponent=self.aabb_exponent, occupancy_dims=self.occupancy_dims,
             samples_per_diagonal=self.samples_per_diagonal, background=self.background,
-            scene=[dict(aabb_min=s.aabb_min, aabb_max=s.aabb_max, aabb_exponent=s.aabb_exponent,
-                        samples_per_diagonal=s.samples_per_diagonal, background=s.background)
-                   for s in self.further_scenes],
+            scene=tuple(SceneSyntax(aabb_min=s.aabb_min, aabb_max=s.aabb_max, aabb_exponent=s.aabb_exponent,
+                                    samples_per_diagonal=s.samples_per_diagonal, background=s.background)
+                        for s in self.further_scenes),
             tensor_count=len(self.tensors),
-            tensor=[dict(tensor_role=t.role, role_index=t.index, frac_bits=t.frac_bits,
-                         channels=t.shape[0], depth=t.shape[1], height=t.shape[2], width=t.shape[3],
-                         mapping=t.mapping, alignment=t.alignment, frequency=t.frequency)
-                    for t in self.tensors],
-            parameters=dict(density_shift=p.density_shift, density_scale=p.density_scale,
-                            feature_frequencies=p.feature_frequencies,
-                            direction_frequencies=p.direction_frequencies),
-            network=dict(position_frequencies=p.position_frequencies, skip_layer=p.skip_layer,
-                         coarse_samples=p.coarse_samples, fine_samples=p.fine_samples)
+            tensor=tuple(
+                TensorInfoSyntax(
+                    tensor_role=t.role, role_index=t.index, frac_bits=t.frac_bits, channels=t.shape[0],
+                    depth=t.shape[1], height=t.shape[2], width=t.shape[3], mapping=t.mapping, alignment=t.alignment,
+                    frequency=t.frequency)
+                for t in self.tensors),
+            parameters=FieldParametersSyntax(
+                density_shift=p.density_shift, density_scale=p.density_scale,
+                feature_frequencies=p.feature_frequencies, direction_frequencies=p.direction_frequencies),
+            network=NetworkParametersSyntax(position_frequencies=p.position_frequencies, skip_layer=p.skip_layer,
+                                            coarse_samples=p.coarse_samples, fine_samples=p.fine_samples)
             if self.representation.has_network_parameters else None)
 
     @property

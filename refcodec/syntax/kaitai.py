@@ -7,34 +7,25 @@ It says where every syntax element lies, not which values it may have.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
+from typing import Any
 
 from ..code_points import CodePoint
 from . import structures as syn
-from .declare import Field, Nested, Structure
-from .headers import Representation, Role
+from .declare import Element, Nested, Structure, structures
+from .expressions import Choice, ElementRef, Expression, Parameter, Spelled
 from .registry import TEMPLATES, UnitType, is_energy
+from .representation import Representation, Role
 
 _TYPES = {"u8": "u1", "u16": "u2", "u32": "u4", "u64": "u8", "s8": "s1", "s16": "s2", "s32": "s4", "f32": "f4",
-          "uv": "uv", "sv": "sv", "b2": "b2"}
+          "uv": "uv", "sv": "sv"}
 _ENUMS: dict[str, type[IntEnum] | type[CodePoint]] = {
     "unit_type": UnitType, "representation": Representation, "tensor_role": Role}
-_OUTPUTS = "(family == 2 ? 3 : 2)"
-# What the specification says in words, or with the letters of a formula.
-_WORDS = {
-    "bands (section 7.5)": "transform == 0 ? 1 : transform == 1 ? 4 : wavelet_levels + 1",
-    "H * N": "hidden_count * input_count", "H": "hidden_count",
-    "K * model_channels * H": f"{_OUTPUTS} * model_channels * hidden_count",
-    "K * model_channels": f"{_OUTPUTS} * model_channels",
-}
-# Elements of the sequence header on which the syntax of other units depends.
-_GLOBAL = {"digest_type": "_root.sequence_header.digest_type"}
 
 
 def description() -> str:
-    """The whole file. Raises KeyError for a condition or count that it can't put into Kaitai's words."""
+    """The whole file. Raises ValueError for a condition or count that Kaitai's language can't say."""
     return "\n".join([*_HEAD, *_root(), *_types(), *_enums()]) + "\n"
 
 
@@ -69,13 +60,12 @@ def _root() -> Iterator[str]:
 
 
 def _types() -> Iterator[str]:
-    for structure in vars(syn).values():
-        if isinstance(structure, Structure):
-            yield from _structure(structure)
+    for structure in structures(vars(syn).values()):
+        yield from _structure(structure)
     yield from _VARINTS
 
 
-def _structure(structure: Structure) -> Iterator[str]:
+def _structure(structure: Structure[Any]) -> Iterator[str]:
     yield f"  {structure.name}:"
     yield f"    doc: Section {structure.section}."
     if structure is syn.NEIGHBOUR:
@@ -105,52 +95,73 @@ def _inputs_of_templates() -> str:
     return expression
 
 
-def _element(structure: Structure, item: Field | Nested) -> Iterator[str]:
+def _element(structure: Structure[Any], item: Element | Nested) -> Iterator[str]:
+    language, count = _Kaitai(structure, item.when), item.count
     yield f"- id: {item.element}"
     if isinstance(item, Nested):
-        count, argument = item.count_text, "(_index)" if item.structure is syn.NEIGHBOUR else ""
+        argument = "(_index)" if item.structure is syn.NEIGHBOUR else ""
         yield f"  type: {item.structure.name}{argument}"
+    elif item.kind == "bytes":
+        assert count is not None
+        yield f"  size: {_quoted(language.write(count))}"
+        count = None
     else:
-        kind, _, count = item.descriptor.rstrip("]").partition("[")
-        if kind == "bytes":
-            yield f"  size: {_quoted(_expression(structure, count, item.when_text))}"
-            count = ""
-        else:
-            yield f"  type: {_TYPES[kind]}"
-            if item.element in _ENUMS:
-                yield f"  enum: {item.element}"
-    if item.when_text:
-        yield f"  if: {_quoted(_expression(structure, item.when_text))}"
-    if count:
+        yield f"  type: {_TYPES.get(item.kind, item.kind)}"
+        if item.element in _ENUMS:
+            yield f"  enum: {item.element}"
+    if item.when is not None:
+        yield f"  if: {_quoted(_Kaitai(structure).write(item.when))}"
+    if count is not None:
         yield "  repeat: expr"
-        yield f"  repeat-expr: {_quoted(_expression(structure, count, item.when_text))}"
-    if isinstance(item, Field):
-        rules = ", ".join(dict.fromkeys(requirement for requirement, _ in item.rules))
+        yield f"  repeat-expr: {_quoted(language.write(count))}"
+    if isinstance(item, Element):
+        rules = ", ".join(dict.fromkeys(rule.requirement for rule in item.rules))
         yield f"  doc: {_quoted(item.text + (f' ({rules})' if rules else ''))}"
 
 
-def _expression(structure: Structure, text: str, known: str = "") -> str:
-    """A condition or count of the specification in Kaitai's language.
+class _Kaitai(Spelled):
+    """Conditions and counts of a structure in Kaitai's language.
 
-    known: the condition under which it is evaluated. Other elements that are absent count
-    as 0 (spec chapter 5).
+    known: the condition under which they are evaluated. Other elements that are absent count as 0 (spec chapter 5).
     """
-    elements = {item.element: item for item in structure.items}
 
-    def name(match: re.Match[str]) -> str:
-        word = match[0]
-        if word in ("input_count", "or"):
-            return word
-        if word not in elements:
-            return _GLOBAL[word]
-        item = elements[word]
-        value = word + (".value" if isinstance(item, Field) and item.descriptor in ("uv", "sv") else "")
-        value += ".to_i" if word in _ENUMS else ""
-        if item.when_text not in ("", known):
-            return f"({_expression(structure, item.when_text)} ? {value} : 0)"
-        return value
+    operators = {"//": "/"}
 
-    return re.sub(r"[A-Za-z_]\w*", name, _WORDS.get(text, text))
+    def __init__(self, structure: Structure[Any], known: Expression | None = None):
+        self.items = {item.element: item for item in structure.items}
+        self.structure, self.known = structure, known
+
+    def element(self, element: ElementRef) -> str:
+        if element.depth:
+            return "_parent." * element.depth + element.name
+        item, value = self.items[element.name], element.name
+        if isinstance(item, Element) and item.kind in ("uv", "sv"):
+            value += ".value"
+        if element.name in _ENUMS:
+            value += ".to_i"
+        if item.when in (None, self.known):
+            return value
+        return f"({_Kaitai(self.structure).write(item.when)} ? {value} : 0)"
+
+    def attribute(self, value: Expression, name: str) -> str:
+        if value == Parameter("header"):
+            return f"_root.sequence_header.{name}"
+        if isinstance(value, Parameter):
+            raise ValueError(f"{value.name} is not known to a Kaitai Struct description")
+        return super().attribute(value, name)
+
+    def choice(self, choice: Choice) -> str:
+        test, then = self.write(choice.test), self.write(choice.then, 1)
+        return f"{test} ? {then} : {self.write(choice.otherwise)}"
+
+    def call(self, function: str, arguments: tuple[Expression, ...]) -> str:
+        if function not in _INSTANCES:
+            raise ValueError(f"{function} has no counterpart in a Kaitai Struct description")
+        return function
+
+
+# Functions that are instances of the structure that calls them; see `_structure`.
+_INSTANCES = frozenset({"input_count"})
 
 
 def _quoted(text: str) -> str:

@@ -1,8 +1,113 @@
-"""Registered values (spec Annex A) and levels (spec 10.2): data shared by every layer."""
+"""Registered values and levels (spec Annex A, chapter 4 and 10.2): the code points that the format assigns.
+
+Those whose members are tools, with code of their own, are in modules of their own (`refcodec.code_points`).
+Declarations, the tables of the specification, the Kaitai Struct description and the JavaScript decoder take them
+from here.
+"""
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+
+
+class Mapping(IntEnum):
+    """`mapping`: how a tensor's spatial axes cover the bounding box (8.3)."""
+
+    NONE = 0
+    LINEAR = 1
+    SAWTOOTH = 2
+
+
+class Alignment(IntEnum):
+    """`alignment`: where the first and last sample of an axis lie (8.3)."""
+
+    CORNERS = 0
+    CENTRES = 1
+
+
+class DigestType(IntEnum):
+    """`digest_type`: what frames carry to be compared with (7.4)."""
+
+    NONE = 0
+    SHA256 = 1
+
+
+class FrameType(IntEnum):
+    """`frame_type`: whether a frame stands alone or refers to the one before it."""
+
+    INTRA = 1
+    INTER = 2
+
+    @property
+    def letter(self) -> str:
+        """I or P."""
+        return "IP"[self - 1]
+
+
+class OccupancyMode(IntEnum):
+    """`occupancy_mode`: how a frame says which voxels are occupied (6.1)."""
+
+    UNCHANGED = 0
+    COMPRESSED = 1
+    DIFFERENCE = 2
+    CODED = 3
+
+
+class Prediction(IntEnum):
+    """`prediction`: what the decoded values are added to (7.3)."""
+
+    NONE = 0
+    PREVIOUS = 1
+    BASE = 2
+    CONSTANT = 3
+
+
+class Transform(IntEnum):
+    """`transform`: what the coded values are coefficients of (7.5)."""
+
+    NONE = 0
+    BLOCK_DCT = 1
+    WAVELET = 2
+
+
+class Significance(IntEnum):
+    """`significance`: which elements are coded (7.1)."""
+
+    ALL = 0
+    OCCUPIED = 1
+    MASKED = 2
+    OCCUPIED_AND_MASKED = 3
+
+
+class ModelType(IntEnum):
+    """`model_type` (4.8)."""
+
+    CONTEXT = 1
+    STATIC = 2
+
+
+class Family(IntEnum):
+    """`family`: the tables that a context model chooses from (6.7 to 6.9)."""
+
+    LAPLACE = 0
+    BERNOULLI = 1
+    MIXTURE = 2
+
+
+class ChannelMode(IntEnum):
+    """`channel_mode`: whether a context model takes the channels of a cell one by one or jointly (6.4)."""
+
+    SEPARATE = 0
+    JOINT = 1
+
+
+class Assignment(IntEnum):
+    """`assignment`: what a symbol's static table depends on (6.4)."""
+
+    ONE_TABLE = 0
+    BY_CHANNEL = 1
+    BY_BAND = 2
+    BY_BAND_AND_CHANNEL = 3
 
 
 class UnitType(IntEnum):
@@ -39,25 +144,46 @@ LEVELS = {
     3: Level(1 << 28, 1 << 27, 1 << 27, 4096, 1 << 37),
 }
 
-# `neighbour_source` (spec 6.4). The lowest bit says which frame; BY_FREQUENCY is added where offsets count frequencies.
-VALUE, PREVIOUS, ENERGY, PREVIOUS_ENERGY, MAGNITUDE, PREVIOUS_MAGNITUDE = range(6)
+Neighbour = tuple[int, int, int, int, int]  # (source, dc, dz, dy, dx)
+
+
+class SourceKind(IntEnum):
+    """What a neighbour of a context model gives it (6.4)."""
+
+    VALUE = 0
+    ENERGY = 2
+    MAGNITUDE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A `neighbour_source`. previous: in the previous frame. by_frequency: its offset counts frequencies."""
+
+    kind: SourceKind
+    previous: bool
+    by_frequency: bool
+
+
+# `neighbour_source` -> what it is (6.4). BY_FREQUENCY is added where offsets count frequencies.
 BY_FREQUENCY = 8
-SOURCES = frozenset(source + flag for source in range(6) for flag in (0, BY_FREQUENCY))
+SOURCES = {kind + previous + BY_FREQUENCY * by_frequency: Source(kind, previous, by_frequency)
+           for by_frequency in (False, True) for kind in SourceKind for previous in (False, True)}
+VALUE, PREVIOUS, ENERGY, PREVIOUS_ENERGY, MAGNITUDE, PREVIOUS_MAGNITUDE = range(6)
 
 
 def is_previous(source: int) -> bool:
     """Whether a neighbour lies in the previous frame."""
-    return source & 1 == 1
+    return SOURCES[source].previous
 
 
 def is_energy(source: int) -> bool:
     """Whether a neighbour is a sum over all channels."""
-    return source & 6 == ENERGY
+    return SOURCES[source].kind == SourceKind.ENERGY
 
 
 def is_magnitude(source: int) -> bool:
     """Whether a neighbour is an absolute value."""
-    return source & 6 == MAGNITUDE
+    return SOURCES[source].kind == SourceKind.MAGNITUDE
 
 
 _CAUSAL = [(0, 0, -1), (0, -1, 0), (-1, 0, 0), (0, -1, -1), (-1, 0, -1), (-1, -1, 0), (-1, -1, -1)]
@@ -71,13 +197,12 @@ _DIAGONAL = [(VALUE, 0, *o) for o in [(-1, 0, 0), (0, -1, 0), (0, 0, -1), (-1, -
 _SPATIAL_ENERGY = [(ENERGY, 0, *o) for o in _CAUSAL[:3]]
 
 
-
-def _on_plane(axis: int, temporal: bool) -> list[tuple[int, int, int, int, int]]:
+def _on_plane(axis: int, temporal: bool) -> list[Neighbour]:
     """Neighbours on a plane that lacks an axis (0 = z): two rings of values before, in an order of decoding that
     takes NE first, energies of the nearest, and with `temporal` a cross in the previous frame."""
     slow, fast = (a for a in range(3) if a != axis)
 
-    def place(source: int, along_slow: int, along_fast: int) -> tuple[int, int, int, int, int]:
+    def place(source: int, along_slow: int, along_fast: int) -> Neighbour:
         offset = [0, 0, 0]
         offset[slow], offset[fast] = along_slow, along_fast
         z, y, x = offset
@@ -91,7 +216,7 @@ def _on_plane(axis: int, temporal: bool) -> list[tuple[int, int, int, int, int]]
     return found
 
 
-def _of_coefficients(temporal: bool) -> list[tuple[int, int, int, int, int]]:
+def _of_coefficients(temporal: bool) -> list[Neighbour]:
     """Neighbours of a coefficient of the block DCT: the same frequency in the blocks before, lower frequencies of
     the same block, the channels before at the same place; with `temporal`, what is around it in the previous frame."""
     one = [(0, 0, -1), (0, -1, 0), (-1, 0, 0)]
@@ -110,7 +235,7 @@ def _of_coefficients(temporal: bool) -> list[tuple[int, int, int, int, int]]:
 
 EXPLICIT = 1  # `template_id` of neighbours that the stream lists
 # `template_id` -> neighbours (source, dc, dz, dy, dx), Annex A.3.
-TEMPLATES: dict[int, list[tuple[int, int, int, int, int]]] = {
+TEMPLATES: dict[int, list[Neighbour]] = {
     0: [],
     2: _SPATIAL,
     3: _SPATIAL + _TEMPORAL,

@@ -174,8 +174,7 @@ def test_every_syntax_element_occurs_in_a_valid_vector():
         bounds = reader.read_file_header().bounds
         for unit in reader.units():
             if unit.known:
-                value, trace = PAYLOADS[unit.type].parse(unit.payload, 0, level=bounds, header=header,
-                                                           payload_size=len(unit.payload))
+                value, trace = PAYLOADS[unit.type].parse(unit.payload, 0, level=bounds, header=header)
                 if unit.type == UnitType.SEQUENCE_HEADER:
                     header = SequenceHeader.from_syntax(value)
                 seen |= {s.path.rsplit(".", 1)[-1] for s in trace.spans if s.length or s.descriptor == "b2"}

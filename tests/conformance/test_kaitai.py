@@ -16,6 +16,7 @@ from checkout import ROOT
 from refcodec.inspection import inspect
 from refcodec.syntax import kaitai
 from refcodec.syntax.declare import Structure
+from refcodec.syntax.expressions import Scope, parse
 from refcodec.syntax.structures import FILE_HEADER, FRAME, PAYLOADS
 
 DESCRIPTION = ROOT / "spec/rfv.ksy"
@@ -36,9 +37,12 @@ def test_description_is_not_stale():
     assert DESCRIPTION.read_text("utf-8") == kaitai.description()
 
 
-def test_a_condition_that_can_not_be_translated_is_refused():
-    with pytest.raises(KeyError, match="no_such_element"):
-        kaitai._expression(FRAME, "no_such_element > 0")
+@pytest.mark.parametrize("text, reason", [
+    ("level.group_frames", "level is not known"), ("rigid(frame_number)", "rigid has")])
+def test_an_expression_that_kaitai_can_not_say_is_refused(text, reason):
+    expression = parse(text, Scope({"frame_number": False}, {}, {}, {"rigid"}))
+    with pytest.raises(ValueError, match=reason):
+        kaitai._Kaitai(FRAME).write(expression)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from refcodec import spec
 from refcodec.entropy import tables
 from refcodec.requirements import ERROR_CODES, REQUIREMENTS
 from refcodec.syntax import structures
-from refcodec.syntax.declare import Field, Nested, Structure
+from refcodec.syntax.declare import Element, Nested, Structure
 from refcodec.syntax.registry import LEVELS, TEMPLATES
 
 SPEC = ROOT / "spec"
@@ -95,9 +95,9 @@ def test_every_syntax_element_has_semantics():
             row = next(r for r in SECTIONS[structure.section].splitlines() if r.startswith(f"| `{item.element}` |"))
             meaning = row.split("|")[4].strip()
             assert len(meaning) > 6, f"{structure.name}.{item.element}"
-            if isinstance(item, Field):
+            if isinstance(item, Element):
                 assert meaning.replace("\\", "") == item.text and len(item.text) >= 12
-                assert all(requirement in REQUIREMENTS for requirement, _ in item.rules)
+                assert all(requirement in REQUIREMENTS for requirement in (rule.requirement for rule in item.rules))
             else:
                 assert isinstance(item, Nested)
 
