@@ -1,9 +1,23 @@
-"""Puts the specification into the package, for `refcodec validate --explain` to quote; the rest is pyproject.toml."""
+"""What pyproject.toml can't say: the compiled kernels, which are optional, and the specification in the package.
+
+    REFCODEC_NO_KERNELS=1 pip install .     # without the compiled kernels, on purpose
+    python setup.py build_ext --inplace     # for a checkout that is used where it lies
+"""
+import os
 import shutil
+import sys
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
+
+try:
+    from setuptools.command.bdist_wheel import bdist_wheel
+except ImportError:  # setuptools before 70.1
+    from wheel.bdist_wheel import bdist_wheel
+
+SOURCES = Path("refcodec/kernels/src")
 
 
 class BuildWithSpecification(build_py):
@@ -16,4 +30,39 @@ class BuildWithSpecification(build_py):
                 shutil.copy2(path, target)
 
 
-setup(cmdclass={"build_py": BuildWithSpecification})
+class BuildWhereThereIsACompiler(build_ext):
+    def run(self) -> None:
+        try:
+            super().run()
+        except Exception as error:  # the kinds that compilers fail in are many
+            self.explain(error)
+
+    def build_extension(self, ext: Extension) -> None:
+        if self.compiler.compiler_type != "msvc":
+            ext.extra_compile_args += ["-std=c99", "-O3", "-fvisibility=hidden", "-ffp-contract=off"]
+        super().build_extension(ext)
+
+    def explain(self, error: Exception) -> None:
+        self.extensions = []  # nothing to copy
+        reason = " ".join(str(error).split())
+        print(f"refcodec: no compiled kernels, numpy instead, several times slower: {reason}", file=sys.stderr)
+
+
+class WheelForTheStableAbi(bdist_wheel):
+    def finalize_options(self) -> None:
+        if self.distribution.ext_modules:
+            self.py_limited_api = "cp311"
+        super().finalize_options()
+
+
+def kernels() -> list[Extension]:
+    if os.environ.get("REFCODEC_NO_KERNELS"):
+        return []
+    return [Extension(
+        "refcodec.kernels._native", sorted(str(p) for p in SOURCES.glob("*.c") if p.name != "wasm.c"),
+        depends=sorted(str(p) for p in SOURCES.glob("*.[hi]*")), py_limited_api=True,
+        define_macros=[("Py_LIMITED_API", "0x030B0000")])]
+
+
+setup(ext_modules=kernels(), cmdclass={"build_py": BuildWithSpecification, "build_ext": BuildWhereThereIsACompiler,
+                                       "bdist_wheel": WheelForTheStableAbi})

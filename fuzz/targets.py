@@ -22,13 +22,14 @@ from pathlib import Path
 import numpy as np
 
 from mutate import Choices, mutate, pick_seed, sealed, sequence_header, split
-from refcodec.decoding import Limits, Salvage, job, open_stream, salvage, sequence
+from refcodec.decoding import Limits, Salvage, open_stream, salvage, sequence
 from refcodec.entropy.coder import MAX_SYMBOL, EntropyError, decode_symbols, encode_symbols
 from refcodec.entropy.layout import Layout
 from refcodec.entropy.models import ContextModel, StaticModel
 from refcodec.errors import BitstreamError
 from refcodec.export import DigestList
 from refcodec.inspection import inspect
+from refcodec.kernels import Kernels, best
 from refcodec.requirements import REQUIREMENTS
 from refcodec.syntax.declare import Structure
 from refcodec.syntax.registry import SOURCES, TEMPLATES, UnitType, is_energy
@@ -345,8 +346,8 @@ def remember(size: int = 2048) -> None:
     Structure.parse = parse
     models = _Memory(sequence.model_from_syntax, size, _key_of_structure)
     sequence.model_from_syntax = models
-    job.decode_symbols = _Memory(job.decode_symbols, 2 * size, _key_of_symbols)
-    job.decode_mask = _Memory(job.decode_mask, size, _key_of_symbols)
+    kernels = _RememberingKernels(best(), size)
+    sequence.best = lambda: kernels
     _remember_states(sequence.SequenceDecoder, size)
 
 
@@ -396,6 +397,18 @@ def _copied(state: dict) -> dict:
     """What a decoder knows, for another one that goes on from there: what it changes in place is copied."""
     return {name: value.copy() if isinstance(value, (list, dict, set, FrameState)) else value
             for name, value in state.items()}
+
+
+class _RememberingKernels:
+    """Kernels that remember what symbols they made of which data."""
+
+    def __init__(self, kernels: Kernels, size: int):
+        self.kernels = kernels
+        self.decode_symbols = _Memory(kernels.decode_symbols, 2 * size, _key_of_symbols)
+        self.decode_mask = _Memory(kernels.decode_mask, size, _key_of_symbols)
+
+    def __getattr__(self, name: str):
+        return getattr(self.kernels, name)
 
 
 class _Memory:

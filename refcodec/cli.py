@@ -190,8 +190,31 @@ def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         command.debug = True
 
 
+def _set_verbose(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    ctx.meta["refcodec.verbose"] = value
+
+
+def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if not value:
+        return
+    click.echo(f"refcodec, version {__version__}")
+    if ctx.meta["refcodec.verbose"]:
+        import platform
+
+        import numpy
+
+        from .kernels import best, described
+
+        click.echo(f"kernels: {described(best())}\npython {platform.python_version()}, numpy {numpy.__version__}, "
+                   f"{platform.platform()}")
+    ctx.exit()
+
+
 @click.group(cls=CommandLine, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="refcodec")
+@click.option("--verbose", is_flag=True, is_eager=True, expose_value=False, callback=_set_verbose,
+              help="With --version: also what the program runs on.")
+@click.option("--version", is_flag=True, expose_value=False, callback=_show_version,
+              help="Show the version and exit.")
 @click.option("--debug", is_flag=True, expose_value=False, callback=_set_debug,
               help="Show the traceback of a defect in refcodec.")
 def cli() -> None:

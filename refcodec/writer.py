@@ -13,7 +13,6 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from .decoding import SequenceDecoder
-from .entropy.coder import encode_occupancy, encode_symbols
 from .entropy.models import EntropyModel, model_to_syntax
 from .entropy.occupancy import compress, pack
 from .errors import UsageError
@@ -244,7 +243,8 @@ class StreamWriter(UnitWriter):
         if model_id is None:
             return compressed_occupancy(frame.occupancy, self.state.occupancy, intra)
         assert frame.occupancy is not None
-        data, _ = encode_occupancy(self.state.models[model_id], frame.occupancy, self.state.occupancy_context(intra))
+        data, _ = self.state.kernels.encode_occupancy(self.state.models[model_id], frame.occupancy,
+                                                      self.state.occupancy_context(intra))
         return CodedOccupancy(OccupancyMode.CODED, data, model_id)
 
     def _code_tensors(self, tensors: Sequence[TensorCoding], state: FrameState,
@@ -256,10 +256,11 @@ class StreamWriter(UnitWriter):
             mask_data: bytes | None = None
             if t.tools.masked:
                 assert t.mask is not None and t.mask_model_id is not None, "a masked tensor comes with both"
-                mask_data, bits = encode_symbols(models[t.mask_model_id], bound.layout, t.mask.astype(np.int32))
+                mask_data, bits = state.kernels.encode_symbols(models[t.mask_model_id], bound.layout,
+                                                               t.mask.astype(np.int32))
                 coded.masks[t.tensor_id] = len(mask_data)
                 coded.symbols += t.mask.size
-            data, value_bits = encode_symbols(models[t.model_id], bound.layout, t.values, t.mask)
+            data, value_bits = state.kernels.encode_symbols(models[t.model_id], bound.layout, t.values, t.mask)
             state.reconstruct(bound, t.values)
             coded.sizes[t.tensor_id] = len(data) + coded.masks.get(t.tensor_id, 0)
             coded.ideal_bits[t.tensor_id] = bits + value_bits

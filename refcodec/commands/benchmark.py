@@ -151,11 +151,9 @@ def systems(dataset: str, folder: str, frames: range | None, lagrangians: Sequen
 def render(file: str, views: int, scale: float, enlarge: str | None, backend: str, repeats: int, as_json: bool) -> None:
     """Time the rendering of FILE's first frame, decoded before.
 
-    By the clock, which needs a machine that does nothing else, and by the time of all processors; with numba, where
-    it is there, loaded before.
+    By the clock, which needs a machine that does nothing else, and by the time of all processors.
     """
     calm_threads()
-    from .. import acceleration
     from ..decoding import open_stream
     from ..encoder.presets import preset
     from ..evaluation import render_speed
@@ -173,7 +171,6 @@ def render(file: str, views: int, scale: float, enlarge: str | None, backend: st
     if not cameras:
         raise UsageError("the stream has no cameras")
     ops = choose_ops(backend)
-    acceleration.prepare()
     figures = []
     for view in render_speed.view_times(shown, cameras, ops, repeats):
         figures.append(dataclasses.asdict(view))

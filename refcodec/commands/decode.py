@@ -55,10 +55,12 @@ class _Decode(FileCommand):
               help="Decode every intact group of a damaged file and say what was lost.")
 @click.option("--limit-elements", type=click.IntRange(1), help="Refuse sequences of more tensor elements.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True,
-              help="Threads. More than one pay with numba (pip install refcodec[fast]).")
+              help="Threads. More than one pay with the compiled kernels.")
+@click.option("--kernels", type=click.Choice(["auto", "native", "numpy"]), default="auto", show_default=True,
+              help="What does the work: compiled code where it was built, or numpy. The result is the same.")
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
 def command(file: str, out: str, frames: range | None, scene: int | None, kind: str, digests_only: bool, salvaging:
-            bool, limit_elements: int | None, jobs: int, quiet: bool) -> int:
+            bool, limit_elements: int | None, jobs: int, kernels: str, quiet: bool) -> int:
     """Decode FILE (- for a pipe) into the folder OUT.
 
     Writes frame_NNNNNN.npz (the reconstructed int32 tensors and the occupancy) for
@@ -79,10 +81,11 @@ def command(file: str, out: str, frames: range | None, scene: int | None, kind: 
         write_text,
     )
     from ..inspection import inspect, scene_frames
+    from ..kernels import choose
 
     if out == "-" and not digests_only:
         raise UsageError("tensors can't be written to standard output; use --digests-only or a folder")
-    limits = d.Limits(tensor_elements=limit_elements)
+    limits, chosen = d.Limits(tensor_elements=limit_elements), choose(kernels)
     save = None if digests_only else frame_writer(kind)
     source, lost = stored_input(file) if salvaging or scene is not None else open_input(file), d.Salvage()
     if scene is not None and (of_scene := scene_frames(source, scene)) is not None:
@@ -95,7 +98,7 @@ def command(file: str, out: str, frames: range | None, scene: int | None, kind: 
         if salvaging:
             _look_at(source)
         else:
-            stream = d.open_stream(source, limits)
+            stream = d.open_stream(source, limits, chosen)
     folder = None if digests_only else outputs().open_folder(out)
     unnamed: set[contextlib.ExitStack] = set()  # frames' files under temporary names
 
@@ -124,9 +127,9 @@ def command(file: str, out: str, frames: range | None, scene: int | None, kind: 
                 data = source.read()
                 found = inspect(io.BytesIO(data))  # what comes before the first damage
                 header, cameras, metadata = found.header, found.cameras, found.metadata
-                records: Iterator[Any] = map(record, d.salvage(data, lost, limits))
+                records: Iterator[Any] = map(record, d.salvage(data, lost, limits, chosen))
             else:
-                stream = stream or d.open_stream(source, limits)
+                stream = stream or d.open_stream(source, limits, chosen)
                 header, metadata = stream.header, stream.metadata
                 cameras = [camera_entry(c) for c in stream.cameras]
                 records = ahead = stream.map(record, frames, jobs)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..entropy.coder import EntropyError, decode_mask, decode_symbols
+from ..entropy.coder import EntropyError
 from ..entropy.models import EntropyModel
 from ..errors import BitstreamError
 from ..syntax.coding import FrameType, Tools
@@ -70,7 +70,7 @@ class FrameJob:
         """
         v = self.syntax
         try:
-            return frame_occupancy(v, self.state.header.occupancy_shape, self.models, before)
+            return frame_occupancy(v, self.state.header.occupancy_shape, self.models, before, self.state.kernels)
         except EntropyError as e:
             path = "frame.occupancy_data"
             raise BitstreamError(e.requirement, self.trace.offset(path), path, str(e)) from None
@@ -118,9 +118,9 @@ def decode_tensors(v: Any, trace: Trace, unit: str, state: FrameState, models: M
         try:
             if mask_model is not None:
                 element = "mask_data"
-                selected = decode_mask(mask_model, bound.layout, tensor.mask_data)
+                selected = state.kernels.decode_mask(mask_model, bound.layout, tensor.mask_data)
                 element = "value_data"
-            values = decode_symbols(model, bound.layout, tensor.value_data, selected)
+            values = state.kernels.decode_symbols(model, bound.layout, tensor.value_data, selected)
         except EntropyError as e:
             path = f"{unit}.tensor[{i}].{element}"
             raise BitstreamError(e.requirement, trace.offset(path), path, str(e)) from None

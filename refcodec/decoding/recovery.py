@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..errors import BitstreamError
+from ..kernels import Kernels
 from ..syntax.registry import UnitType
 from ..syntax.units import UNIT_OVERHEAD, UnitReader, resynchronise
 from .frame import Frame, Limits
@@ -24,14 +25,15 @@ class Salvage:
     lost: list[int] = field(default_factory=list)
 
 
-def salvage(data: bytes, report: Salvage, limits: Limits = Limits()) -> Iterator[Frame]:
+def salvage(data: bytes, report: Salvage, limits: Limits = Limits(), kernels: Kernels | None = None
+            ) -> Iterator[Frame]:
     """Decodes every group that is intact and fills in `report` (spec 3.4).
 
     A frame is given out only when it and all frames before it in its group are whole.
     Raises BitstreamError when the file header or sequence header is lost.
     """
     reader = UnitReader(io.BytesIO(data))
-    decoder = SequenceDecoder(reader.read_file_header(), limits=limits)
+    decoder = SequenceDecoder(reader.read_file_header(), limits=limits, kernels=kernels)
     while decoder.header is None:
         unit = reader.read_unit()
         if unit is None:

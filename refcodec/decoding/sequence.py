@@ -6,7 +6,6 @@ from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
-from .. import acceleration
 from ..entropy.models import (
     BIT_FAMILIES,
     VALUE_FAMILIES,
@@ -18,6 +17,7 @@ from ..entropy.models import (
     work,
 )
 from ..errors import BitstreamError
+from ..kernels import Kernels, best
 from ..rendering.cameras import Camera
 from ..syntax import structures as syn
 from ..syntax.coding import FrameType, OccupancyMode, Prediction, Tools
@@ -39,13 +39,14 @@ class SequenceDecoder:
     wanted: frame numbers to decode; groups outside are parsed but not decoded.
     mid_stream: True when fed from a group header inside a file (after a seek or
     damage): order and totals of the whole file are then not checked.
-    on_tensor: told of the symbols of every tensor that is decoded.
+    on_tensor: told of the symbols of every tensor that is decoded. kernels: the best there are by default.
     state: there once the sequence header has been taken.
     """
 
     def __init__(self, file_header: FileHeader, *, limits: Limits = Limits(), wanted: range | None = None,
-                 on_tensor: OnTensor | None = None):
+                 on_tensor: OnTensor | None = None, kernels: Kernels | None = None):
         self.file_header, self.limits, self.wanted, self.on_tensor = file_header, limits, wanted, on_tensor
+        self.kernels = kernels or best()
         self.header: SequenceHeader | None = None
         self.cameras: tuple[Camera, ...] = ()
         self.metadata: dict[str, str] = {}
@@ -186,7 +187,7 @@ class SequenceDecoder:
                 raise BitstreamError("R-LIM-01", count_at, "sequence_header.tensor_count",
                                      f"{found} {what}; this decoder's limit is {limit}.")
         self.header, self._header_payload = header, unit.payload
-        self.state = FrameState(header)
+        self.state = FrameState(header, self.kernels)
 
     def _group_header(self, unit: Unit) -> None:
         value, trace = self._parse(syn.GROUP_HEADER, unit)
@@ -203,12 +204,9 @@ class SequenceDecoder:
         self._in_group = 0
         if value.scene_id != self._scene:
             self._scene, self._last_time = value.scene_id, -1
-        shared, self.state = self.state.shared, FrameState(header.of_scene(value.scene_id))
+        shared, self.state = self.state.shared, FrameState(header.of_scene(value.scene_id), self.kernels)
         self.state.shared, self._models = shared, {}  # only what is shared goes from one group to the next
         self.groups += 1
-        frames = value.frame_count if self.wanted is None else min(value.frame_count, max(0, self.wanted.stop - first))
-        if self.group.meets(self.wanted):
-            acceleration.expect(frames * header.tensor_elements)
 
     def _frame(self, unit: Unit) -> FrameJob:
         value, trace = self._parse(syn.FRAME, unit)
@@ -316,7 +314,7 @@ class SequenceDecoder:
         value, trace = self._parse(syn.SHARED, unit)
         models: dict[int, EntropyModel] = {}
         self._check_coding(value, trace, "shared", models, True)
-        state = FrameState(self.sequence_header)
+        state = FrameState(self.sequence_header, self.kernels)
         decode_tensors(value, trace, "shared", state, models, on_tensor=self.on_tensor)
         self.state.shared = {t.tensor_id: state.tensors[t.tensor_id] for t in value.tensor}
         if value.shared_digest is not None and (found := self.state.shared_digest()) != value.shared_digest:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import BitstreamError, UsageError
+from ..kernels import Kernels
 from ..syntax.coding import FrameType
 from ..syntax.registry import UnitType
 from ..syntax.units import Unit, UnitReader
@@ -34,15 +35,15 @@ class Stream:
     Raises BitstreamError.
     """
 
-    def __init__(self, file: BinaryIO, limits: Limits = Limits()):
-        self._file, self._limits = file, limits
+    def __init__(self, file: BinaryIO, limits: Limits = Limits(), kernels: Kernels | None = None):
+        self._file, self._limits, self._kernels = file, limits, kernels
         self._start()
 
     def _start(self) -> None:
         """Reads what stands before the first group."""
         self._reader = UnitReader(self._file)
         self.file_header = self._reader.read_file_header()
-        self._decoder = SequenceDecoder(self.file_header, limits=self._limits)
+        self._decoder = SequenceDecoder(self.file_header, limits=self._limits, kernels=self._kernels)
         self._pending: Unit | None = None
         while self._pending is None:
             unit = self._reader.next_unit()
@@ -68,7 +69,7 @@ class Stream:
 
         jobs: threads, which decode groups side by side, and the tensors of a frame. Frames,
         errors and their order are those of one thread. More than one pay with the compiled
-        kernels (`refcodec.acceleration`); they hold the frames of `jobs` + 1 groups.
+        kernels (`refcodec.kernels`); they hold the frames of `jobs` + 1 groups.
         """
         return self.map(lambda frame: frame, wanted, jobs)
 
@@ -130,11 +131,14 @@ class Stream:
         return starts[-1] if starts else None
 
 
-def open_stream(source: str | Path | BinaryIO, limits: Limits = Limits()) -> Stream:
-    """Opens an RFV file or binary stream. Raises BitstreamError, UsageError."""
+def open_stream(source: str | Path | BinaryIO, limits: Limits = Limits(), kernels: Kernels | None = None) -> Stream:
+    """Opens an RFV file or binary stream.
+
+    kernels: see `refcodec.kernels`; the best there are by default. Raises BitstreamError, UsageError.
+    """
     if isinstance(source, (str, Path)):
         try:
             source = open(source, "rb")
         except OSError as e:
             raise UsageError(f"can't open {source}: {e.strerror}") from None
-    return Stream(source, limits)
+    return Stream(source, limits, kernels)

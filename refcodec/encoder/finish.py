@@ -11,10 +11,10 @@ from refcodec.encoder.latents import Slot
 from refcodec.encoder.models import MaskSymbols, best_mask_model, fit_occupancy_model, occupancy_symbols
 from refcodec.encoder.rate import table_index
 from refcodec.encoder.systems import Kind, Model, kind_of
-from refcodec.entropy.coder import encode_symbols
 from refcodec.entropy.fitting import best_static, model_bytes
 from refcodec.entropy.layout import Layout
 from refcodec.entropy.models import ContextModel, EntropyModel, fits
+from refcodec.kernels import best
 from refcodec.syntax.coding import Prediction, Tools
 from refcodec.writer import TensorCoding, compressed_occupancy
 
@@ -50,7 +50,7 @@ class Symbols:
 
     def bits(self, model: EntropyModel) -> float:
         """Exact code length of the values."""
-        return encode_symbols(model, self.layout, self.values, self.mask)[1]
+        return best().encode_symbols(model, self.layout, self.values, self.mask)[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ import torch
 
 from refcodec.encoder.adam import Adam
 from refcodec.encoder.rate import Scan, Template
-from refcodec.entropy.coder import encode_symbols
 from refcodec.entropy.fitting import band_number, best_static, model_bytes
 from refcodec.entropy.layout import Layout
 from refcodec.entropy.models import BERNOULLI, HIDDEN_LIMIT, INPUT_LIMIT, ContextModel, EntropyModel
 from refcodec.entropy.tables import BERNOULLI_ONE
+from refcodec.kernels import best
 from refcodec.syntax.registry import ENERGY, EXPLICIT, PREVIOUS, PREVIOUS_ENERGY, TEMPLATES, VALUE, is_energy
 
 Shape4 = tuple[int, int, int, int]
@@ -45,7 +45,7 @@ class MaskSymbols:
         return self._coded(model)[1]
 
     def _coded(self, model: EntropyModel) -> tuple[bytes, float]:
-        return encode_symbols(model, self.layout, self.mask.astype(np.int32))
+        return best().encode_symbols(model, self.layout, self.mask.astype(np.int32))
 
 
 _OCCUPANCY_TEMPLATE, _OCCUPANCY_TEMPLATE_INTER = 6, 7

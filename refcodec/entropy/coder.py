@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
-import constriction
 import numpy as np
 
-from .. import acceleration
 from ..syntax.registry import is_energy, is_magnitude, is_previous
 from .layout import Layout, Shape, Spatial
 from .models import INPUT_LIMIT, ContextModel, EntropyModel, StaticModel, on_array
-from .tables import HALF, Table
+from .tables import HALF, PRECISION, Table
 
 MAX_SYMBOL = (1 << 20) - 1
 MAX_ESCAPE_PREFIX = 20
@@ -75,10 +73,17 @@ def sealed(encoder: Any) -> bytes:
     return data
 
 
+def code_length(frequencies: np.ndarray, counts: np.ndarray) -> float:
+    """Ideal code length in bits of entries with these frequencies, of 2**24, each so many times: uint32 (N,) both."""
+    return float(counts @ (PRECISION - np.log2(frequencies)))
+
+
 class SymbolDecoder:
     """Reads values from entropy-coded data."""
 
     def __init__(self, data: bytes):
+        import constriction  # here, for the compiled kernels do without
+
         self.data = data
         self.coder = constriction.stream.queue.RangeDecoder(words_of(data))
         # Codes again what is decoded, in a fifth of the time: the coder does not tell where it ended.
@@ -129,11 +134,14 @@ class SymbolDecoder:
 
 
 class SymbolEncoder:
-    """Writes known values; `bits` sums their ideal code length under the tables."""
+    """Writes known values."""
 
     def __init__(self) -> None:
+        import constriction
+
         self.coder = constriction.stream.queue.RangeEncoder()
-        self.bits = 0.0
+        self._written: dict[Table, list[np.ndarray]] = {}
+        self._escape_bits = 0
 
     def write(self, run: Run, low: np.ndarray, size: np.ndarray, values: np.ndarray) -> None:
         entry_size = size[run.table]
@@ -145,7 +153,7 @@ class SymbolEncoder:
             n = int(run.counts[k])
             part = entries[at : at + n]
             self.coder.encode(part, run.tables[k].model)
-            self.bits += float(run.tables[k].bits[part].sum())
+            self._written.setdefault(run.tables[k], []).append(part)
             at += n
         for i in np.flatnonzero(escaped).tolist():
             base = int(run.location[i] + low[run.table[i]])
@@ -157,7 +165,18 @@ class SymbolEncoder:
         prefix = excess.bit_length() - 1
         bits = [int(below), *[1] * prefix, 0, *((excess >> i) & 1 for i in reversed(range(prefix)))]
         self.coder.encode(np.array(bits, np.int32), HALF.model)
-        self.bits += len(bits)
+        self._escape_bits += len(bits)
+
+    def bits(self, tables: tuple[Table, ...]) -> float:
+        """Ideal code length of what was written under these tables."""
+        frequencies, counts = [np.empty(0, np.uint32)], [np.empty(0, np.uint32)]
+        for table in tables:
+            if table in self._written:
+                found = np.bincount(np.concatenate(self._written[table]))
+                used = np.flatnonzero(found)
+                frequencies.append(table.frequencies[used].astype(np.uint32))
+                counts.append(found[used].astype(np.uint32))
+        return code_length(np.concatenate(frequencies), np.concatenate(counts)) + self._escape_bits
 
     def data(self) -> bytes:
         return sealed(self.coder)
@@ -505,13 +524,6 @@ def decode_symbols(model: EntropyModel, layout: Layout, data: bytes, selected: n
     nothing = mask is not None and not mask.any() if selected is None else not selected.any()
     if data and nothing:
         raise EntropyError("R-ENT-02", "There are data but no coded elements.")
-    if (fast := acceleration.compiled("entropy.compiled")) is not None:
-        try:
-            decoded: np.ndarray = fast.decode_symbols(model, layout.shape, mask, layout.previous, data, selected,
-                                                      layout.band, layout.blocks)
-        except fast.Failure as e:
-            raise EntropyError(e.requirement, e.detail) from None
-        return decoded
     decoder = SymbolDecoder(data)
     values = _code(model, layout, selected, lambda run, low, size, _: decoder.values(run, low, size))
     decoder.finish()
@@ -533,34 +545,4 @@ def encode_symbols(model: EntropyModel, layout: Layout, values: np.ndarray, sele
         return known
 
     _code(model, layout, selected, code)
-    return encoder.data(), encoder.bits
-
-
-def decode_mask(model: EntropyModel, layout: Layout, data: bytes) -> np.ndarray:
-    """Decodes which elements of a tensor are coded: bool (coded cells, C) (spec 6.3). Raises EntropyError."""
-    bits = decode_symbols(model, layout, data)
-    if bits.size and (bits.min() < 0 or bits.max() > 1):
-        raise EntropyError("R-ENT-05", f"One is {bits.max() if bits.max() > 1 else bits.min()}.")
-    coded: np.ndarray = bits > 0
-    return coded
-
-
-def decode_occupancy(model: EntropyModel, shape: tuple[int, int, int], previous: np.ndarray | None,
-                     data: bytes) -> np.ndarray:
-    """Decodes occupancy: bool `shape`, which is (z, y, x) (spec 6.1.2). previous: int8 (z, y, x, 1), that of
-    the previous frame, or None. Raises EntropyError."""
-    if (fast := acceleration.compiled("entropy.compiled")) is not None:
-        try:
-            found: np.ndarray | None = fast.decode_occupancy(model, shape, previous, data)
-        except fast.Failure as e:
-            raise EntropyError(e.requirement, e.detail) from None
-        if found is not None:
-            return found
-    return decode_mask(model, Layout((1, *shape), previous=previous), data).reshape(shape)
-
-
-def encode_occupancy(model: EntropyModel, occupancy: np.ndarray, previous: np.ndarray | None
-                     ) -> tuple[bytes, float]:
-    """Inverse of `decode_occupancy`: (data, ideal code length in bits)."""
-    z, y, x = occupancy.shape
-    return encode_symbols(model, Layout((1, z, y, x), previous=previous), occupancy.reshape(-1, 1).astype(np.int32))
+    return encoder.data(), encoder.bits(model.tables)

@@ -6,9 +6,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
-import constriction
 import numpy as np
+
+if TYPE_CHECKING:
+    import constriction
 
 PRECISION = 24
 TOTAL = 1 << PRECISION
@@ -52,6 +55,8 @@ class Table:
         2**24 - n and adds one to each of the n entries. The weights f - 1 already
         have that sum, so it reproduces f.
         """
+        import constriction  # here, for the compiled kernels do without
+
         return constriction.stream.model.Categorical(
             (self.frequencies - 1).astype(np.float64), perfect=False)
 

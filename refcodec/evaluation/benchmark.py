@@ -18,22 +18,23 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import constriction
 import numpy as np
 
-from .. import acceleration
 from ..datasets import Dataset
 from ..decoding import DecodedTensor, Frame, SequenceDecoder, open_stream
-from ..entropy.coder import MAX_SYMBOL, decode_symbols, encode_symbols
+from ..entropy.coder import MAX_SYMBOL
 from ..entropy.layout import Layout
 from ..entropy.models import EntropyModel, StaticModel, model_from_syntax
 from ..entropy.tables import laplace_tables
 from ..errors import UsageError
 from ..fields import Ops
 from ..inspection import inspect
+from ..kernels import Kernels, NumpyKernels, best
 from ..syntax import structures as syn
 from ..syntax.coding import step_index, step_of
 from ..syntax.headers import Mapping, TensorInfo
@@ -174,10 +175,10 @@ def baseline_at(frames: Sequence[Frame], dataset: Dataset, quality: float, ops: 
 @dataclass(frozen=True, slots=True)
 class CodingFigures:
     """Of one file. Overheads are fractions; speeds in symbols a second of one thread's processor time, with
-    the compiled loops if numba is there. plain_speed: of entropy decoding without them. entropy_speeds: of entropy
+    the best kernels there are. plain_speed: of entropy decoding in numpy. entropy_speeds: of entropy
     decoding by number of threads, in time that passes. frame_speeds, group_speeds:
     frames a second of whole decoding by number of threads, of the file and of GROUPS copies of its
-    first group. memory: beyond the loops; see `decoding_memory`.
+    first group. memory: beyond the kernels; see `decoding_memory`.
     """
 
     symbols: int
@@ -192,7 +193,7 @@ class CodingFigures:
     raw_speed: float
     memory: int
     tensor_bytes: int
-    compiled: bool
+    kernels: str
     plain_speed: float
     frame_speeds: dict[int, float]
     group_speeds: dict[int, float]
@@ -220,36 +221,36 @@ def _decoded(path: Path) -> tuple[list[Frame], list[DecodedTensor]]:
     return frames, seen
 
 
-def _decode_values(t: DecodedTensor) -> None:
-    decode_symbols(t.model, t.bound.layout, t.syntax.value_data, t.selected)
+def _decode_values(t: DecodedTensor, kernels: Kernels) -> None:
+    kernels.decode_symbols(t.model, t.bound.layout, t.syntax.value_data, t.selected)
 
 
 def coding_figures(path: Path, repeats: int = 3) -> CodingFigures:
     """Measures a file by decoding it; the symbols are coded again for their ideal length."""
-    fast = acceleration.prepare()
+    kernels = best()
     frames, seen = _decoded(path)
     symbols = sum(t.values.size for t in seen)
     ideal = coded = 0.0
     for t in seen:
-        again, bits = encode_symbols(t.model, t.bound.layout, t.values, t.selected)
+        again, bits = kernels.encode_symbols(t.model, t.bound.layout, t.values, t.selected)
         if again != t.syntax.value_data:
             raise AssertionError("coding the decoded symbols again gives other data")
         ideal, coded = ideal + bits, coded + 8 * len(again)
 
-    def decode() -> None:
+    def decode(kernels: Kernels) -> None:
         for t in seen:
-            _decode_values(t)
+            _decode_values(t, kernels)
 
     def decode_together(jobs: int) -> None:
         with ThreadPoolExecutor(jobs) as pool:
-            for _ in pool.map(_decode_values, sorted(seen, key=lambda t: -len(t.syntax.value_data))):
+            for _ in pool.map(partial(_decode_values, kernels=kernels), sorted(seen,
+                    key=lambda t: -len(t.syntax.value_data))):
                 pass
 
-    entropy_time = _best(repeats, decode, time.thread_time)
+    entropy_time = _best(repeats, lambda: decode(kernels), time.thread_time)
     entropy_speeds = {jobs: symbols / _best(repeats, lambda: decode_together(jobs))
                       for jobs in sorted({1, 2, os.cpu_count() or 1})}
-    with acceleration.switched_off():
-        plain_time = _best(repeats, decode, time.thread_time)
+    plain_time = _best(repeats, lambda: decode(NumpyKernels()), time.thread_time)
     decode_time = _best(repeats, lambda: _decode(path, 1), time.thread_time)
     frame_speeds = {jobs: len(frames) / _best(repeats, lambda: _decode(path, jobs)) for jobs in (1, 2)}
     groups = repeated_group(path)
@@ -264,8 +265,8 @@ def coding_figures(path: Path, repeats: int = 3) -> CodingFigures:
     return CodingFigures(
         symbols, path.stat().st_size, coded / ideal, _mean(framing["I"]), _mean(framing["P"]), _mean(size["I"]),
         _mean(size["P"]), symbols / entropy_time, symbols / decode_time,
-        raw_speed(coded / symbols), decoding_memory(path), tensor_bytes, fast, symbols / plain_time, frame_speeds,
-        group_speeds, entropy_speeds)
+        raw_speed(coded / symbols), decoding_memory(path), tensor_bytes, kernels.name, symbols / plain_time,
+        frame_speeds, group_speeds, entropy_speeds)
 
 
 def _decode(source: Path | BinaryIO, jobs: int) -> None:
@@ -312,21 +313,17 @@ def repeated_group(path: Path, copies: int = GROUPS) -> bytes:
 
 
 def start_times(path: Path, repeats: int = 3) -> dict[str, float]:
-    """Seconds of fresh processes: `version`; `decode` of the file without numba; `loops`, loading the compiled
-    loops (absent without numba), and `compiling` them, once."""
+    """Seconds of fresh processes: `version`, and `decode` of the file."""
 
-    def run(*arguments: str, **environment: str) -> Callable[[], object]:
+    def run(*arguments: str) -> Callable[[], object]:
         return lambda: subprocess.run([sys.executable, *arguments], check=True, capture_output=True,
-                                      env={**os.environ, "PYTHONPATH": _PACKAGE, **environment})
+                                      env={**os.environ, "PYTHONPATH": _PACKAGE})
 
     found = dict(version=_best(repeats, run("-m", "refcodec", "--version")))
     with tempfile.TemporaryDirectory() as folder:
         decode = ("-m", "refcodec", "decode", str(path), os.path.join(folder, "digests.txt"), "--digests-only",
                   "--force")
-        found["decode"] = _best(repeats, run(*decode, REFCODEC_NO_NUMBA="1"))
-        if acceleration.prepare():
-            found["loops"] = _best(repeats, run("-m", "refcodec.acceleration"))
-            found["compiling"] = _best(1, run("-m", "refcodec.acceleration", NUMBA_CACHE_DIR=folder))
+        found["decode"] = _best(repeats, run(*decode))
     return found
 
 
@@ -358,8 +355,8 @@ def raw_speed(bits: float, count: int = 2_000_000) -> float:
 _MEMORY = """
 import sys
 import numpy, refcodec.decoding as d
-from refcodec import acceleration
-acceleration.prepare()
+from refcodec.kernels import best
+best()
 numpy.ones((64, 64), numpy.float32) @ numpy.ones((64, 64), numpy.float32)
 def status(name):
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
@@ -372,8 +369,8 @@ print((status("VmHWM") - before) * 1024)
 
 
 def decoding_memory(path: Path) -> int:
-    """Bytes by which decoding raises the peak memory of a fresh process that has imported the decoder,
-    and the compiled loops where they can be used (Linux).
+    """Bytes by which decoding raises the peak memory of a fresh process that has imported the decoder
+    and its kernels (Linux).
 
     The process lets go of each frame before it asks for the next."""
     done = subprocess.run([sys.executable, "-c", _MEMORY, str(path)], capture_output=True, text=True, check=True,
@@ -409,8 +406,9 @@ def published_size_speed(frames: Sequence[Frame], side: int = 96, repeats: int =
     values = np.moveaxis(now - before, 0, -1).reshape(-1, shape[0])
     previous = np.clip(np.moveaxis(before, 0, -1), -127, 127).astype(np.int8)
     layout = Layout(shape, previous=previous)
-    data, _ = encode_symbols(model, layout, values)
-    taken = _best(repeats, lambda: decode_symbols(model, layout, data), time.thread_time)
+    kernels = best()
+    data, _ = kernels.encode_symbols(model, layout, values)
+    taken = _best(repeats, lambda: kernels.decode_symbols(model, layout, data), time.thread_time)
     return values.size, values.size / taken
 
 
@@ -501,8 +499,8 @@ def markdown(report: dict[str, Any]) -> str:
                                        f"{100 * c['framing_inter']:.2f} % of a P-frame"),
         ("entropy decoding", f"{c['entropy_speed'] / 1e6:.2f} M symbols/s, {100 * c['share_of_raw']:.1f} % of "
                              f"constriction alone ({c['raw_speed'] / 1e6:.1f})"),
-        ("the same without numba", f"{c['plain_speed'] / 1e6:.2f} M symbols/s"
-                                   + ("" if c["compiled"] else "; nothing above used numba")),
+        ("the same in numpy", f"{c['plain_speed'] / 1e6:.2f} M symbols/s"
+                              + ("; all above, too" if c["kernels"] == "numpy" else "")),
         ("whole decoding", f"{c['decode_speed'] / 1e6:.2f} M symbols/s; {_by_jobs(c['frame_speeds'])}"),
         (f"whole decoding of {GROUPS} groups", _by_jobs(c["group_speeds"])),
         *([] if report["published_size"] is None else [

@@ -7,15 +7,14 @@ torch is imported only when `TorchOps` is made.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial, reduce
-from operator import iadd
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
-from refcodec import acceleration
 from refcodec.arrays import Array
 from refcodec.errors import UsageError
+from refcodec.kernels import Kernels, best
 
 if TYPE_CHECKING:
     import torch
@@ -29,10 +28,13 @@ _KERNELS: dict[Callable[..., Any], Callable[..., Any]] = {}  # compiled once a p
 
 
 class NumpyOps:
-    """float32 numpy arrays."""
+    """float32 numpy arrays. kernels: the best there are by default."""
 
     name = "numpy"
     sin, cos, exp, floor = staticmethod(np.sin), staticmethod(np.cos), staticmethod(np.exp), staticmethod(np.floor)
+
+    def __init__(self, kernels: Kernels | None = None):
+        self.kernels = kernels or best()
 
     def asarray(self, a: Array) -> np.ndarray:
         """`a` as a float32 array."""
@@ -83,16 +85,7 @@ class NumpyOps:
 
     def interpolate(self, table: Array, corners: Array, weights: Array) -> Array:
         """Σ_k weights[k] · table[corners[k]]; (cells, C), (K, N), (K, N) -> (N, C)."""
-        fast = acceleration.compiled("fields.compiled")
-        if fast is not None and table.dtype == weights.dtype == np.float32:
-            return cast(np.ndarray, fast.interpolate(table, corners, weights))
-
-        def corner(rows: Array, weight: Array) -> Array:
-            values = table.take(rows, 0)  # in a third of the time of table[rows]
-            values *= weight[:, None]
-            return values
-
-        return reduce(iadd, map(corner, corners, weights))
+        return self.kernels.interpolate(table, corners, weights)
 
     def cells(self, p: Array, sizes: Sequence[int]) -> tuple[Array, Array]:
         """Lower corner and distance from it on each axis: two (3, N), int64 and float.

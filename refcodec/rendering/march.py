@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from refcodec import acceleration
 from refcodec.arrays import Array
 from refcodec.errors import UsageError
 from refcodec.rendering.arrays import NumpyArrays, TorchArrays, arrays_of
@@ -26,7 +25,6 @@ EARLY_STOP = 1e-4
 _SMALLEST_DIRECTION = 1e-12
 _SMALLEST_WEIGHT = 1e-30
 _CANDIDATES = 1 << 21  # samples tested for occupancy at once: bounds the memory; with fewer, Python takes over
-_SYMBOLS = 8  # whose decoding saves as much time by compiled loops as a ray's rendering
 _ROUND = 8  # occupied samples of a ray evaluated before asking whether it is opaque
 # Weight below which a sample takes its colour from its neighbours on the ray, and how much of a ray's weight may:
 # a root mean square error of less than 1e-3 (R-RND-16), whatever the colours.
@@ -132,8 +130,6 @@ def render_rays(
     directions = directions / length
     march = _March(xp, field, occupancy, samples_per_diagonal, early_stop)
     count = len(origins)
-    if isinstance(xp, NumpyArrays):
-        acceleration.expect(_SYMBOLS * count)
     rgb = np.empty((count, 3), np.float32)
     depth, opacity = np.empty(count, np.float32), np.empty(count, np.float32)
 

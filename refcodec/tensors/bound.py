@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import acceleration
 from ..entropy.coder import coded_blocks
 from ..entropy.layout import Layout
 from ..entropy.models import INPUT_LIMIT
@@ -40,11 +39,6 @@ class BoundTensor:
         which are the contexts of the next frame (spec 7.2, 7.3, 7.5). values: quantised, int32 (coded cells, C).
         """
         tools, layout = self.tools, self.layout
-        fast = acceleration.compiled("tensors.compiled")
-        if fast is not None and fast.serves(tools.transform):
-            found: tuple[np.ndarray, np.ndarray] = fast.reconstruct(values, layout.mask, tools, self.source,
-                                                                    self.info.shape)
-            return found
         (channels, *spatial), mask, size = self.info.shape, layout.mask, math.prod(layout.shape[1:])
         steps = np.array([step_of(s) for s in tools.steps])
         context = np.zeros((*layout.shape[1:], channels), np.int8)

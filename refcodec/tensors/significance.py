@@ -17,10 +17,11 @@ def touched_cells(header: SequenceHeader, tensor: TensorInfo, axis: int) -> np.n
 
     axis: 0 = x, 1 = y, 2 = z. Returns bool (voxels, cells). Integers only, below 2**63.
     """
-    return _touched(*_geometry(header, tensor, axis))
+    return _touched(*axis_geometry(header, tensor, axis))
 
 
-def _geometry(header: SequenceHeader, tensor: TensorInfo, axis: int) -> tuple[int, int, int, int, Mapping, Alignment]:
+def axis_geometry(header: SequenceHeader, tensor: TensorInfo, axis: int
+                  ) -> tuple[int, int, int, int, Mapping, Alignment]:
     """What `touched_cells` depends on: voxels, cells, voxels per period as a fraction, mapping, alignment."""
     voxels, cells = header.occupancy_dims[axis], tensor.shape[3 - axis]
     if tensor.mapping != Mapping.SAWTOOTH:
@@ -59,7 +60,7 @@ def _position(remainder: int, denominator: int, cells: int, alignment: Alignment
 
 def mask_geometry(header: SequenceHeader, tensor: TensorInfo) -> Hashable:
     """What `coded_mask` depends on beside the occupancy: tensors with the same have the same mask."""
-    return tuple(_geometry(header, tensor, axis) for axis in range(3))
+    return tuple(axis_geometry(header, tensor, axis) for axis in range(3))
 
 
 @lru_cache(maxsize=64)
@@ -87,7 +88,7 @@ def coded_mask(header: SequenceHeader, tensor: TensorInfo, occupancy: np.ndarray
 
     occupancy: bool (z, y, x). packed: its `packed_lines`, where they are known. Returns bool (depth, height, width).
     """
-    x, y, z = (None if cells == 1 else _touching(*_geometry(header, tensor, axis))
+    x, y, z = (None if cells == 1 else _touching(*axis_geometry(header, tensor, axis))
                for axis, cells in enumerate(reversed(tensor.shape[1:])))
     lines = packed_lines(occupancy) if packed is None else packed
     # All voxels touch an axis's only cell. These axes come first, for what is left is small.

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ..entropy.coder import decode_occupancy
 from ..entropy.layout import Layout
 from ..entropy.models import EntropyModel
 from ..entropy.occupancy import decompressed, pack
+from ..kernels import Kernels, best
 from ..syntax.coding import FrameType, OccupancyMode, Prediction, Tools, Transform
 from ..syntax.headers import SequenceHeader
 from . import transforms
 from .bound import BoundTensor
 from .reconstruction import digest
-from .significance import coded_mask, mask_geometry, packed_lines
+from .significance import mask_geometry, packed_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,12 @@ class FrameState:
 
     header: of the current scene. occupancy: bool (z, y, x) or None. tensors: int32
     (C, z, y, x) each. shared: tensors of the shared unit by tensor_id. models: entropy
-    models of the group. Arrays are replaced, never written to, so that a frame handed
-    out stays as it was.
+    models of the group. kernels: what does the work; the best there are by default. Arrays
+    are replaced, never written to, so that a frame handed out stays as it was.
     """
 
-    def __init__(self, header: SequenceHeader):
-        self.header = header
+    def __init__(self, header: SequenceHeader, kernels: Kernels | None = None):
+        self.header, self.kernels = header, kernels or best()
         self.occupancy: np.ndarray | None = None
         self.tensors: list[np.ndarray] = [np.zeros(t.shape, np.int32) for t in header.tensors]
         self.shared: dict[int, np.ndarray] = {}
@@ -52,7 +52,8 @@ class FrameState:
     def copy(self) -> FrameState:
         """An independent state with the same content."""
         other = FrameState.__new__(FrameState)
-        other.header, other.occupancy, other.shared = self.header, self.occupancy, self.shared
+        other.header, other.kernels = self.header, self.kernels
+        other.occupancy, other.shared = self.occupancy, self.shared
         other.tensors, other._contexts = list(self.tensors), dict(self._contexts)
         other.models, other._masks, other._lines = dict(self.models), dict(self._masks), self._lines
         other._geometries, other._masked_bands = dict(self._geometries), dict(self._masked_bands)
@@ -74,7 +75,7 @@ class FrameState:
     def decode_occupancy(self, v: Any) -> np.ndarray | None:
         """Occupancy that a parsed frame states: bool (z, y, x) (spec 6.1). The model of an entropy coded one
         is in `models` and can serve. Raises EntropyError."""
-        return frame_occupancy(v, self.header.occupancy_shape, self.models, self.occupancy)
+        return frame_occupancy(v, self.header.occupancy_shape, self.models, self.occupancy, self.kernels)
 
     def occupancy_context(self, intra: bool) -> np.ndarray | None:
         """What a model of the next frame's occupancy sees of this one's (spec 6.1.2): int8 (z, y, x, 1),
@@ -94,8 +95,8 @@ class FrameState:
         assert self.occupancy is not None, "the order of checks: R-TEN-05"
         if (lines := self._lines) is None:
             self._lines = lines = packed_lines(self.occupancy)
-        cells = coded_mask(self.header, info, self.occupancy, lines)
-        self._masks[key] = mask = transforms.support_mask(tools.transform, tools.levels, cells)
+        cells = self.kernels.coded_mask(self.header, info, self.occupancy, lines)
+        self._masks[key] = mask = self.kernels.support_mask(tools.transform, tools.levels, cells)
         return mask
 
     def bind(self, tensor_id: int, tools: Tools) -> BoundTensor:
@@ -128,7 +129,7 @@ class FrameState:
 
     def reconstruct(self, bound: BoundTensor, values: np.ndarray) -> None:
         """Takes in the quantised values, int32 (coded cells, C), of a tensor that `bind` gave."""
-        tensor, context = bound.reconstruct(values)
+        tensor, context = self.kernels.reconstruct(bound, values)
         self.tensors[bound.id], self._contexts[bound.id] = tensor, _Contexts(bound.kind, context)
 
     def forget_contexts(self, carried: Collection[int]) -> None:
@@ -145,7 +146,7 @@ class FrameState:
 
 
 def frame_occupancy(v: Any, shape: tuple[int, int, int], models: Mapping[int, EntropyModel],
-                    before: np.ndarray | None) -> np.ndarray | None:
+                    before: np.ndarray | None, kernels: Kernels) -> np.ndarray | None:
     """Occupancy that a parsed frame states: bool `shape`, which is (z, y, x), or None (spec 6.1).
 
     models: by number, with one that can serve where it is entropy coded. before: of the frame before. Raises
@@ -155,7 +156,7 @@ def frame_occupancy(v: Any, shape: tuple[int, int, int], models: Mapping[int, En
         return before
     if v.occupancy_mode == OccupancyMode.CODED:
         context = _occupancy_context(before, v.frame_type == FrameType.INTRA)
-        return decode_occupancy(models[v.occupancy_model_ref], shape, context, v.occupancy_data)
+        return kernels.decode_occupancy(models[v.occupancy_model_ref], shape, context, v.occupancy_data)
     bits = decompressed(v.occupancy_data, shape)
     return bits ^ before if v.occupancy_mode == OccupancyMode.DIFFERENCE else bits
 

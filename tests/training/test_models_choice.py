@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 from refcodec.decoding import open_stream
 from refcodec.encoder.finish import Finish
 from refcodec.encoder.models import MaskSymbols, best_mask_model, fit_mask_model, fit_occupancy_model, occupancy_symbols
-from refcodec.entropy.coder import MAX_SYMBOL, decode_mask, decode_symbols, encode_occupancy, encode_symbols
+from refcodec.entropy.coder import MAX_SYMBOL, decode_symbols, encode_symbols
 from refcodec.entropy.fitting import best_static, fit_static, model_bytes
 from refcodec.entropy.layout import Layout
 from refcodec.entropy.models import (
@@ -38,6 +38,7 @@ from refcodec.evaluation.published import (
     rle_huffman,
     rle_huffman_inverse,
 )
+from refcodec.kernels import NumpyKernels
 from refcodec.syntax.headers import Mapping
 from refcodec.tensors.state import FrameState
 from refcodec.writer import compressed_occupancy
@@ -194,7 +195,7 @@ def test_mask_models_see_what_the_decoder_sees(seed, joint, temporal, sparse, sh
     data, coded = encode_symbols(model, symbols.layout, mask.astype(np.int32))
     assert coded == pytest.approx(bits, abs=1e-6)
     if count:
-        assert np.array_equal(decode_mask(model, symbols.layout, data), mask)
+        assert np.array_equal(NumpyKernels().decode_mask(model, symbols.layout, data), mask)
 
 
 def test_a_mask_without_cells_has_a_model():
@@ -335,7 +336,7 @@ def test_a_model_that_sees_the_frame_before_pays_in_longer_groups():
         defined.append(sorted(finish.models))
         state.models.update(finish.models)
         context = state.occupancy_context(not k)
-        sizes = {i: len(encode_occupancy(m, ball(k), context)[0]) for i, m in state.models.items()}
+        sizes = {i: len(NumpyKernels().encode_occupancy(m, ball(k), context)[0]) for i, m in state.models.items()}
         assert sizes[used] == min(sizes.values())
         state.set_occupancy(ball(k))
     assert defined == [[63], [62], [], []]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, example, given, settings, strategies as st
 
 from checkout import ROOT
-from refcodec import acceleration, fields
+from refcodec import fields
 from refcodec.fields import DifSizes, GridSizes, MlpSizes, NumpyOps, TorchOps, TriplaneSizes, VmSizes, field_header
 from refcodec.fields.grids import Grids
 from refcodec.syntax.headers import Alignment, Mapping, Representation, Role, TensorInfo
@@ -217,21 +217,6 @@ def test_numpy_and_torch_agree(name, seed, vary, count):
         assert a.shape == b.shape and a.dtype == b.dtype == np.float32 and len(a) == len(x)
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(results[0][2], results[0][3], atol=1e-4)
-
-
-@given(seed=st.integers(0, 2**31), cells=st.integers(1, 40), channels=st.integers(1, 9), count=st.integers(0, 50),
-       corners=st.sampled_from([1, 2, 4, 8]))
-def test_the_compiled_lookup_gives_the_same(seed, cells, channels, count, corners):
-    pytest.importorskip("numba")
-    assert acceleration.prepare()
-    rng = np.random.default_rng(seed)
-    arguments = (rng.normal(size=(cells, channels)).astype(np.float32), rng.integers(0, cells, (corners, count)),
-                 rng.random((corners, count), np.float32))
-    found = NumpyOps().interpolate(*arguments)
-    with acceleration.switched_off():
-        expected = NumpyOps().interpolate(*arguments)
-    assert found.dtype == expected.dtype == np.float32
-    np.testing.assert_array_equal(found, expected)
 
 
 # Gradients.

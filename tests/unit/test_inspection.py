@@ -16,6 +16,7 @@ from checkout import ROOT
 from refcodec.cli import cli
 from refcodec.decoding import open_stream
 from refcodec.inspection import elements, hex_lines, inspect
+from refcodec.kernels import NumpyKernels
 from refcodec.syntax.coding import step_of
 from refcodec.syntax.registry import LEVELS, UnitType
 from refcodec.syntax.units import build_unit
@@ -79,19 +80,16 @@ def test_components_add_up_to_the_file(data):
     assert sum(t["bytes"] for t in report.by_type().values()) == sum(f.bytes for f in report.frames)
 
 
-def test_symbols_are_those_that_the_decoder_decodes(monkeypatch):
-    import refcodec.decoding.job as job
-
+def test_symbols_are_those_that_the_decoder_decodes():
     counted = []
 
-    def counting(*arguments):
-        values = original(*arguments)
-        counted.append(values.size)
-        return values
+    class Counting(NumpyKernels):
+        def decode_symbols(self, *arguments):
+            values = super().decode_symbols(*arguments)
+            counted.append(values.size)
+            return values
 
-    original = job.decode_symbols
-    monkeypatch.setattr(job, "decode_symbols", counting)
-    list(open_stream(io.BytesIO(STREAM)))
+    list(open_stream(io.BytesIO(STREAM), kernels=Counting()))
     report = of(STREAM, symbols=True)
     assert [t.symbols for f in report.frames for t in f.tensors] == counted
     for t in report.frames[0].tensors:

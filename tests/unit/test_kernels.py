@@ -1,4 +1,4 @@
-"""Compiled loops and threads: the same results, value by value and error by error, as without either."""
+"""Compiled kernels and threads: the same results, value by value and error by error, as without either."""
 from __future__ import annotations
 
 import io
@@ -12,7 +12,6 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -20,59 +19,37 @@ from hypothesis import given, settings, strategies as st
 from test_entropy import tensors
 
 from checkout import ROOT
-from refcodec import acceleration
+from native import native
 from refcodec.decoding import Limits, open_stream
-from refcodec.entropy.coder import (
-    EntropyError,
-    decode_mask,
-    decode_occupancy,
-    decode_symbols,
-    encode_occupancy,
-    encode_symbols,
-)
+from refcodec.entropy.coder import MAX_SYMBOL, EntropyError, encode_symbols
 from refcodec.entropy.layout import Layout
 from refcodec.entropy.models import BERNOULLI
-from refcodec.errors import BitstreamError
+from refcodec.errors import BitstreamError, UsageError
 from refcodec.export import digest_lines
 from refcodec.inspection import inspect
+from refcodec.kernels import NumpyKernels, choose
 from refcodec.syntax.coding import Prediction, Tools, Transform, band_count
 from refcodec.syntax.headers import Alignment, Mapping, Role, TensorInfo
 from refcodec.syntax.registry import UnitType
 from refcodec.syntax.units import UnitReader, build_unit
 from refcodec.tensors.state import FrameState
-from synthetic import context_model, small_header, small_stream, sparse_values
+from synthetic import context_model, small_header, small_stream
 
-pytest.importorskip("numba", reason="numba is not installed")
+NUMPY = NumpyKernels()
 SUITE = ROOT / "conformance"
 VECTORS = json.loads((SUITE / "manifest.json").read_text("utf-8"))["vectors"]
-ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "REFCODEC_NO_NUMBA"}
-
-
-class compiled:
-    """Whether the compiled loops are in use, whatever there is to decode."""
-
-    def __init__(self, on: bool):
-        self.on = on
-
-    def __enter__(self):
-        self.before = acceleration._off, acceleration._symbols
-        acceleration._off, acceleration._symbols = not self.on, acceleration.WORTHWHILE
-        assert (acceleration.compiled("entropy.compiled") is not None) == self.on
-
-    def __exit__(self, *_):
-        acceleration._off, acceleration._symbols = self.before
+ENVIRONMENT = dict(os.environ)
 
 
 def both(call):
-    """The outcome of a call without the compiled loops and with them."""
+    """The outcome of a call with the kernels in numpy and with the compiled ones."""
     found = []
-    for on in (False, True):
-        with compiled(on):
-            try:
-                values = call()
-                found.append((values.dtype, values.shape, values.tobytes()))
-            except EntropyError as e:
-                found.append((e.requirement, str(e)))
+    for kernels in (NUMPY, native()):
+        try:
+            values = call(kernels)
+            found.append((values.dtype, values.shape, values.tobytes()))
+        except EntropyError as e:
+            found.append((e.requirement, str(e)))
     return found
 
 
@@ -97,14 +74,53 @@ def changed(choice, data: bytes) -> bytes:
 def test_symbols_are_the_same(case, choice):
     """Of what an encoder wrote, of the same cut short or garbled, and of noise."""
     model, layout, values, selected = case
-    data, _ = encode_symbols(model, layout, values, selected)
-    with compiled(True):
-        assert np.array_equal(decode_symbols(model, layout, data, selected), values)
+    data, bits = encode_symbols(model, layout, values, selected)
+    assert native().encode_symbols(model, layout, values, selected) == (data, bits)
+    assert np.array_equal(native().decode_symbols(model, layout, data, selected), values)
     data = changed(choice, data)
-    plain, fast = both(lambda: decode_symbols(model, layout, data, selected))
+    plain, fast = both(lambda kernels: kernels.decode_symbols(model, layout, data, selected))
     assert plain == fast
-    plain, fast = both(lambda: decode_mask(model, layout, data))
+    plain, fast = both(lambda kernels: kernels.decode_mask(model, layout, data))
     assert plain == fast
+
+
+@settings(max_examples=100, deadline=None)
+@given(tensors(), st.integers(0, 2**32 - 1), st.sampled_from([1, 30, 2000, MAX_SYMBOL]))
+def test_any_values_are_encoded_the_same(case, seed, largest):
+    """Escapes, carries and long runs among them."""
+    model, layout, values, selected = case
+    rng = np.random.default_rng(seed)
+    values = rng.integers(-largest, largest + 1, values.shape).astype(np.int32)
+    assert native().encode_symbols(model, layout, values, selected) == encode_symbols(model, layout, values, selected)
+
+
+def test_a_value_that_is_too_large_is_refused():
+    model, values = context_model(np.random.default_rng(0), 5, channels=2), np.zeros((60, 2), np.int32)
+    for kernels in (NUMPY, native()):
+        with pytest.raises(ValueError, match="1048575"):
+            kernels.encode_symbols(model, Layout((2, 3, 4, 5)), values + (1 << 20))
+
+
+def test_the_extension_itself_checks_sizes():
+    module = sys.modules["refcodec.kernels._native"] if native() else None
+    with pytest.raises(ValueError):
+        module.tables(7, None)
+    with pytest.raises(ValueError):
+        module.tables(3, np.array([2, 0, 1, 0, 1 << 30, 1], np.int32))
+    tables, words = module.tables(0, None), np.array([1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0], np.int32)
+    good = [tables, words, (1, 2, 2, 2), (1, 1, 1), None, None, None, None, b"", np.zeros((8, 1), np.int32)]
+    assert module.decode_symbols(*good) == (0, 0)
+    for at, bad in ((1, words[:-1]), (1, words + 1), (2, (1, 2, 2, 5000)), (2, (1, 2, 2, -2)), (2, (0, 2, 2, 2)),
+                    (3, (0, 1, 1)), (4, np.ones(7, np.uint8)), (4, np.full(8, 2, np.uint8)), (5, np.zeros(9, np.int8)),
+                    (6, np.zeros(7, np.uint8)), (7, np.zeros(7, np.uint8)), (9, np.zeros((7, 1), np.int32)),
+                    (9, np.zeros((8, 1), np.int16))):
+        with pytest.raises(ValueError):
+            module.decode_symbols(*good[:at], bad, *good[at + 1 :])
+    with pytest.raises((ValueError, TypeError)):
+        module.decode_symbols(object(), *good[1:])
+    with pytest.raises(ValueError):
+        module.interpolate(np.zeros((2, 1), np.float32), np.full((1, 1), 2), np.ones((1, 1), np.float32), 1, 1,
+                           np.zeros((1, 1), np.float32))
 
 
 @settings(max_examples=100, deadline=None)
@@ -120,46 +136,29 @@ def test_occupancy_is_the_same(seed, shape, share, scan, template, joint, tempor
                     family=BERNOULLI)
     previous = (rng.random((*shape, 1)) < share).astype(np.int8) if temporal else None
     occupancy = rng.random(shape) < share
-    data, _ = encode_occupancy(model, occupancy, previous)
-    with compiled(True):
-        assert np.array_equal(decode_occupancy(model, shape, previous, data), occupancy)
+    data, bits = NUMPY.encode_occupancy(model, occupancy, previous)
+    assert native().encode_occupancy(model, occupancy, previous) == (data, bits)
+    assert np.array_equal(native().decode_occupancy(model, shape, previous, data), occupancy)
     if choice.draw(st.booleans()):
         data = changed(choice, data)
     else:  # a value that is no bit
         values = occupancy.astype(np.int32).reshape(-1, 1)
         values[rng.integers(len(values))] = choice.draw(st.sampled_from([-1, 2, 300]))
         data, _ = encode_symbols(model, Layout((1, *shape), previous=previous), values)
-    plain, fast = both(lambda: decode_occupancy(model, shape, previous, data))
+    plain, fast = both(lambda kernels: kernels.decode_occupancy(model, shape, previous, data))
     assert plain == fast
 
 
-def test_long_tensors_are_taken_up_where_they_were_left(monkeypatch):
-    """Kernels return now and then, so that an interrupt is heard."""
-    from refcodec.entropy import compiled as module
-
-    rng = np.random.default_rng(3)
-    model, shape = context_model(rng, 5, channels=3), (3, 9, 8, 7)
-    values, previous = sparse_values(rng, 9 * 8 * 7, 3, 2), rng.integers(-9, 9, (9, 8, 7, 3)).astype(np.int8)
-    data, _ = encode_symbols(model, Layout(shape, previous=previous), values)
-    calls, steps = [], module.kernels.decode_steps
-    monkeypatch.setattr(module, "BUDGET", 20_000)
-    monkeypatch.setattr(module.kernels, "decode_steps", lambda *a: calls.append(1) or steps(*a))
-    with compiled(True):
-        assert np.array_equal(decode_symbols(model, Layout(shape, previous=previous), data), values)
-    assert 3 < len(calls) < 22
-
-
-TRANSFORMS = [(Transform.NONE, 0), (Transform.BLOCK_DCT, 0), (Transform.BLOCK_DCT, 0), (Transform.WAVELET, 2)]
+TRANSFORMS = [(Transform.NONE, 0), (Transform.BLOCK_DCT, 0), (Transform.WAVELET, 1), (Transform.WAVELET, 3)]
 SHAPES = [(3, 4, 5, 6), (2, 17, 9, 1), (5, 1, 8, 24), (2, 16, 1, 7), (1, 1, 1, 19), (2, 9, 8, 10), (1, 1, 1, 1)]
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(TRANSFORMS), st.sampled_from(SHAPES),
        st.sampled_from(list(Prediction)), st.integers(0, 255), st.integers(-16, 15), st.booleans(),
-       st.sampled_from([1, 2, 100, 1 << 20]), st.sampled_from([0.02, 0.3, 1]), st.sampled_from([1, 600, 1 << 16]))
+       st.sampled_from([1, 2, 100, 1 << 20]), st.sampled_from([0.02, 0.3, 1]))
 def test_reconstruction_is_the_same(seed, transform, shape, prediction, step, base_exponent, by_occupancy, largest,
-                                    share, piece):
-    """piece: values that the transform works on at a time."""
+                                    share):
     rng, found = np.random.default_rng(seed), []
     header = small_header(tensors=(TensorInfo(Role.DIF_BASIS, 0, shape, 16, Mapping.SAWTOOTH, Alignment.CORNERS,
                                               3 << 16),))
@@ -171,8 +170,8 @@ def test_reconstruction_is_the_same(seed, transform, shape, prediction, step, ba
     occupancy = rng.random(header.occupancy_shape) < 0.1
     before, shared = (rng.integers(-(1 << 31), 1 << 31, shape).astype(np.int32) for _ in range(2))
     values = None
-    for on in (False, True):
-        state = FrameState(header)
+    for kernels in (NUMPY, native()):
+        state = FrameState(header, kernels)
         state.set_occupancy(occupancy)
         state.tensors[0], state.shared = before, {0: shared}
         mask = state.mask(0, tools)
@@ -180,40 +179,62 @@ def test_reconstruction_is_the_same(seed, transform, shape, prediction, step, ba
             cells = int(mask.sum()) if mask is not None else math.prod(tools.coefficient_shape(shape)[1:])
             values = rng.integers(1 - largest, largest, (cells, shape[0])).astype(np.int32)
             values[rng.random(values.shape) >= share] = 0
-        with compiled(on), mock.patch("refcodec.tensors.compiled.PIECE", piece), \
-                mock.patch("refcodec.tensors.transforms.PIECE", piece):
-            state.reconstruct(state.bind(0, tools), values)
+        state.reconstruct(state.bind(0, tools), values)
         found.append((state.tensors[0], state.contexts(0, tools)))
     for plain, fast in zip(*found):
         assert plain.dtype == fast.dtype and np.array_equal(plain, fast)
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from(SHAPES))
-def test_extreme_coefficients_are_the_same(seed, shape):
+@given(st.integers(0, 2**32 - 1), st.sampled_from(SHAPES), st.sampled_from(TRANSFORMS[1:]))
+def test_extreme_coefficients_are_the_same(seed, shape, transform):
     """Every coefficient at an end of its 32 bits, so that passes clamp and intermediates are as large as they get."""
     rng, found = np.random.default_rng(seed), []
-    tools = Tools((127,) * 4, transform=Transform.BLOCK_DCT)
+    tools = Tools((127,) * band_count(*transform), transform=transform[0], levels=transform[1])
     header = small_header(tensors=(TensorInfo(Role.DIF_BASIS, 0, shape, 16),))
     size = tools.coefficient_shape(shape)
     values = np.where(rng.random((math.prod(size[1:]), size[0])) < rng.random(), 1 << 19, -(1 << 19)).astype(np.int32)
-    for on in (False, True):
-        with compiled(on):
-            state = FrameState(header)
-            state.reconstruct(state.bind(0, tools), values)
+    for kernels in (NUMPY, native()):
+        state = FrameState(header, kernels)
+        state.reconstruct(state.bind(0, tools), values)
         found.append(state.tensors[0])
     assert np.array_equal(*found)
 
 
-def outcome(data: bytes, jobs: int, on: bool) -> tuple[list, tuple | None]:
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0, 0.002, 0.1, 1]), st.sampled_from(list(Mapping)[1:]),
+       st.sampled_from(list(Alignment)), st.integers(1, 1 << 22),
+       st.tuples(*[st.sampled_from([1, 2, 5, 8, 19, 33])] * 3), st.tuples(*[st.integers(1, 24)] * 3),
+       st.sampled_from(TRANSFORMS))
+def test_masks_are_the_same(seed, share, mapping, alignment, frequency, cells, dims, transform):
+    tensor = TensorInfo(Role.DIF_BASIS, 0, (1, *cells), 16, mapping, alignment, frequency)
+    header = small_header(tensors=(tensor,), occupancy=dims)
+    occupancy = np.random.default_rng(seed).random(header.occupancy_shape) < share
+    masks = [kernels.coded_mask(header, tensor, occupancy) for kernels in (NUMPY, native())]
+    assert masks[0].dtype == masks[1].dtype and np.array_equal(*masks)
+    supports = [kernels.support_mask(*transform, masks[0]) for kernels in (NUMPY, native())]
+    assert supports[0].dtype == supports[1].dtype and np.array_equal(*supports)
+
+
+@given(seed=st.integers(0, 2**31), cells=st.integers(1, 40), channels=st.integers(1, 9), count=st.integers(0, 50),
+       corners=st.sampled_from([1, 2, 4, 8]))
+def test_lookups_are_the_same(seed, cells, channels, count, corners):
+    rng = np.random.default_rng(seed)
+    arguments = (rng.normal(size=(cells, channels)).astype(np.float32), rng.integers(0, cells, (corners, count)),
+                 rng.random((corners, count), np.float32))
+    found = [kernels.interpolate(*arguments) for kernels in (NUMPY, native())]
+    assert found[0].dtype == found[1].dtype == np.float32
+    np.testing.assert_array_equal(*found)
+
+
+def outcome(data: bytes, jobs: int, compiled: bool) -> tuple[list, tuple | None]:
     """Digest lines of all frames, and what ended the decoding."""
-    lines, error = [], None
-    with compiled(on):
-        try:
-            for found in open_stream(io.BytesIO(data)).map(digest_lines, jobs=jobs):
-                lines += found
-        except BitstreamError as e:
-            error = (e.requirement, e.offset, e.element, str(e))
+    lines, error, kernels = [], None, native() if compiled else NUMPY
+    try:
+        for found in open_stream(io.BytesIO(data), kernels=kernels).map(digest_lines, jobs=jobs):
+            lines += found
+    except BitstreamError as e:
+        error = (e.requirement, e.offset, e.element, str(e))
     return lines, error
 
 
@@ -369,51 +390,31 @@ def test_an_interrupt_leaves_no_half_written_file(tmp_path):
     assert not list(out.glob(".*")) and 0 < len(list(out.glob("*.npz"))) < 75
 
 
-_LOADED = """
+def test_kernels_are_chosen_by_name():
+    assert choose("numpy").name == "numpy" and choose("native").name == native().name == "native"
+    assert choose().name == "native"
+    with pytest.raises(UsageError, match="auto, native, numpy"):
+        choose("numba")
+
+
+_WITHOUT = """
 import sys
-from refcodec.cli import cli
+sys.modules["refcodec.kernels._native"] = None
+from refcodec.errors import UsageError
+from refcodec.kernels import choose
+print(choose().name)
 try:
-    cli.main(sys.argv[1:])
-except SystemExit as e:
-    assert e.code == 0
-print("numba" in sys.modules)
+    choose("native")
+except UsageError as e:
+    print(e)
 """
 
 
-@pytest.mark.parametrize("arguments", [["inspect"], ["decode", "-"], ["validate"]])
-def test_short_work_does_not_load_numba(arguments, stream, tmp_path):
-    path = tmp_path / "x.rfv"
-    path.write_bytes(stream)
-    options = ["--digests-only"] if arguments[0] == "decode" else []
-    command = [sys.executable, "-c", _LOADED, arguments[0], str(path), *arguments[1:], *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=True,
+def test_without_the_extension_numpy_does_the_work():
+    done = subprocess.run([sys.executable, "-c", _WITHOUT], capture_output=True, text=True, check=True,
                           env={**ENVIRONMENT, "PYTHONPATH": str(SUITE.parent)})
-    assert done.stdout.splitlines()[-1] == "False"
-
-
-_WHICH = """
-import sys
-if sys.argv[1] == "missing":
-    sys.modules["numba"] = None
-from refcodec import acceleration
-acceleration.expect(acceleration.WORTHWHILE - 1)
-assert acceleration.compiled("entropy.compiled") is None and "numba.core" not in sys.modules
-if sys.argv[1] == "no cache":  # no folder that can be written to
-    from numba.core.caching import CacheImpl
-    CacheImpl._locator_classes = []
-acceleration.expect(1)
-print(acceleration.compiled("entropy.compiled") is not None, acceleration.compiled("tensors.compiled") is not None)
-"""
-
-
-@pytest.mark.parametrize("case, expected", [
-    ("there", "True True"), ("missing", "False False"), ("switched off", "False False"), ("no cache", "False False"),
-])
-def test_when_the_compiled_loops_are_used(case, expected):
-    options = {"switched off": {"REFCODEC_NO_NUMBA": "1"}}.get(case, {})
-    done = subprocess.run([sys.executable, "-c", _WHICH, case], capture_output=True, text=True,
-                          env={**ENVIRONMENT, "PYTHONPATH": str(SUITE.parent), **options})
-    assert (done.stdout.strip(), done.returncode) == (expected, 0), done.stderr
+    name, message = done.stdout.splitlines()
+    assert name == "numpy" and message.startswith("the compiled kernels were not built (")
 
 
 def test_a_group_can_be_repeated_to_measure_threads(stream, tmp_path):
@@ -433,15 +434,8 @@ def test_figures_of_coding_a_file():
     from refcodec.evaluation.benchmark import coding_figures
 
     path = SUITE / "sources" / "fox-micro.rfv"
-    with compiled(True):
-        figures = coding_figures(path, 1)
+    figures = coding_figures(path, 1)
     report = inspect(path, symbols=True)
-    assert figures.symbols == sum(t.symbols for f in report.frames for t in f.tensors) and figures.compiled
+    assert figures.symbols == sum(t.symbols for f in report.frames for t in f.tensors)
     assert 1 < figures.ideal_ratio < 1.02 and figures.size == path.stat().st_size
     assert min(figures.raw_speed, figures.entropy_speed, figures.decode_speed, figures.plain_speed) > 0
-
-
-def test_preparing_says_in_one_line_why_it_can_not():
-    done = subprocess.run([sys.executable, "-m", "refcodec.acceleration"], capture_output=True, text=True,
-                          env={**ENVIRONMENT, "PYTHONPATH": str(SUITE.parent), "REFCODEC_NO_NUMBA": "1"})
-    assert done.returncode == 1 and done.stderr.startswith("refcodec: error: numba") and done.stderr.count("\n") == 1
