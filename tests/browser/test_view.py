@@ -23,6 +23,7 @@ from checkout import ROOT
 from refcodec.cli import cli
 from refcodec.errors import UsageError
 from refcodec.requirements import ERROR_CODES, REQUIREMENTS
+from refcodec.syntax import javascript
 from refcodec.view import bundle, register
 from refcodec.view.server import make_viewer
 
@@ -135,6 +136,10 @@ for await (const line of createInterface({{ input: process.stdin }})) {{
 def test_wrong_use_of_the_program_is_one_line():
     result = node(WEB / "conformance.mjs", "one")
     assert result.returncode == 1 and result.stderr.count("\n") == 1
+
+
+def test_the_syntax_is_that_of_the_declarations():
+    assert javascript.PATH.read_text("utf-8") == javascript.module(), "stale: python -m refcodec.syntax.javascript"
 
 
 def test_the_register_is_that_of_the_specification():

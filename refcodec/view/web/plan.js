@@ -5,7 +5,7 @@
  * component of a vector the channel (input, output) of the specification, or -1 where it is filled up with 0.
  * The encodings of chapter 8.5 then need no shuffling.
  */
-import { Representation, Role } from './decoder/structures.js';
+import { Representation, Role } from './decoder/syntax.generated.js';
 
 /** 0 … n-1 from `first`, filled up to a multiple of four. */
 function filled(n, first = 0) {

@@ -1,5 +1,5 @@
 /** The fragment shader of a sequence: chapters 8 and 9 of the specification with its numbers filled in. */
-import { Representation } from './decoder/structures.js';
+import { Representation } from './decoder/syntax.generated.js';
 
 export const TEXTURE_BITS = 11;
 export const TEXTURE_WIDTH = 1 << TEXTURE_BITS;

@@ -1,5 +1,6 @@
 /** The panel of figures. */
-import { Role, isGridRole } from './decoder/structures.js';
+import { isGridRole } from './decoder/structures.js';
+import { Role } from './decoder/syntax.generated.js';
 
 const NAMES = Object.fromEntries(
   Object.entries(Role).map(([name, role]) => [role, name.toLowerCase().replaceAll('_', ' ')]),

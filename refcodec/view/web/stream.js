@@ -6,7 +6,6 @@ import {
   FILE_HEADER_SIZE,
   UNIT_HEADER_SIZE,
   UNIT_OVERHEAD,
-  Unit,
   checkUnit,
   readEnd,
   readFileHeader,
@@ -14,6 +13,7 @@ import {
   readIndex,
   readUnitSize,
 } from './decoder/structures.js';
+import { Unit } from './decoder/syntax.generated.js';
 
 const GROUP_HEADER_UNIT = UNIT_OVERHEAD + 15;
 const FRAME_START = UNIT_HEADER_SIZE + 5; // up to frame_type

@@ -5,10 +5,8 @@ import { inflate } from './lzma2.js';
 import { Significance } from './significance.js';
 import {
   FILE_HEADER_SIZE,
-  LEVELS,
   UNIT_HEADER_SIZE,
   UNIT_OVERHEAD,
-  Unit,
   checkUnit,
   modelWork,
   readCameras,
@@ -24,6 +22,7 @@ import {
   serves,
 } from './structures.js';
 import { decodeSymbols } from './symbols.js';
+import { LEVELS, Unit } from './syntax.generated.js';
 import { bandsOf, clamp32, coefficientSize, inverseTransform, spatialSize } from './transforms.js';
 
 const NO_GROUP = { scene: 0, firstFrame: 0, frameCount: 0, offset: 0 };

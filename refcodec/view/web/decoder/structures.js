@@ -1,53 +1,123 @@
-/** Units and the syntax of their payloads, with the checks of chapters 4 and 5 on single elements. */
+/** Units and the syntax of their payloads: an interpreter of the tables of `syntax.generated.js` (chapters 4 and 5). */
 import { crc32 } from './checksums.js';
 import { Refused, require } from './errors.js';
 import { Reader } from './reader.js';
+import { ANCILLARY_UNITS, ENERGY_SOURCES, EXPLICIT, FILE_SIGNATURE, LEVELS, NETWORK_ROLES } from './syntax.generated.js';
+import { PROFILE_MAIN, Representation, Role, TEMPLATES, Unit, VERSION, tables } from './syntax.generated.js';
 import { staticTable } from './tables.js';
-import { bandCount } from './transforms.js';
 
-export const VERSION = [0, 5];
 export const FILE_HEADER_SIZE = 16;
 export const UNIT_HEADER_SIZE = 6;
 export const UNIT_OVERHEAD = 10;
 export const END_UNIT_SIZE = UNIT_OVERHEAD + 16;
 
-export const Unit = {
-  SEQUENCE_HEADER: 1,
-  GROUP_HEADER: 2,
-  FRAME: 3,
-  INDEX: 4,
-  END: 5,
-  CAMERAS: 6,
-  METADATA: 7,
-  SHARED: 8,
-};
-const ANCILLARY = new Set([Unit.INDEX, Unit.CAMERAS, Unit.METADATA]);
-const LAST_TYPE = 8;
+const ANCILLARY = new Set(ANCILLARY_UNITS);
+const TYPES = new Set(Object.values(Unit));
+const ENERGIES = new Set(ENERGY_SOURCES);
+const NETWORKS = new Set(NETWORK_ROLES);
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-const SIGNATURE = [0x89, 0x52, 0x46, 0x56, 13, 10, 26, 10];
-const GROUP_SYNC = [0x89, 0x52, 0x46, 0x47, 13, 10, 26, 10];
+// What the expressions of the tables call; each has its namesake in refcodec/syntax/structures.py.
 
-/** Bounds of the levels (10.2). */
-export const LEVELS = {
-  1: { unitSize: 2 ** 22, tensorElements: 2 ** 21, occupancyVoxels: 2 ** 21, groupFrames: 256, modelWork: 2 ** 30 },
-  2: { unitSize: 2 ** 25, tensorElements: 2 ** 24, occupancyVoxels: 2 ** 24, groupFrames: 1024, modelWork: 2 ** 34 },
-  3: { unitSize: 2 ** 28, tensorElements: 2 ** 27, occupancyVoxels: 2 ** 27, groupFrames: 4096, modelWork: 2 ** 37 },
-};
+/** Number of inputs of a context model (6.4). */
+function inputCount(templateId, channelMode, channels, listed) {
+  const sources = templateId === EXPLICIT ? listed.map((n) => n.neighbourSource) : TEMPLATES[templateId].map(([s]) => s);
+  if (channelMode === 0) return sources.length;
+  return sources.reduce((n, source) => n + (isEnergy(source) ? 1 : channels), 0);
+}
+
+function rigid(pose) {
+  const rows = [pose.slice(0, 3), pose.slice(4, 7), pose.slice(8, 11)];
+  for (let i = 0; i < 3; i++) {
+    for (let j = 0; j < 3; j++) {
+      const product = rows.reduce((sum, row) => sum + row[i] * row[j], 0);
+      if (!(Math.abs(product - (i === j ? 1 : 0)) <= 1e-3)) return false;
+    }
+  }
+  const [[a, b, c], [d, e, f], [g, h, i]] = rows;
+  return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g) > 0;
+}
+
+function utf8(bytes) {
+  try {
+    UTF8.decode(bytes);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function isKey(bytes) {
+  return /^[a-z0-9._-]{1,64}$/.test(String.fromCharCode(...bytes));
+}
+
+function same(a, b) {
+  return a.length === b.length && a.every((value, i) => value === b[i]);
+}
+
+const sum = (values) => values.reduce((a, b) => a + b, 0);
+const finite = Number.isFinite;
+const syntax = tables({ finite, inputCount, isKey, rigid, same, sum, utf8 });
+
+/**
+ * Reads a structure, checking each element as it is read.
+ * @param {object[]} structure  a table of `syntax`
+ * @param {Reader} r
+ * @param {object} p  { header, level, payloadSize }, as far as its expressions refer to them
+ * @param {?object} o  { v, o } of the enclosing structure
+ */
+function read(structure, r, p, o = null) {
+  const v = {};
+  for (const item of structure) {
+    if (item.when !== undefined && !item.when(v, o, p)) {
+      v[item.name] = null;
+      continue;
+    }
+    const count = item.count === undefined ? null : item.count(v, o, p);
+    v[item.name] = value(item, r, count, () => read(item.type, r, p, { v, o }));
+    if (item.rules === undefined) continue;
+    for (const [requirement, holds] of item.rules) require(holds(v, o, p), requirement);
+  }
+  return v;
+}
+
+/** One element: a number, bytes, bits of a byte, a structure, or `count` of them. */
+function value({ type, shift }, r, count, nested) {
+  if (typeof type !== 'string') {
+    if (count === null) return nested();
+    const start = r.at;
+    const entries = r.list(nested, count);
+    entries.byteLength = r.at - start;
+    return entries;
+  }
+  if (type === 'bytes') return r.bytes(count);
+  if (shift !== undefined) return ((shift === 0 ? r.u8() : r.data[r.at - 1]) >> shift) & ((1 << +type.slice(1)) - 1);
+  if (count === null) return r[type]();
+  return type === 's8' ? r.s8s(count) : r.list(() => r[type](), count);
+}
+
+/** A structure that fills a payload. */
+function readAll(structure, payload, header = null, level = null) {
+  const r = new Reader(payload);
+  const v = read(structure, r, { header, level, payloadSize: payload.length });
+  r.finish();
+  return v;
+}
 
 /** The file header from the first (up to) 16 bytes: { level, profile, version }. */
 export function readFileHeader(head) {
-  const known = head.subarray(0, 8).every((byte, i) => byte === SIGNATURE[i]);
+  const known = head.subarray(0, 8).every((byte, i) => byte === FILE_SIGNATURE[i]);
   require(head.length > 0 && known, 'R-FILE-01');
   require(head.length >= FILE_HEADER_SIZE, 'R-FILE-06');
-  const view = new DataView(head.buffer, head.byteOffset, FILE_HEADER_SIZE);
-  require(view.getUint32(12, true) === crc32(head, 0, 12), 'R-FILE-02');
-  const [major, minor, profile, level] = head.subarray(8, 12);
-  if (major !== VERSION[0] || minor !== VERSION[1]) {
-    throw new Refused('R-FILE-03', `The file has version ${major}.${minor}; this decoder reads ${VERSION.join('.')}.`);
+  const { versionMajor, versionMinor, profile, level, headerCrc } = readAll(syntax.fileHeader, head);
+  require(headerCrc === crc32(head, 0, 12), 'R-FILE-02');
+  if (versionMajor !== VERSION[0] || versionMinor !== VERSION[1]) {
+    const found = `${versionMajor}.${versionMinor}`;
+    throw new Refused('R-FILE-03', `The file has version ${found}; this decoder reads ${VERSION.join('.')}.`);
   }
-  require(profile === 1, 'R-FILE-04');
+  require(profile === PROFILE_MAIN, 'R-FILE-04');
   require(level in LEVELS, 'R-FILE-05');
-  return { version: [major, minor], profile, level };
+  return { version: [versionMajor, versionMinor], profile, level };
 }
 
 /** `unit_size` of the unit header at the start of `head`, which may be cut. */
@@ -71,7 +141,7 @@ export function checkUnit(bytes, size) {
   const [type, flags] = bytes;
   require((flags & 254) === 0, 'R-UNIT-01');
   const payload = bytes.subarray(UNIT_HEADER_SIZE, end);
-  if (type < 1 || type > LAST_TYPE) {
+  if (!TYPES.has(type)) {
     require(flags === 1, 'R-UNIT-04');
     return { type: null, payload };
   }
@@ -81,112 +151,26 @@ export function checkUnit(bytes, size) {
 
 // Sequence header (4.3 to 4.5, 5.2)
 
-export const Representation = { DIF: 1, VM: 2, TRIPLANE: 3, GRID: 4, MLP: 5 };
-
-export const Role = {
-  DIF_COEFFICIENT: 1,
-  DIF_BASIS: 2,
-  DENSITY_PLANE: 3,
-  DENSITY_LINE: 4,
-  FEATURE_PLANE: 5,
-  FEATURE_LINE: 6,
-  DENSITY_GRID: 7,
-  FEATURE_GRID: 8,
-  FUSION_WEIGHT: 16,
-  FUSION_BIAS: 17,
-  RENDER_WEIGHT: 18,
-  RENDER_BIAS: 19,
-  COARSE_WEIGHT: 20,
-  COARSE_BIAS: 21,
-};
-const GRID_ROLES = 8;
-
 export function readSequenceHeader(payload, level) {
-  const r = new Reader(payload);
-  const u8 = () => r.u8();
-  const h = {};
-  h.representation = r.u8();
-  require(h.representation >= 1 && h.representation <= 5, 'R-SEQ-01');
-  h.sceneCount = r.u8();
-  require(h.sceneCount >= 1, 'R-SEQ-02');
-  h.digestType = r.u8();
-  require(h.digestType <= 1, 'R-SEQ-03');
-  h.ticksPerSecond = r.u32();
-  require(h.ticksPerSecond >= 1, 'R-SEQ-04');
-  const scene = readBox(r);
-  h.occupancyDims = r.list(() => r.u16(), 3);
-  const dims = h.occupancyDims;
-  h.hasOccupancy = dims.some((n) => n !== 0);
-  require(!h.hasOccupancy || dims.every((n) => n >= 1 && n <= 512), 'R-SEQ-07');
-  h.voxels = dims[0] * dims[1] * dims[2];
-  const readRayStep = () => {
-    const samplesPerDiagonal = r.u16();
-    require(samplesPerDiagonal >= 1, 'R-SEQ-08');
-    return { samplesPerDiagonal, background: r.list(u8, 3) };
-  };
-  h.scenes = [{ ...scene, ...readRayStep() }];
-  while (h.scenes.length < h.sceneCount) h.scenes.push({ ...readBox(r), ...readRayStep() });
-  const tensorCount = r.u8();
-  require(tensorCount >= 1 && tensorCount <= 64, 'R-SEQ-09');
-  h.tensors = r.list(() => readTensorInfo(r), tensorCount);
-  h.densityShift = r.f32();
-  require(Math.abs(h.densityShift) <= 1e6, 'R-SEQ-18');
-  h.densityScale = r.f32();
-  require(h.densityScale >= 0 && h.densityScale <= 1e6, 'R-SEQ-18');
-  h.featureFrequencies = r.u8();
-  require(h.featureFrequencies <= 16, 'R-SEQ-19');
-  h.directionFrequencies = r.u8();
-  require(h.directionFrequencies <= 16, 'R-SEQ-19');
-  h.positionFrequencies = h.skipLayer = h.coarseSamples = h.fineSamples = 0;
-  if (h.representation === Representation.MLP) {
-    h.positionFrequencies = r.u8();
-    require(h.positionFrequencies <= 16, 'R-SEQ-19');
-    h.skipLayer = r.u8();
-    require(h.skipLayer <= 63, 'R-SEQ-21');
-    h.coarseSamples = r.u16();
-    require(h.coarseSamples <= 4096, 'R-SEQ-22');
-    h.fineSamples = r.u16();
-    require(h.fineSamples <= 4096 && h.fineSamples > 0 === h.coarseSamples > 0, 'R-SEQ-22');
-  }
-  r.finish();
-  const elements = h.tensors.reduce((sum, t) => sum + t.elements, 0);
+  const v = readAll(syntax.sequenceHeader, payload);
+  const noNetwork = { positionFrequencies: 0, skipLayer: 0, coarseSamples: 0, fineSamples: 0 };
+  const [x, y, z] = v.occupancyDims;
+  const voxels = x * y * z;
+  const h = { ...v, ...v.parameters, ...(v.network ?? noNetwork), voxels, hasOccupancy: voxels > 0 };
+  h.scenes = [sceneOf(v), ...v.scene.map(sceneOf)];
+  h.tensors = v.tensor.map((t) => {
+    const { tensorRole: role, roleIndex: index, channels, depth, height, width } = t;
+    return { ...t, role, index, elements: channels * depth * height * width };
+  });
+  const elements = h.tensors.reduce((total, t) => total + t.elements, 0);
   require(elements <= LEVELS[level].tensorElements, 'R-SEQ-17');
   require(h.voxels <= LEVELS[level].occupancyVoxels, 'R-SEQ-17');
   require(isField(h), 'R-SEQ-16');
   return h;
 }
 
-function readBox(r) {
-  const aabbMin = r.list(() => r.s32(), 3);
-  const aabbMax = r.list(() => r.s32(), 3);
-  for (let i = 0; i < 3; i++) {
-    const inside = Math.abs(aabbMin[i]) < 1 << 23 && Math.abs(aabbMax[i]) < 1 << 23;
-    require(inside && aabbMin[i] < aabbMax[i], 'R-SEQ-05');
-  }
-  const aabbExponent = r.s8();
-  require(aabbExponent >= -60 && aabbExponent <= 30, 'R-SEQ-06');
-  return { aabbMin, aabbMax, aabbExponent };
-}
-
-function readTensorInfo(r) {
-  const t = {};
-  t.role = r.u8();
-  require((t.role >= 1 && t.role <= 8) || (t.role >= 16 && t.role <= 21), 'R-SEQ-10');
-  t.index = r.u8();
-  t.fracBits = r.u8();
-  require(t.fracBits <= 24, 'R-SEQ-11');
-  for (const name of ['channels', 'depth', 'height', 'width']) {
-    t[name] = r.u16();
-    require(t[name] >= 1 && t[name] <= 4096, 'R-SEQ-12');
-  }
-  t.mapping = r.u8();
-  require(t.mapping <= 2, 'R-SEQ-13');
-  t.alignment = r.u8();
-  require(t.alignment <= (t.mapping ? 1 : 0), 'R-SEQ-14');
-  t.frequency = r.u32();
-  require(t.mapping === 2 ? t.frequency >= 1 && t.frequency <= 1 << 22 : t.frequency === 0, 'R-SEQ-15');
-  t.elements = t.channels * t.depth * t.height * t.width;
-  return t;
+function sceneOf({ aabbMin, aabbMax, aabbExponent, samplesPerDiagonal, background }) {
+  return { aabbMin, aabbMax, aabbExponent, samplesPerDiagonal, background };
 }
 
 // Of each representation: role, number, and the axes along which the k-th grid has one sample.
@@ -221,8 +205,6 @@ function isField(h) {
     if (found === null || (role !== Role.DIF_BASIS && found.length !== number)) return false;
     channels[role] = found.map((t) => t.channels);
   }
-  const sum = (values) => values.reduce((a, b) => a + b, 0);
-  const same = (a, b) => a.every((v, i) => v === b[i]);
   let inputs;
   switch (h.representation) {
     case Representation.DIF:
@@ -291,259 +273,83 @@ function takeNetwork(tensors, role, inputs, skipLayer) {
 
 /** Whether a role is one of grids, planes and lines, not of networks. */
 export function isGridRole(role) {
-  return role <= GRID_ROLES;
+  return !NETWORKS.has(role);
 }
 
 // Groups and frames (4.6 to 4.11, 5.3, 5.4)
 
 export function readGroupHeader(payload, sceneCount, level) {
-  const r = new Reader(payload);
-  require(r.bytes(8).every((byte, i) => byte === GROUP_SYNC[i]), 'R-GRP-01');
-  const scene = r.u8();
-  require(scene < sceneCount, 'R-GRP-03');
-  const firstFrame = r.u32();
-  const frameCount = r.u16();
-  require(frameCount >= 1 && frameCount <= LEVELS[level].groupFrames, 'R-GRP-02');
-  r.finish();
-  return { scene, firstFrame, frameCount };
+  const v = readAll(syntax.groupHeader, payload, { sceneCount }, LEVELS[level]);
+  return { scene: v.sceneId, firstFrame: v.firstFrameNumber, frameCount: v.frameCount };
 }
 
 /** A frame's payload. */
 export function readFrame(payload, digestType) {
-  const r = new Reader(payload);
-  const f = {};
-  f.number = r.u32();
-  f.type = r.u8();
-  require(f.type === 1 || f.type === 2, 'R-FRM-03');
-  f.timeStamp = r.u32();
-  f.occupancyMode = r.u8();
-  require(f.occupancyMode <= 3, 'R-OCC-04');
-  if (f.occupancyMode === 3) f.occupancyModel = r.u8();
-  f.occupancyData = f.occupancyMode > 0 ? r.sized() : null;
-  return readCoding(r, f, digestType);
+  const v = readAll(syntax.frame, payload, { digestType });
+  return {
+    number: v.frameNumber,
+    type: v.frameType,
+    timeStamp: v.timeStamp,
+    occupancyMode: v.occupancyMode,
+    occupancyModel: v.occupancyModelRef,
+    occupancyData: v.occupancySize === null ? null : v.occupancyData,
+    digest: v.frameDigest,
+    ...codingOf(v),
+  };
 }
 
 export function readShared(payload, digestType) {
-  return readCoding(new Reader(payload), { occupancyMode: 0 }, digestType);
+  const v = readAll(syntax.shared, payload, { digestType });
+  return { occupancyMode: 0, digest: v.sharedDigest, ...codingOf(v) };
 }
 
-/** What frames and the shared unit have in common. */
-function readCoding(r, f, digestType) {
-  const start = r.at;
-  f.models = r.list(() => readEntropyModel(r), r.u8());
-  f.modelBytes = r.at - start;
-  f.tensors = r.list(() => readCodedTensor(r), r.u8());
-  f.digest = digestType === 1 ? r.bytes(8) : null;
-  r.finish();
-  return f;
+/** What frames and the shared unit have in common. modelBytes: with the count before the models. */
+function codingOf({ model, tensor }) {
+  return { models: model.map(modelOf), modelBytes: model.byteLength + 1, tensors: tensor.map(tensorOf) };
 }
 
-// Templates (Annex A.3): neighbours (source, dc, dz, dy, dx).
-const CAUSAL = [
-  [0, 0, 0, 0, -1],
-  [0, 0, 0, -1, 0],
-  [0, 0, -1, 0, 0],
-  [0, 0, 0, -1, -1],
-  [0, 0, -1, 0, -1],
-  [0, 0, -1, -1, 0],
-  [0, 0, -1, -1, -1],
-];
-const BEFORE = [
-  [1, 0, 0, 0, 0],
-  [1, 0, 0, 0, -1],
-  [1, 0, 0, 0, 1],
-  [1, 0, 0, -1, 0],
-  [1, 0, 0, 1, 0],
-  [1, 0, -1, 0, 0],
-  [1, 0, 1, 0, 0],
-];
-const BITS = [
-  [0, 0, -1, 0, 0],
-  [0, 0, 0, -1, 0],
-  [0, 0, 0, 0, -1],
-  [0, 0, -1, -1, 0],
-  [0, 0, -1, 0, -1],
-  [0, 0, 0, -1, -1],
-  [0, 0, -1, 1, 0],
-  [0, 0, -1, 0, 1],
-  [0, 0, 0, -1, 1],
-];
-const ENERGIES = [
-  [2, 0, 0, 0, -1],
-  [2, 0, 0, -1, 0],
-  [2, 0, -1, 0, 0],
-];
-/** Templates of planes, without and with the previous frame; the axes (0 z, 1 y, 2 x) that the plane has. */
-function planar(slow, fast) {
-  const at = (source, i, j) => {
-    const place = [0, 0, 0];
-    place[slow] = i;
-    place[fast] = j;
-    return [source, 0, ...place];
+function modelOf({ modelId: id, modelType: type, context: c, static: s }) {
+  if (c === null) {
+    const { assignment, table } = s;
+    return { id, type, assignment, tables: table.map((t) => staticTable(t.firstValue, t.count)) };
+  }
+  const listed = c.neighbour.map((n) => [n.neighbourSource, n.offsetC, n.offsetZ, n.offsetY, n.offsetX]);
+  return {
+    ...c,
+    id,
+    type,
+    joint: c.channelMode === 1,
+    channels: c.modelChannels,
+    scan: c.scanWeight,
+    template: c.templateId === EXPLICIT ? listed : TEMPLATES[c.templateId],
+    hidden: c.hiddenCount,
+    hiddenShift: c.hiddenShift ?? 0,
+    inputs: inputCount(c.templateId, c.channelMode, c.modelChannels, c.neighbour),
+    outputs: c.outputBias.length / c.modelChannels, // of a channel
   };
-  const here = [at(0, 0, -1), at(0, -1, 0), at(0, -1, -1), at(0, -1, 1), at(0, 0, -2), at(0, -2, 0)];
-  const energies = [at(2, 0, -1), at(2, -1, 0), at(2, -1, 1)];
-  const before = [at(1, 0, 0), at(1, 0, -1), at(1, 0, 1), at(1, -1, 0), at(1, 1, 0), at(3, 0, 0)];
-  return [
-    [...here, ...energies],
-    [...here, ...energies, ...before],
-  ];
 }
 
-const [Z, Y, X] = [0, 1, 2];
-const [PLANE_ZY, PLANE_ZY_BEFORE] = planar(Z, Y);
-const [PLANE_ZX, PLANE_ZX_BEFORE] = planar(Z, X);
-const [PLANE_YX, PLANE_YX_BEFORE] = planar(Y, X);
-const at = (source, offsets) => offsets.map(([dz, dy, dx]) => [source, 0, dz, dy, dx]);
-const UP = [
-  [0, 0, 1],
-  [0, 1, 0],
-  [1, 0, 0],
-];
-const NEAR = UP.map((o) => o.map((d) => -d));
-const DIAGONAL = [
-  [0, -1, -1],
-  [-1, 0, -1],
-  [-1, -1, 0],
-];
-const COEFFICIENTS = [
-  ...at(4, NEAR),
-  ...at(2, NEAR),
-  ...at(12, [...NEAR, ...DIAGONAL, ...NEAR.map((o) => o.map((d) => 2 * d))]),
-  ...at(10, [...NEAR, ...DIAGONAL]),
-  [2, 0, 0, 0, 0],
-  [4, -1, 0, 0, 0],
-];
-const COEFFICIENTS_BEFORE = [[5, 0, 0, 0, 0], [3, 0, 0, 0, 0], ...at(3, UP), ...at(13, UP)];
-const TEMPLATES = {
-  0: [],
-  2: CAUSAL,
-  3: [...CAUSAL, ...BEFORE],
-  4: [...CAUSAL, ...ENERGIES],
-  5: [...CAUSAL, ...BEFORE, ...ENERGIES, [3, 0, 0, 0, 0]],
-  6: BITS,
-  7: [...BITS, ...BEFORE],
-  8: PLANE_ZY,
-  9: PLANE_ZY_BEFORE,
-  10: PLANE_ZX,
-  11: PLANE_ZX_BEFORE,
-  12: PLANE_YX,
-  13: PLANE_YX_BEFORE,
-  14: COEFFICIENTS,
-  15: [...COEFFICIENTS, ...COEFFICIENTS_BEFORE],
-};
-
-function readEntropyModel(r) {
-  const m = {};
-  m.id = r.u8();
-  require(m.id < 64, 'R-MOD-01');
-  m.type = r.u8();
-  require(m.type === 1 || m.type === 2, 'R-MOD-02');
-  if (m.type === 1) readContextModel(r, m);
-  else readStaticModel(r, m);
-  return m;
-}
-
-function readContextModel(r, m) {
-  m.family = r.u8();
-  require(m.family <= 2, 'R-MOD-15');
-  const mode = r.u8();
-  require(mode <= 1, 'R-MOD-04');
-  m.joint = mode === 1;
-  m.channels = r.u8();
-  require(m.channels >= 1 && (m.joint || m.channels === 1), 'R-MOD-04');
-  m.scan = r.list(() => r.u8(), 4);
-  require(m.scan.every((w) => w <= 3) && !(m.joint && m.scan[0] !== 0), 'R-MOD-06');
-  const template = r.u8();
-  require(template === 1 || template in TEMPLATES, 'R-MOD-07');
-  m.template = template === 1 ? r.list(() => readNeighbour(r, m.joint), r.u8()) : TEMPLATES[template];
-  m.hidden = r.u8();
-  m.inputs = m.joint ? m.template.reduce((n, [source]) => n + (isEnergy(source) ? 1 : m.channels), 0) : m.template.length;
-  require(m.hidden <= 64 && m.inputs <= 512, 'R-MOD-03');
-  require((m.hidden === 0) === (m.template.length === 0), 'R-MOD-05');
-  m.hiddenShift = 0;
-  if (m.hidden > 0) {
-    m.hiddenShift = r.u8();
-    require(m.hiddenShift <= 15, 'R-MOD-10');
-  }
-  m.hiddenWeight = r.s8s(m.hidden * m.inputs);
-  m.hiddenBias = r.list(() => r.s16(), m.hidden);
-  m.locationShift = r.u8();
-  require(m.locationShift <= 23, 'R-MOD-10');
-  m.scaleShift = r.u8();
-  require(m.scaleShift <= 23, 'R-MOD-10');
-  if (m.family === 2) {
-    m.shapeShift = r.u8();
-    require(m.shapeShift <= 23, 'R-MOD-10');
-  }
-  m.outputs = m.family === 2 ? 3 : 2; // of a channel
-  m.outputWeight = r.s8s(m.outputs * m.channels * m.hidden);
-  m.outputBias = r.list(() => r.s32(), m.outputs * m.channels);
-  require(m.outputBias.every((bias) => Math.abs(bias) < 1 << 22), 'R-MOD-11');
+function tensorOf(t) {
+  return {
+    id: t.tensorId,
+    prediction: t.prediction,
+    transform: t.transform,
+    significance: t.significance,
+    baseMantissa: t.baseMantissa ?? 0,
+    baseExponent: t.baseExponent ?? 0,
+    baseOffset: t.baseOffset ?? 0,
+    levels: t.waveletLevels ?? 0,
+    maskModel: t.maskModelRef ?? 0,
+    maskData: t.maskData,
+    model: t.modelRef,
+    steps: t.step.map((s) => s.stepIndex),
+    data: t.valueData,
+  };
 }
 
 /** Whether a neighbour is a sum over all channels. */
 export function isEnergy(source) {
-  return (source & 6) === 2;
-}
-
-function readNeighbour(r, joint) {
-  const source = r.u8();
-  require(source <= 13 && (source & 7) <= 5, 'R-MOD-08');
-  const dc = r.s8();
-  require(Math.abs(dc) <= 2 && (dc === 0 || (!joint && !isEnergy(source))), 'R-MOD-09');
-  const [dz, dy, dx] = r.list(() => {
-    const offset = r.s8();
-    require(Math.abs(offset) <= 2, 'R-MOD-09');
-    return offset;
-  }, 3);
-  return [source, dc, dz, dy, dx];
-}
-
-function readStaticModel(r, m) {
-  m.assignment = r.u8();
-  require(m.assignment <= 3, 'R-MOD-16');
-  const count = r.u8();
-  require(count >= 1 && (m.assignment > 0 || count === 1), 'R-MOD-12');
-  m.tables = r.list(() => {
-    const first = r.sv();
-    require(Math.abs(first) <= 1 << 16, 'R-MOD-14');
-    const entries = r.uv();
-    require(entries >= 2 && entries <= 4096, 'R-MOD-13');
-    const counts = r.list(() => r.uv(), entries);
-    const sum = counts.reduce((a, b) => a + b, 0);
-    require(sum >= 1 && sum <= 1 << 24, 'R-MOD-13');
-    return staticTable(first, counts);
-  }, count);
-}
-
-function readCodedTensor(r) {
-  const t = { baseMantissa: 0, baseExponent: 0, baseOffset: 0, levels: 0, maskModel: 0, maskData: null };
-  t.id = r.u8();
-  const tools = r.u8();
-  t.prediction = tools & 3;
-  t.transform = (tools >> 2) & 3;
-  require(t.transform <= 2, 'R-TEN-03');
-  t.significance = (tools >> 4) & 3;
-  require(tools >> 6 === 0, 'R-TEN-01');
-  if (t.prediction === 2) {
-    t.baseMantissa = r.s16();
-    t.baseExponent = r.s8();
-    require(t.baseExponent >= -16 && t.baseExponent <= 15, 'R-TEN-08');
-  }
-  if (t.prediction >= 2) t.baseOffset = r.s32();
-  if (t.transform === 2) {
-    t.levels = r.u8();
-    require(t.levels >= 1 && t.levels <= 6, 'R-TEN-03');
-  }
-  if (t.significance >= 2) {
-    t.maskModel = r.u8();
-    t.maskData = r.sized();
-  }
-  t.model = r.u8();
-  t.steps = r.list(() => r.u8(), bandCount(t.transform, t.levels));
-  t.data = r.sized();
-  return t;
+  return ENERGIES.has(source);
 }
 
 /** Whether a model fits a tensor with these numbers of channels and bands (5.4). */
@@ -560,68 +366,29 @@ export function modelWork(m, cells, channels) {
 // Index, end, cameras, metadata (4.12 to 4.15, 5.5)
 
 export function readIndex(payload) {
-  const r = new Reader(payload);
-  const count = r.u32();
-  require(13 * count === payload.length - 4, 'R-IDX-01');
-  const entries = r.list(() => ({ number: r.u32(), type: r.u8(), offset: r.u64() }), count);
-  r.finish();
-  return entries;
+  const { entry } = readAll(syntax.index, payload);
+  return entry.map((e) => ({ number: e.indexedFrame, type: e.indexedType, offset: e.frameOffset }));
 }
 
 export function readEnd(payload) {
-  const r = new Reader(payload);
-  const end = { groupTotal: r.u32(), frameTotal: r.u32(), indexOffset: r.u64() };
-  r.finish();
-  return end;
+  return readAll(syntax.end, payload);
 }
 
 export function readCameras(payload, sceneCount) {
-  const r = new Reader(payload);
-  const f32s = (n) => {
-    const values = r.list(() => r.f32(), n);
-    require(values.every(Number.isFinite), 'R-CAM-01');
-    return values;
-  };
-  const cameras = r.list(() => {
-    const name = r.text(r.u8(), 'R-CAM-03');
-    const scene = r.u8();
-    require(scene < sceneCount, 'R-CAM-04');
-    const width = r.u16();
-    require(width >= 1, 'R-CAM-01');
-    const height = r.u16();
-    require(height >= 1, 'R-CAM-01');
-    const focal = f32s(2);
-    require(focal.every((f) => f > 0), 'R-CAM-01');
-    const centre = f32s(2);
-    const pose = f32s(12);
-    require(isRigid(pose), 'R-CAM-02');
-    return { name, scene, width, height, focal, centre, pose };
-  }, r.u16());
-  r.finish();
-  return cameras;
-}
-
-function isRigid(pose) {
-  const rows = [pose.slice(0, 3), pose.slice(4, 7), pose.slice(8, 11)];
-  for (let i = 0; i < 3; i++) {
-    for (let j = 0; j < 3; j++) {
-      const product = rows.reduce((sum, row) => sum + row[i] * row[j], 0);
-      if (!(Math.abs(product - (i === j ? 1 : 0)) <= 1e-3)) return false;
-    }
-  }
-  const [[a, b, c], [d, e, f], [g, h, i]] = rows;
-  return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g) > 0;
+  return readAll(syntax.cameras, payload, { sceneCount }).camera.map((c) => ({
+    name: UTF8.decode(c.cameraName),
+    scene: c.cameraScene,
+    width: c.cameraWidth,
+    height: c.cameraHeight,
+    focal: c.focal,
+    centre: c.centre,
+    pose: c.cameraToWorld,
+  }));
 }
 
 export function readMetadata(payload) {
-  const r = new Reader(payload);
-  const entries = r.list(() => {
-    const key = String.fromCharCode(...r.bytes(r.u8()));
-    require(/^[a-z0-9._-]{1,64}$/.test(key), 'R-MET-01');
-    return [key, r.text(r.u32(), 'R-MET-02')];
-  }, r.u16());
-  r.finish();
-  const metadata = new Map(entries);
-  require(metadata.size === entries.length, 'R-MET-01');
+  const { entry } = readAll(syntax.metadata, payload);
+  const metadata = new Map(entry.map((e) => [String.fromCharCode(...e.key), UTF8.decode(e.value)]));
+  require(metadata.size === entry.length, 'R-MET-01');
   return metadata;
 }
