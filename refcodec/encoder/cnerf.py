@@ -20,25 +20,23 @@ import torch
 from refcodec import fields
 from refcodec.encoder.adam import BETAS, BETAS_WITHOUT_RATE
 from refcodec.encoder.latents import integer_step, step_value
+from refcodec.encoder.loop import Moment, Progress, Schedule, TrainedFrame, train
 from refcodec.encoder.presets import TrainingSettings
 from refcodec.encoder.rays import ALPHA_WEIGHT, Picture, RayBank, visual_hull
-from refcodec.encoder.train import INTRA, Progress, TrainedFrame
 from refcodec.entropy.coder import MAX_SYMBOL
 from refcodec.entropy.models import StaticModel
 from refcodec.errors import UsageError
-from refcodec.syntax.coding import Prediction, Tools
+from refcodec.syntax.coding import FrameType, Prediction, Tools
 from refcodec.syntax.headers import Role, SequenceHeader
 from refcodec.writer import FrameCoding, TensorCoding
 
 _WEIGHTS = (Role.COARSE_WEIGHT, Role.FUSION_WEIGHT, Role.RENDER_WEIGHT)
 # Shares of the iterations: when empty voxels go, when the rate sets in after training in
 # float, from when on steps stay.
-_PRUNE_AT, _RATE_START, _RATE_RAMP, _STEPS_UNTIL = (0.25, 0.5, 0.75), 0.25, 0.1, 0.85
+_PRUNE_AT, _RATE_START, _STEPS_UNTIL = (0.25, 0.5, 0.75), 0.25, 0.85
 _WARM_UP = 50  # iterations
-_LAST_RATE = 0.05  # what is left of the learning rates at the end
 _STEP_RATE, _PRIOR_RATE = 0.02, 0.02  # Adam's, for the logarithms of steps and for the priors
 _SCALAR_RATE = 0.1  # of the rate of weights, for β and γ, on which whole layers depend
-_OCCLUSION_EVERY = 50
 _COMPONENTS = 3  # logistic distributions in a prior
 _SMALLEST_MASS = 1e-9
 _FIT_STEPS, _FIT_TOLERANCE = 25, 1e-5  # of a prior to the final symbols; bits a symbol
@@ -344,8 +342,8 @@ class Views:
         self.rays.prune(self.field(tensors))
 
 
-class Training:
-    """NeRFs of one or more scenes, trained together; `run`, then take their codings.
+class NetworkTrainer:
+    """NeRFs of one or more scenes, trained together (`loop.Trainer`); each scene is a member.
 
     header: of the file, with all its scenes. scenes: the training pictures of each.
     share: the scenes have a tensor S for every weight matrix in common. `settings`
@@ -353,8 +351,7 @@ class Training:
     """
 
     def __init__(self, header: SequenceHeader, scenes: Sequence[Sequence[Picture]], settings: TrainingSettings, *,
-                 share: bool = False, device: torch.device | str = "cpu",
-                 on_progress: Callable[[Progress], None] | None = None):
+                 share: bool = False, device: torch.device | str = "cpu"):
         if "cnerf" not in header.representation.systems:
             raise UsageError("cNeRF codes NeRFs: the representation must be mlp")
         if not header.has_occupancy:
@@ -363,7 +360,9 @@ class Training:
             raise UsageError("scenes come to differ from what they share by the rate term; it is switched off")
         if len(scenes) != header.scene_count:
             raise UsageError(f"the header has {header.scene_count} scenes, there are pictures of {len(scenes)}")
-        self.header, self.settings, self.on_progress = header, settings, on_progress
+        self.header, self.settings = header, settings
+        self.schedule = Schedule(settings.intra_iterations, settings.lagrangian if settings.rate_loss else 0.0,
+                                 _RATE_START, _STEPS_UNTIL, _PRUNE_AT, len(scenes), _WARM_UP)
         self.generator = torch.Generator(torch.device(device)).manual_seed(settings.seed)
         self.views = [Views(header.of_scene(i), pictures, settings, self.generator)
                       for i, pictures in enumerate(scenes)]
@@ -373,6 +372,8 @@ class Training:
             self.shared = Network(header, initial, settings, False)
         self.networks = [Network(header, self._initial(zero=share), settings, share) for _ in scenes]
         self.quantised = False
+        self._bits = [0.0] * (len(scenes) + 1)  # of each scene; of what they share
+        self._values: tuple[dict[int, torch.Tensor], torch.Tensor, torch.Tensor] | None = None
 
     def _initial(self, zero: bool = False) -> dict[int, torch.Tensor]:
         """Random weights of unit gain behind rectifiers (He et al. 2015), or zeros; zero biases."""
@@ -384,6 +385,14 @@ class Training:
                 out[i].uniform_(-bound, bound, generator=self.generator)
         return out
 
+    @property
+    def pixels(self) -> int:
+        return sum(views.pixels for views in self.views)
+
+    @property
+    def bits(self) -> float:
+        return sum(self._bits)
+
     def values(self, scene: int) -> tuple[dict[int, torch.Tensor], torch.Tensor, torch.Tensor]:
         """Tensors of a scene, flat, by tensor_id, rounded or not as it is now; bits of
         its own and of the shared tensors."""
@@ -394,47 +403,7 @@ class Training:
         flat, bits = network(self.quantised, self.generator, shared)
         return network.tensors(flat), bits, shared_bits
 
-    def run(self) -> None:
-        s, count = self.settings, len(self.views)
-        iterations = s.intra_iterations * count
-        starts = [round(share * s.intra_iterations) for share in (*_PRUNE_AT, _RATE_START, _STEPS_UNTIL)]
-        *prune, rate_start, steps_until = (count * n for n in starts)
-        error, bits = np.zeros(count), np.zeros(count + 1)
-        for i in range(iterations):
-            scene, done = i % count, i / iterations
-            if s.rate_loss and i == rate_start:
-                self._start_rate()
-            if s.rate_loss and i == steps_until:
-                self._fix_steps()
-            weight = s.lagrangian * min(1.0, max(0.0, (done - _RATE_START) / _RATE_RAMP))
-            tensors, own, shared = self.values(scene)
-            views = self.views[scene]
-            if i - scene in prune:
-                views.prune(tensors)
-            if i // count % _OCCLUSION_EVERY == _OCCLUSION_EVERY - 1:
-                views.occlude(tensors)
-            loss, distortion = views.error(tensors)
-            if self.quantised:  # the rate of what is shared counts once, not once a scene
-                loss = loss + (weight / views.pixels) * (own + shared / count)
-            torch.autograd.backward(loss)
-            decay = _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done))
-            decay *= min(1.0, (i // count + 1) / _WARM_UP)
-            self.networks[scene].step(decay)
-            if self.shared is not None:
-                self.shared.step(decay)
-            d = float(distortion)
-            error[scene] = d if i < count else 0.95 * error[scene] + 0.05 * d
-            bits[scene], bits[-1] = own.item(), shared.item()
-            if self.on_progress and (i % 20 == 19 or i + 1 == iterations):
-                mean, total = float(error[:i + 1].mean()), float(bits.sum())
-                pixels = sum(v.pixels for v in self.views)
-                self.on_progress(Progress(i + 1, iterations, mean + weight * count * total / pixels,
-                                          -10 * math.log10(max(mean, 1e-10)), total / 8000))
-        if not s.rate_loss:
-            self._start_rate()
-            self._fix_steps()
-
-    def _start_rate(self) -> None:
+    def start_rate(self) -> None:
         self.quantised = True
         shared = None
         if self.shared is not None:
@@ -443,15 +412,44 @@ class Training:
         for network in self.networks:
             network.start(shared)
 
-    def _fix_steps(self) -> None:
+    def fix_steps(self) -> None:
         for network in [*self.networks, *([self.shared] if self.shared is not None else [])]:
             network.fix_steps()
 
-    def frame(self, scene: int, number: int, time_stamp: int) -> TrainedFrame:
-        """A scene, ready to be written."""
-        models, codings, estimated = self.networks[scene].coding()
-        occupancy = self.views[scene].rays.occupancy.copy()
-        return TrainedFrame(FrameCoding(number, INTRA, time_stamp, occupancy, models, codings), estimated)
+    def prepare(self, moment: Moment) -> None:
+        self._values = self.values(moment.member)
+        if moment.prunes:
+            self.views[moment.member].prune(self._values[0])
+
+    def occlude(self, moment: Moment) -> None:
+        assert self._values is not None, "see `prepare`"
+        self.views[moment.member].occlude(self._values[0])
+
+    def descend(self, moment: Moment) -> torch.Tensor:
+        assert self._values is not None, "see `prepare`"
+        (tensors, own, shared), views = self._values, self.views[moment.member]
+        loss, distortion = views.error(tensors)
+        if self.quantised:  # the rate of what is shared counts once, not once a scene
+            loss = loss + (moment.lagrangian / views.pixels) * (own + shared / len(self.views))
+        torch.autograd.backward(loss)
+        self.networks[moment.member].step(moment.learning)
+        if self.shared is not None:
+            self.shared.step(moment.learning)
+        self._bits[moment.member], self._bits[-1] = own.item(), shared.item()
+        return distortion
+
+    def finish(self) -> None:
+        """Quantises what the schedule has left in float: all of it without a rate term."""
+        if not self.quantised:
+            self.start_rate()
+        if not self.networks[0].steps:
+            self.fix_steps()
+
+    def frame(self, member: int, number: int, time_stamp: int) -> TrainedFrame:
+        self.finish()
+        models, codings, estimated = self.networks[member].coding()
+        occupancy = self.views[member].rays.occupancy.copy()
+        return TrainedFrame(FrameCoding(number, FrameType.INTRA, time_stamp, occupancy, models, codings), estimated)
 
 
 def train_cnerf(header: SequenceHeader, pictures: Sequence[Picture], settings: TrainingSettings, *,
@@ -462,6 +460,6 @@ def train_cnerf(header: SequenceHeader, pictures: Sequence[Picture], settings: T
     Of `settings` it uses lagrangian, intra_iterations, rays, network_rate, rate_loss
     (False: trained in float, then quantised finely), learn_steps and seed.
     """
-    training = Training(header, [pictures], settings, device=device, on_progress=on_progress)
-    training.run()
-    return training.frame(0, number, time_stamp)
+    trainer = NetworkTrainer(header, [pictures], settings, device=device)
+    train(trainer, on_progress)
+    return trainer.frame(0, number, time_stamp)

@@ -36,7 +36,7 @@ from refcodec.entropy.models import LAPLACE, MIXTURE, SCALES, ContextModel, Entr
 from refcodec.syntax.coding import Transform, block_counts
 from refcodec.tensors.state import FrameState
 
-_INTRA_TEMPLATE, _INTER_TEMPLATE = 4, 5  # of grids; less 2: without energies
+_INTRA_TEMPLATE, _INTER_TEMPLATE = 4, 5  # of grids; less 2: without activities
 _DCT_TEMPLATE, _DCT_SCAN = 14, (1, 1, 1, 1)  # of coefficients; the template plus 1 with the frame before
 _HIDDEN_UNITS, _DCT_HIDDEN_UNITS = 8, 4
 _FIRST_SCALE = 0.35
@@ -67,12 +67,12 @@ class ContextGroup:
                 and model.scan == self.scan and model.family == self.family)
 
 
-def context_groups(slots: Sequence[Slot], temporal: bool, energies: bool = True) -> list[ContextGroup]:
+def context_groups(slots: Sequence[Slot], temporal: bool, activities: bool = True) -> list[ContextGroup]:
     """Grids and planes that context models may serve, by what their values have in common.
 
     The coefficients, coarse bases and fine bases of a dictionary field; any other grid by
     itself; planes by the axis that they lack; under a block DCT all grids, and all planes.
-    temporal: with neighbours in the frame before. energies: with sums over channels, and
+    temporal: with neighbours in the frame before. activities: with sums over channels, and
     templates of their own for planes.
     """
     members: dict[tuple[Kind, int, bool], list[Slot]] = {}
@@ -91,7 +91,7 @@ def context_groups(slots: Sequence[Slot], temporal: bool, energies: bool = True)
         template, scan, family = (_INTER_TEMPLATE if temporal else _INTRA_TEMPLATE), SCAN, LAPLACE
         if group[0].plan.transform == Transform.BLOCK_DCT:
             template, scan, family = _DCT_TEMPLATE + temporal, _DCT_SCAN, MIXTURE
-        elif not energies:
+        elif not activities:
             template -= 2
         elif key[0] == Kind.PLANE:
             template, scan = plane_template(2 - group[0].info.shape[1:].index(1), temporal)
@@ -108,7 +108,7 @@ class RateModel:
     """
 
     def __init__(self, slots: Sequence[Slot], previous: FrameState | None, device: torch.device,
-                 generator: torch.Generator, host_generator: torch.Generator, energies: bool = True):
+                 generator: torch.Generator, host_generator: torch.Generator, activities: bool = True):
         self.slots, self.previous, self.device, self.generator = slots, previous, device, generator
         total = slots[-1].part.stop
         self.location = torch.zeros(total, device=device)
@@ -118,7 +118,7 @@ class RateModel:
                                     dtype=torch.int32, device=device)
         self.bits = {s.id: 0.0 for s in slots}
         self.cells: dict[int, torch.Tensor] = {}
-        self.groups = context_groups(slots, previous is not None, energies)
+        self.groups = context_groups(slots, previous is not None, activities)
         self.networks: dict[int, ContextNetwork] = {}
         for group in self.groups:
             hidden = _DCT_HIDDEN_UNITS if group.family == MIXTURE else _HIDDEN_UNITS

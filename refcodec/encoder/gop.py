@@ -185,7 +185,7 @@ class _Encode:
         self.plan, self.representation = plan(options.system, options.representation, ToolChoice(
             options.transform, options.levels, options.masks, options.model, options.rdo))
         # Networks have no P-frames: their frames are a group each.
-        self.group_size = 1 if self.plan.dedicated else options.group_size
+        self.group_size = options.group_size if self.plan.spatial else 1
         # A cluster's workers have devices of their own.
         self.device = options.device if options.executor == "dask" else pick_device(options.device)
         if not isinstance(dataset, Dataset):

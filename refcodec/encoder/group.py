@@ -30,8 +30,8 @@ from .presets import TrainingSettings
 from .systems import CodingPlan
 
 if TYPE_CHECKING:
+    from .loop import Progress, TrainedFrame
     from .rays import Picture
-    from .train import Progress, TrainedFrame
 
 _TARGET_TOLERANCE = 0.08
 _TARGET_TRIALS = 5
@@ -278,7 +278,8 @@ class _Group:
 
     def _train(self, pictures: Sequence[Picture], previous: FrameState, position: int, lagrangian: float
                ) -> TrainedFrame:
-        from .train import train_inter, train_intra
+        from .loop import train
+        from .trainers import TRAINERS
 
         job, number, time_stamp = self.job, self.job.first + position, self.job.time_stamps[position]
         # A seed for each frame, so that an encode that goes on gives the same file.
@@ -287,17 +288,11 @@ class _Group:
         def tell(p: Progress) -> None:
             self._tell("train", position, p.iteration, p.iterations, p.loss, p.psnr, p.kilobytes)
 
-        if job.plan.dedicated:
-            from .cnerf import train_cnerf
-
-            return train_cnerf(job.header, pictures, settings, number=number, time_stamp=time_stamp,
-                               device=self.device, on_progress=tell)
-        following = len(job.frames) - position - 1
-        if frame_type(position) == FrameType.INTRA:
-            return train_intra(job.header, pictures, settings, plan=job.plan, number=number, time_stamp=time_stamp,
-                               following=following, device=self.device, on_progress=tell)
-        return train_inter(job.header, pictures, settings, previous, plan=job.plan, number=number,
-                           time_stamp=time_stamp, following=following, device=self.device, on_progress=tell)
+        trainer = TRAINERS[job.plan.trainer](
+            job.header, pictures, settings, job.plan, None if frame_type(position) == FrameType.INTRA else previous,
+            len(job.frames) - position - 1, self.device)
+        train(trainer, tell)
+        return trainer.frame(0, number, time_stamp)
 
     def _first_lagrangian(self, position: int) -> float:
         kind = "IP"[frame_type(position) - 1]

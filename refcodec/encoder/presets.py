@@ -27,7 +27,7 @@ class TrainingSettings:
     initial_step, inter_step: quantisation step of the grids at the start of I- and P-frames,
         in field values; of the bands of a transform, what makes an error of the same size.
     dead_zone: how much further than half a step a value must be from zero not to become zero.
-    energies: context models see sums over channels, and on planes a wider neighbourhood; False: the neighbours
+    activities: context models see sums over channels, and on planes a wider neighbourhood; False: the neighbours
         of MM 2024 alone. reuse_models: a model that the stream has serves again where that is shorter.
     code_occupancy: by a context model where that is shorter; False: always compressed.
     cells_until: share of the iterations whose steps are taken in the cells of the field where these are coded by
@@ -55,7 +55,7 @@ class TrainingSettings:
     initial_step: float = 0.1
     inter_step: float = 0.1
     dead_zone: float = 0.1
-    energies: bool = True
+    activities: bool = True
     reuse_models: bool = True
     code_occupancy: bool = True
     cells_until: float = 0.4

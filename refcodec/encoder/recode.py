@@ -1,4 +1,4 @@
-"""Coding the symbols of a file anew, without a change to what it decodes to.
+"""Re-encoding the symbols of a file, without a change to what it decodes to.
 
 Training decides which values a file holds; how they are coded is decided after it, and can
 be decided again: with models that a later version of the format has, or fitted for longer.
@@ -18,8 +18,8 @@ import torch
 from refcodec.decoding import DecodedTensor, Frame, SequenceDecoder
 from refcodec.editing.source import EditReport
 from refcodec.encoder.contexts import RateModel
-from refcodec.encoder.finish import Finish, Symbols
 from refcodec.encoder.latents import slots
+from refcodec.encoder.model_selection import ModelSelection, Symbols
 from refcodec.encoder.systems import Kind, Model, TensorPlan, kind_of
 from refcodec.entropy.layout import Layout
 from refcodec.syntax.coding import FrameType, Transform
@@ -34,8 +34,8 @@ ITERATIONS = 400  # of Adam, for each model
 
 def recode(file: BinaryIO, out: BinaryIO, *, iterations: int = ITERATIONS,
            on_frame: Callable[[int, int, int], None] | None = None) -> EditReport:
-    """Writes the same sequence with models chosen anew: frames decode to the same tensors and digests, other units are
-    copied, the index is made again. The report's details say how many bytes the file had.
+    """Writes the same sequence with models selected again: frames decode to the same tensors and digests, other units
+    are copied, the index is made again. The report's details say how many bytes the file had.
 
     file: an RFV file, read front to back. iterations: of Adam, for each model. on_frame: called with the number of a
     frame, its bytes before and after. Raises BitstreamError where the file does not conform.
@@ -59,7 +59,7 @@ def recode(file: BinaryIO, out: BinaryIO, *, iterations: int = ITERATIONS,
                 writer.begin_group(group.first_frame, group.frame_count, group.scene)
             case UnitType.FRAME:
                 assert frame is not None, "decoding without a selection"
-                written = writer.write_frame(_coded_anew(frame, tensors, writer.state, iterations,
+                written = writer.write_frame(_reencoded(frame, tensors, writer.state, iterations,
                                                          decoder.frames_left))
                 if on_frame is not None:
                     on_frame(frame.number, unit.size, written.size)
@@ -78,7 +78,7 @@ def recode(file: BinaryIO, out: BinaryIO, *, iterations: int = ITERATIONS,
     return report
 
 
-def _coded_anew(frame: Frame, tensors: Sequence[DecodedTensor], ours: FrameState, iterations: int,
+def _reencoded(frame: Frame, tensors: Sequence[DecodedTensor], ours: FrameState, iterations: int,
                 following: int) -> FrameCoding:
     """tensors: the symbols of the frame. ours: the state of the new file, with its models. following: frames of the
     group after it."""
@@ -100,10 +100,10 @@ def _coded_anew(frame: Frame, tensors: Sequence[DecodedTensor], ours: FrameState
         if s.mask is not None:
             selected[i] = torch.zeros((size, s.slot.channels), dtype=torch.bool)
             selected[i][rate.cells[i]] = torch.from_numpy(s.mask)
-    finish = Finish(rate, symbols, iterations, following=following)
-    codings = finish.run(flat, selected)
-    model = None if frame.occupancy is None else finish.occupancy(frame.occupancy)
-    return FrameCoding(frame.number, frame.type, frame.time_stamp, frame.occupancy, finish.models, codings, model)
+    selection = ModelSelection(rate, symbols, iterations, following=following)
+    codings = selection.run(flat, selected)
+    model = None if frame.occupancy is None else selection.occupancy(frame.occupancy)
+    return FrameCoding(frame.number, frame.type, frame.time_stamp, frame.occupancy, selection.models, codings, model)
 
 
 def _plan(bound: BoundTensor) -> TensorPlan:

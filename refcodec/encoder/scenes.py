@@ -25,8 +25,9 @@ from ..syntax.headers import Scene, SequenceHeader
 from ..tensors.reconstruction import tensor_digest
 from ..tensors.state import FrameState
 from ..writer import FrameReport, StreamWriter
-from .cnerf import Training
+from .cnerf import NetworkTrainer
 from .gop import Progress
+from .loop import train
 from .presets import TrainingSettings
 from .rays import Picture
 from .verification import verify
@@ -189,10 +190,10 @@ class _Encode:
     def run(self) -> ScenesReport:
         o = self.options
         self._tell("load")
-        training = Training(
-            self.header, [s.pictures("train") for s in self.sources], o.training, share=o.share, device=o.device,
-            on_progress=lambda p: self._tell("train", 0, p.iteration, p.iterations, p.loss, p.psnr, p.kilobytes))
-        training.run()
+        training = NetworkTrainer(self.header, [s.pictures("train") for s in self.sources], o.training, share=o.share,
+                                  device=o.device)
+        train(training, lambda p: self._tell("train", 0, p.iteration, p.iterations, p.loss, p.psnr, p.kilobytes))
+        training.finish()
         shared, estimated_shared, digests, results = None, 0.0, [], []
         with replacing(self.out) as temporary:
             with open(temporary, "wb") as file:

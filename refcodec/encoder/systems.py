@@ -85,7 +85,8 @@ class CodingPlan:
     in the file, for the loss feels only the part of it that the slope of the sigmoid lets through.
     sparsity: weight of the coefficients' magnitudes in I-frames, as `residual_weight` is
     in P-frames. anew: roles that P-frames code without prediction.
-    dedicated: the system has a training of its own (`refcodec.encoder.cnerf`).
+    spatial: the system codes grids, planes or lines; False: networks alone, whose coding tools are fixed and which
+    have no P-frames. trainer: name of its trainer in `refcodec.encoder.trainers`.
     """
 
     name: str
@@ -96,7 +97,8 @@ class CodingPlan:
     mask_bits: float = 8.0
     sparsity: float = 0.0
     anew: Collection[Role] = ()
-    dedicated: bool = False
+    spatial: bool = True
+    trainer: str = "field"
 
     @property
     def representations(self) -> tuple[Representation, ...]:
@@ -136,7 +138,7 @@ SYSTEMS = {p.name: p for p in (
     # Lee et al. 2023, arXiv 2311.14208.
     CodingPlan("ecrf", grid=_DCT, plane=_DCT, sparsity=1.0),
     # Bird et al. 2021, arXiv 2104.12456.
-    CodingPlan("cnerf", dedicated=True),
+    CodingPlan("cnerf", spatial=False, trainer="network"),
 )}
 
 
@@ -174,7 +176,7 @@ def plan(system: str = DEFAULT_SYSTEM, representation: str | None = None,
         raise UsageError(f"{system} does not code {representation}; it codes {', '.join(names)}")
     field = Representation.named(representation.upper())
     _check(tools, chosen, field)
-    if not chosen.dedicated:
+    if chosen.spatial:
         chosen = dataclasses.replace(chosen, grid=_replaced(chosen.grid, tools), plane=_replaced(chosen.plane, tools))
     return chosen, field
 
@@ -184,7 +186,7 @@ def _check(tools: ToolChoice, chosen: CodingPlan, field: Representation) -> None
         raise UsageError(f"no transform {tools.transform!r}; there are {', '.join(TRANSFORMS)}")
     if tools.model not in (None, "context", "static"):
         raise UsageError(f"the probability model is {tools.model!r}; it may be context or static")
-    if chosen.dedicated:
+    if not chosen.spatial:
         for name, value in (("a transform", tools.transform not in (None, "none")), ("a mask", tools.masks),
                             ("a context model", tools.model == "context"), ("a choice of models", tools.rdo)):
             if value:
@@ -193,7 +195,7 @@ def _check(tools: ToolChoice, chosen: CodingPlan, field: Representation) -> None
         if not 1 <= tools.levels <= MAX_WAVELET_LEVELS:
             raise UsageError(f"a wavelet has 1 to {MAX_WAVELET_LEVELS} levels, not {tools.levels}")
         transform = TRANSFORMS[tools.transform] if tools.transform else chosen.plane.transform
-        if transform != Transform.WAVELET or chosen.dedicated:
+        if transform != Transform.WAVELET or not chosen.spatial:
             raise UsageError("levels are those of a wavelet: give --transform dwt too")
 
 

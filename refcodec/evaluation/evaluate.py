@@ -227,7 +227,7 @@ class _Scene:
         chosen = dataclasses.replace(
             self.options, system=system.name, representation=representation,
             lagrangian=None, rate_loss=False, learn_steps=False, step=_FINE_STEP,
-            model=None if system.dedicated else "static")
+            model="static" if system.spatial else None)
         stem = f"trained-{representation}"
         if stem in self.failures:
             return None

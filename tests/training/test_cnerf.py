@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from refcodec.datasets import Dataset, Frame, View
 from refcodec.decoding import SequenceDecoder, open_stream
-from refcodec.encoder import cnerf, scenes
+from refcodec.encoder import cnerf, loop, scenes
 from refcodec.encoder.presets import TrainingSettings
 from refcodec.encoder.rays import Picture
 from refcodec.encoder.verification import EncodeDefect
@@ -23,6 +23,7 @@ from refcodec.errors import BitstreamError, UsageError
 from refcodec.fields import MlpSizes, field_header
 from refcodec.rendering.cameras import Camera
 from refcodec.syntax.coding import Prediction
+from refcodec.syntax.headers import Representation
 from refcodec.syntax.registry import UnitType
 from refcodec.syntax.structures import ENTROPY_MODEL
 from refcodec.syntax.units import UnitReader, build_unit
@@ -156,9 +157,9 @@ def trained():
     found = {}
     for lagrangian in (0, 1e-4, 1e-1):
         seen = []
-        training = cnerf.Training(HEADER, [ball(0.7, (0.6, 0.4, 0.3))], dataclasses.replace(
-            SETTINGS, lagrangian=lagrangian, rate_loss=lagrangian > 0), on_progress=seen.append)
-        training.run()
+        training = cnerf.NetworkTrainer(HEADER, [ball(0.7, (0.6, 0.4, 0.3))], dataclasses.replace(
+            SETTINGS, lagrangian=lagrangian, rate_loss=lagrangian > 0))
+        loop.train(training, seen.append)
         found[lagrangian] = training, training.frame(0, 0, 0), seen
     return found
 
@@ -230,7 +231,7 @@ def test_training_sees_whole_steps():
 def test_coarse_network_learns_where_the_fine_one_is_dense():
     sizes = dataclasses.replace(SIZES, coarse_samples=12, fine_samples=16)
     header = field_header(sizes, BOX, occupancy_side=16, samples_per_diagonal=48)
-    training = cnerf.Training(header, [ball(0.7, (0.6, 0.4, 0.3))],
+    training = cnerf.NetworkTrainer(header, [ball(0.7, (0.6, 0.4, 0.3))],
                               dataclasses.replace(SETTINGS, rate_loss=False, intra_iterations=200))
     points = 1.6 * torch.rand((4000, 3), generator=torch.Generator().manual_seed(0)) - 0.8
     errors = []
@@ -241,21 +242,21 @@ def test_coarse_network_learns_where_the_fine_one_is_dense():
                                                                      field.coarse_density(points)))
         errors.append((float((fine - coarse).abs().mean()), float(fine.std())))
         if len(errors) == 1:
-            training.run()
+            loop.train(training)
     assert errors[1][0] < 0.5 * errors[1][1]
 
 
 @pytest.mark.parametrize("change, message", [
-    (dict(occupancy_dims=(0, 0, 0)), "occupancy"), (dict(representation=1), "mlp"),
+    (dict(occupancy_dims=(0, 0, 0)), "occupancy"), (dict(representation=Representation.named("DIF")), "mlp"),
     (dict(further_scenes=(scenes.Scene((0, 0, 0), (1, 1, 1), 0, 8, (0, 0, 0)),)), "2 scenes")])
 def test_training_refuses_what_it_can_not_train(change, message):
     with pytest.raises(UsageError, match=message):
-        cnerf.Training(dataclasses.replace(HEADER, **change), [[]], SETTINGS)
+        cnerf.NetworkTrainer(dataclasses.replace(HEADER, **change), [[]], SETTINGS)
 
 
 def test_sharing_needs_the_rate_term():
     with pytest.raises(UsageError, match="rate term"):
-        cnerf.Training(HEADER, [[]], dataclasses.replace(SETTINGS, rate_loss=False), share=True)
+        cnerf.NetworkTrainer(HEADER, [[]], dataclasses.replace(SETTINGS, rate_loss=False), share=True)
 
 
 # Several scenes.
@@ -338,9 +339,9 @@ def test_without_the_shared_unit_scenes_are_refused(several):
 
 def test_shared_training_gives_the_decoder_the_same_weights():
     header = scenes.scenes_header([HEADER, HEADER])
-    training = cnerf.Training(header, [ball(0.7, (0.6, 0.4, 0.3)), ball(0.5, (0.2, 0.4, 0.8))],
+    training = cnerf.NetworkTrainer(header, [ball(0.7, (0.6, 0.4, 0.3)), ball(0.5, (0.2, 0.4, 0.8))],
                               dataclasses.replace(SETTINGS, intra_iterations=30, rays=32), share=True)
-    training.run()
+    loop.train(training)
     out = io.BytesIO()
     writer = StreamWriter(out, header)
     writer.begin()
@@ -379,7 +380,7 @@ def test_options_that_make_no_file(several, tmp_path):
                              (dataclasses.replace(OPTIONS, downscale=(1, 1, 1)), "3 values of downscale")):
         with pytest.raises(UsageError, match=message):
             scenes.encode_scenes(datasets, tmp_path / "x.rfv", options)
-    with pytest.raises(UsageError, match="no folder"):
+    with pytest.raises(UsageError, match="no such folder"):
         scenes.encode_scenes(datasets, tmp_path / "none" / "x.rfv", OPTIONS)
     with pytest.raises(UsageError, match="1 to 255"):
         scenes.encode_scenes([], tmp_path / "x.rfv", OPTIONS)

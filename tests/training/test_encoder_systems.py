@@ -23,7 +23,7 @@ from refcodec.writer import StreamWriter
 
 DEMO = ROOT / "demo" / "fox"
 MICRO = presets.preset("micro")
-PAIRS = [(s.name, r.name.lower()) for s in systems.SYSTEMS.values() if not s.dedicated for r in s.representations]
+PAIRS = [(s.name, r.name.lower()) for s in systems.SYSTEMS.values() if s.spatial for r in s.representations]
 # As small as every tool still has something to do.
 SIZES = {
     Representation.DIF: DifSizes(3, (6, 7), (2, 2), (1.6, 2.4), fusion_hidden=8, features=3, render_hidden=8,

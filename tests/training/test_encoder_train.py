@@ -12,8 +12,9 @@ torch = pytest.importorskip("torch")
 
 from refcodec.datasets import load_dataset
 from refcodec.decoding import open_stream
-from refcodec.encoder import presets, rays, train
+from refcodec.encoder import loop, presets, rays, train
 from refcodec.encoder.latents import step_value
+from refcodec.encoder.systems import SYSTEMS
 from refcodec.fields import build, field_header
 from refcodec.rendering.march import render_camera
 from refcodec.syntax.headers import Representation
@@ -24,6 +25,10 @@ from refcodec.writer import StreamWriter
 DEMO = ROOT / "demo" / "fox"
 SETTINGS = dataclasses.replace(presets.preset("micro").training, lagrangian=3e-4, network_rate=5e-3,
                                intra_iterations=160, inter_iterations=40, rays=256)
+
+
+def trainer(header, pictures, settings, previous=None):
+    return train.FieldTrainer(header, pictures, settings, SYSTEMS["rate-aware"], previous)
 
 
 @pytest.fixture(scope="module")
@@ -134,29 +139,29 @@ def test_a_ray_remembers_its_errors(bank):
 def test_training_sees_what_the_file_will_hold(scene):
     """Rounded values, whole steps each; learned steps follow the error of that rounding."""
     header, pictures, _ = scene
-    training = train._Training(header, pictures[0], SETTINGS, None, None, "cpu", None)
-    training._quantised_values(False)
-    assert torch.equal(training.work, training.values)
-    training._quantised_values(True)
-    gradient = torch.randn(training.total, generator=torch.Generator().manual_seed(1))
-    found = training._step_gradient(gradient, 0.0)
-    for slot in training.slots:
-        steps = training._in_steps(slot, training._step(slot)).double()
-        whole = training.work[slot.part].double() / training._step(slot)
+    training = trainer(header, pictures[0], SETTINGS)
+    latents, quantiser = training.latents, training.quantiser
+    training.set_values(False)
+    assert torch.equal(latents.work, latents.values)
+    training.set_values(True)
+    gradient = torch.randn(latents.total, generator=torch.Generator().manual_seed(1))
+    found = quantiser.step_gradient(gradient, torch.zeros_like(quantiser.log_step))
+    for slot in latents.slots:
+        steps = quantiser.in_steps(slot, quantiser.step(slot)).double()
+        whole = latents.work[slot.part].double() / quantiser.step(slot)
         assert torch.allclose(whole, whole.round(), atol=1e-4)
         assert ((steps - whole).abs() <= 0.5 + SETTINGS.dead_zone + 1e-4).all()
         assert (whole[steps.abs() < 0.5 + SETTINGS.dead_zone - 1e-4].abs() < 1e-4).all()
         # Esser et al. 2020, equation 3, for the logarithm of the step.
-        expected = (gradient[slot.part].double() * (whole - steps)).sum() * training._step(slot)
+        expected = (gradient[slot.part].double() * (whole - steps)).sum() * quantiser.step(slot)
         assert float(found[slot.bands]) == pytest.approx(float(expected), rel=1e-3, abs=1e-4)
 
 
 @pytest.mark.parametrize("iterations, first", [(1000, 100), (400, 80), (100, 30)])
-def test_rate_waits_for_a_scene_to_find_its_shape(scene, iterations, first):
-    header, pictures, _ = scene
+def test_rate_waits_for_a_scene_to_find_its_shape(iterations, first):
     settings = dataclasses.replace(SETTINGS, intra_iterations=iterations, rate_start=0.1, rate_after=80)
-    training = train._Training(header, pictures[0], settings, None, None, "cpu", None)
-    weights = [training._rate_weight(i / iterations) for i in range(iterations)]
+    schedule = train.field_schedule(settings, inter=False)
+    weights = [schedule.at(i).lagrangian for i in range(iterations)]
     assert not any(weights[:first + 1]) and all(weights[first + 1:]) and weights[-1] == SETTINGS.lagrangian
 
 
@@ -181,7 +186,7 @@ def test_only_touched_cells_are_coded(stream, scene):
     header = scene[0]
     for frame in stream[2]:
         for tensor in frame.coding.tensors:
-            if tensor.significance:
+            if tensor.tools.significance:
                 mask = coded_mask(header, header.tensors[tensor.tensor_id], frame.coding.occupancy)
                 assert len(tensor.values) == mask.sum()
 
@@ -208,7 +213,7 @@ def test_a_seed_gives_the_same_frame_twice(scene):
     a, b = (train.train_intra(header, pictures[0][:6], short).coding for _ in range(2))
     for x, y in zip(a.tensors, b.tensors, strict=True):
         np.testing.assert_array_equal(x.values, y.values)
-        assert x.steps == y.steps
+        assert x.tools.steps == y.tools.steps
     other = train.train_intra(header, pictures[0][:6], dataclasses.replace(short, seed=1)).coding
     assert not all(np.array_equal(x.values, y.values) for x, y in zip(a.tensors, other.tensors))
 
@@ -227,12 +232,11 @@ def test_reduced_precision_and_fused_kernels(scene, monkeypatch):
     found = {}
     for name in ("plain", "mixed_precision", "compiled"):
         settings = dataclasses.replace(SETTINGS, **({} if name == "plain" else {name: True}))
-        training = train._Training(header, pictures[0], settings, None, None, "cpu", None)
-        training._quantised_values(False)
+        training = trainer(header, pictures[0], settings)
+        training.set_values(False)
         for _ in range(3):  # another number of samples each time
-            gradient = torch.zeros_like(training.values)
-            error = training._backward(gradient)
-        found[name] = float(error), gradient
+            error = training.backward()
+        found[name] = float(error), training.gradient.clone()
     error, gradient = found["plain"]
     assert len(graphs) == 1
     assert found["compiled"][0] == pytest.approx(error, rel=1e-5)
@@ -248,7 +252,7 @@ def test_tools_can_be_switched_off(scene):
     fixed = dataclasses.replace(SETTINGS, intra_iterations=20, learn_steps=False, initial_step=0.125)
     for settings in (plain, fixed):
         coding = train.train_intra(header, pictures[0][:6], settings).coding
-        assert step_value(coding.tensors[0].steps[0], 16) == 0.125
+        assert step_value(coding.tensors[0].tools.steps[0], 16) == 0.125
 
 
 def test_a_p_frame_after_a_blank_frame_is_trained(scene):
@@ -256,7 +260,8 @@ def test_a_p_frame_after_a_blank_frame_is_trained(scene):
     blank = FrameState(header)
     blank.set_occupancy(rays.visual_hull(pictures[0], header))
     short = dataclasses.replace(SETTINGS, inter_iterations=4)
-    training = train._Training(header, pictures[1], short, None, blank, "cpu", None)
-    assert [slot.id for slot in training.active] == [i for i, t in enumerate(header.tensors) if t.mapping != 0]
+    training = trainer(header, pictures[1], short, blank)
+    assert [slot.id for slot in training.latents.active] == [i for i, t in enumerate(header.tensors) if t.mapping != 0]
     # Its networks are zero as well: nothing gets a gradient, and no tensor needs to be carried.
-    assert training.run(1, 1).coding.tensors == []
+    loop.train(training)
+    assert training.frame(0, 1, 1).coding.tensors == []

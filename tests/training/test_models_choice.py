@@ -14,7 +14,7 @@ from synthetic import small_header, small_stream
 torch = pytest.importorskip("torch")
 
 from refcodec.decoding import open_stream
-from refcodec.encoder.finish import Finish
+from refcodec.encoder.model_selection import ModelSelection
 from refcodec.encoder.models import MaskSymbols, best_mask_model, fit_mask_model, fit_occupancy_model, occupancy_symbols
 from refcodec.entropy.coder import MAX_SYMBOL, decode_symbols, encode_symbols
 from refcodec.entropy.fitting import best_static, fit_static, model_bytes
@@ -331,10 +331,10 @@ def test_a_model_that_sees_the_frame_before_pays_in_longer_groups():
     state, defined = FrameState(small_header(occupancy=(24, 24, 24))), []
     for k, following in enumerate((3, 2, 1, 0)):
         rate = SimpleNamespace(previous=state.copy() if k else None, slots=[], groups=[])
-        finish = Finish(rate, {}, 60, following=following)
-        used = finish.occupancy(ball(k))
-        defined.append(sorted(finish.models))
-        state.models.update(finish.models)
+        selection = ModelSelection(rate, {}, 60, following=following)
+        used = selection.occupancy(ball(k))
+        defined.append(sorted(selection.models))
+        state.models.update(selection.models)
         context = state.occupancy_context(not k)
         sizes = {i: len(NumpyKernels().encode_occupancy(m, ball(k), context)[0]) for i, m in state.models.items()}
         assert sizes[used] == min(sizes.values())
@@ -343,8 +343,8 @@ def test_a_model_that_sees_the_frame_before_pays_in_longer_groups():
     # Alone, the first P-frame does not pay for a model of its own.
     state = FrameState(state.header)
     state.set_occupancy(ball(0))
-    intra = Finish(SimpleNamespace(previous=None, slots=[], groups=[]), {}, 60, following=3)
+    intra = ModelSelection(SimpleNamespace(previous=None, slots=[], groups=[]), {}, 60, following=3)
     intra.occupancy(ball(0))
     state.models.update(intra.models)
-    alone = Finish(SimpleNamespace(previous=state, slots=[], groups=[]), {}, 60)
+    alone = ModelSelection(SimpleNamespace(previous=state, slots=[], groups=[]), {}, 60)
     assert alone.occupancy(ball(1)) != 62 and not alone.models

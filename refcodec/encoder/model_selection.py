@@ -1,4 +1,4 @@
-"""From trained symbols to what the writer takes: probability models chosen, tensors assembled."""
+"""Model selection: from quantised symbols to what the writer takes."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping as MappingType, Sequence
@@ -67,8 +67,8 @@ class _Choice:
         return self.bits + self.extra
 
 
-class Finish:
-    """Chooses the models of a frame's tensors.
+class ModelSelection:
+    """Selects the probability models of a frame's tensors, by the size of the frame.
 
     models: those that the frame has to define. estimated: bits of each tensor by
     tensor_id; for values under context models the estimate of training.

@@ -1,0 +1,174 @@
+"""The training loop, and what a training is to it: a `Trainer` with a `Schedule`.
+
+What the loop does to a field of grids (`refcodec.encoder.train`) and to networks alone
+(`refcodec.encoder.cnerf`) is the same; shares of the iterations and other constants stand here once.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from refcodec.encoder.presets import TrainingSettings
+from refcodec.encoder.rays import Picture
+from refcodec.encoder.systems import CodingPlan
+from refcodec.syntax.headers import SequenceHeader
+from refcodec.tensors.state import FrameState
+from refcodec.writer import FrameCoding
+
+_RATE_RAMP = 0.1  # share of the iterations that λ takes to reach its full value
+_LAST_RATE = 0.05  # share of the learning rates that is left at the end
+_OCCLUSION_EVERY = 50  # iterations between renewals of what is occluded
+_REPORT_EVERY = 20
+_ERROR_DECAY = 0.95  # of the running mean of D
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """State of a frame's training. psnr: dB over the training views' pixels (all of
+    them, not only those drawn); kilobytes: estimated size of the frame's tensors."""
+
+    iteration: int
+    iterations: int
+    loss: float
+    psnr: float
+    kilobytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedFrame:
+    """A frame ready to be written, and the estimated bits of each tensor's symbols."""
+
+    coding: FrameCoding
+    estimated_bits: dict[int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """An iteration, as the schedule sees it.
+
+    member: whose turn it is, of those that are trained together. round: iterations of this member before. done: share
+    of all iterations. lagrangian: λ now, 0 before the rate sets in. learning: factor of the learning rates.
+    starts_rate, fixes_steps: whether this is the first iteration of that kind. prunes: whether empty voxels go.
+    occludes: whether occluders are renewed. learns_steps: whether quantisation step sizes still change.
+    """
+
+    member: int
+    round: int
+    done: float
+    lagrangian: float
+    learning: float
+    starts_rate: bool
+    fixes_steps: bool
+    prunes: bool
+    occludes: bool
+    learns_steps: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When what happens in a training.
+
+    iterations: of each of `members` that take turns (scenes of one file). lagrangian: λ in the end; 0: no rate term.
+    rate_start, steps_until, prune_at: shares of the iterations after which the rate sets in, step sizes stay, and
+    empty voxels are dropped. warm_up: iterations in which the learning rates rise.
+    """
+
+    iterations: int
+    lagrangian: float
+    rate_start: float
+    steps_until: float
+    prune_at: Sequence[float]
+    members: int = 1
+    warm_up: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.iterations * self.members
+
+    def at(self, iteration: int) -> Moment:
+        """An iteration from 0 to `total` - 1."""
+        turn, member = divmod(iteration, self.members)
+        done = iteration / self.total
+        fixed = math.ceil(self.steps_until * self.iterations) * self.members
+        learning = _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done))
+        if self.warm_up:
+            learning *= min(1.0, (turn + 1) / self.warm_up)
+        return Moment(
+            member, turn, done, self.lagrangian * min(1.0, max(0.0, (done - self.rate_start) / _RATE_RAMP)), learning,
+            bool(self.lagrangian) and iteration == round(self.rate_start * self.iterations) * self.members,
+            bool(self.lagrangian) and iteration == fixed,
+            turn in [round(share * self.iterations) for share in self.prune_at],
+            turn % _OCCLUSION_EVERY == _OCCLUSION_EVERY - 1, iteration < fixed)
+
+
+class Trainer(Protocol):
+    """A training of one frame, or of scenes that are trained together, as `train` drives it.
+
+    pixels: of the training pictures of all members.
+    """
+
+    @property
+    def schedule(self) -> Schedule: ...
+
+    @property
+    def pixels(self) -> int: ...
+
+    @property
+    def bits(self) -> float:
+        """Estimated bits of all tensors that the frames carry."""
+
+    def start_rate(self) -> None:
+        """The rate sets in."""
+
+    def fix_steps(self) -> None:
+        """Quantisation step sizes take the nearest values that the stream can express, and stay."""
+
+    def prepare(self, moment: Moment) -> None:
+        """Makes the values that the iteration's field has, quantised where the rate counts; prunes where it is time."""
+
+    def occlude(self, moment: Moment) -> None:
+        """Renews what is hidden behind opaque voxels, by the field at hand."""
+
+    def descend(self, moment: Moment) -> torch.Tensor:
+        """One step of the optimisers; returns D over all pixels of the member, a tensor of no dimensions."""
+
+    def frame(self, member: int, number: int, time_stamp: int) -> TrainedFrame:
+        """A member, trained, as a frame ready to be written."""
+
+
+class TrainerFactory(Protocol):
+    """What makes the trainer of a frame. Raises UsageError for what it can't train."""
+
+    def __call__(self, header: SequenceHeader, pictures: Sequence[Picture], settings: TrainingSettings,
+                 plan: CodingPlan, previous: FrameState | None, following: int,
+                 device: torch.device | str) -> Trainer:
+        """previous: the decoder's state after the frame before, None for an I-frame. following: frames of the group
+        after this one."""
+
+
+def train(trainer: Trainer, on_progress: Callable[[Progress], None] | None = None) -> None:
+    """Runs a training from its first iteration to its last."""
+    schedule = trainer.schedule
+    errors: dict[int, torch.Tensor] = {}  # running mean of D by member
+    for i in range(schedule.total):
+        moment = schedule.at(i)
+        if moment.starts_rate:
+            trainer.start_rate()
+        if moment.fixes_steps:
+            trainer.fix_steps()
+        trainer.prepare(moment)
+        if moment.occludes:
+            trainer.occlude(moment)
+        error = trainer.descend(moment)
+        before = errors.get(moment.member)
+        errors[moment.member] = error if before is None else _ERROR_DECAY * before + (1 - _ERROR_DECAY) * error
+        if on_progress and (i % _REPORT_EVERY == _REPORT_EVERY - 1 or i + 1 == schedule.total):
+            distortion, bits = sum(map(float, errors.values())) / len(errors), trainer.bits
+            on_progress(Progress(
+                i + 1, schedule.total,
+                distortion + moment.lagrangian * schedule.members / trainer.pixels * bits,
+                -10 * math.log10(max(distortion, 1e-10)), bits / 8000))
