@@ -382,9 +382,9 @@ def _remember_states(kind: type, size: int) -> None:
             raise error.with_traceback(None)
         return frame
 
-    def jumped(self):
-        self.past = _hash(repr(("jump", self.__dict__.pop("past", None) or begin(self))).encode())
-        jump(self)
+    def jumped(self, indexed=None):
+        self.past = _hash(repr(("jump", indexed, self.__dict__.pop("past", None) or begin(self))).encode())
+        jump(self, indexed)
 
     kind.feed, kind.jump = remembered, jumped
 

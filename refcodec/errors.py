@@ -17,6 +17,17 @@ class RefcodecError(Exception):
 
     exit_code = EXIT_USAGE
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Not by calling the class again: what it is called with is not what the message says.
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[RefcodecError], args: tuple[object, ...], members: dict[str, object]) -> RefcodecError:
+    """An unpickled error."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(members)
+    return error
+
 
 class UsageError(RefcodecError):
     """Arguments or files that do not fit together."""

@@ -6,21 +6,20 @@
 from __future__ import annotations
 
 import math
-import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .errors import BitstreamError, UsageError
+from .sources import ByteSource, StreamSource
 from .syntax import structures as syn
 from .syntax.coding import OccupancyMode, Tools, step_of
 from .syntax.declare import Span, Trace
 from .syntax.headers import Mapping, SequenceHeader, TensorInfo, lowest_level
 from .syntax.registry import ChannelMode, Level, UnitType
-from .syntax.units import FILE_HEADER_SIZE, UNIT_OVERHEAD, FileHeader, Unit, UnitReader
+from .syntax.units import FILE_HEADER_SIZE, UNIT_OVERHEAD, ByteStream, FileHeader, Unit, UnitReader
 
 if TYPE_CHECKING:
     from .tensors.state import FrameState
@@ -264,27 +263,25 @@ def camera_dict(name: str, width: int, height: int, focal: Sequence[float], cent
                 camera_to_world=[list(pose[i : i + 4]) for i in (0, 4, 8)])
 
 
-def inspect(source: str | os.PathLike[str] | BinaryIO, *, symbols: bool = False,
-            on_unit: OnUnit | None = None) -> Report:
+def inspect(source: StreamSource, *, symbols: bool = False, on_unit: OnUnit | None = None) -> Report:
     """Reads the headers of a stream, front to back; stops at the first damage.
 
-    source: path or binary stream (a pipe will do). symbols: decode the occupancy
-    and count the coded symbols of every tensor, for bits per symbol (imports numpy).
+    source: a path, a binary file (from its position on), a pipe, or a file's bytes. symbols: decode the
+    occupancy and count the coded symbols of every tensor, for bits per symbol (imports numpy).
     on_unit: called with (number, Unit, Trace) for every unit, unit 0 being the file
     header (Unit None). Violations are not raised but end the report as its `error`.
     Raises UsageError for a file that can't be read.
     """
-    if isinstance(source, (str, os.PathLike)):
-        try:
-            with open(source, "rb") as file:
-                return _Inspector(file, str(source), Path(source).stat().st_size, symbols, on_unit).run()
-        except OSError as e:
-            raise UsageError(f"can't read {source}: {e.strerror}") from None
-    return _Inspector(source, "-", None, symbols, on_unit).run()
+    opened = ByteSource(source)
+    try:
+        size = opened.size() if opened.seekable and opened.name != "-" else None
+        return _Inspector(opened.cursor(), opened.name, size, symbols, on_unit).run()
+    finally:
+        opened.close()
 
 
 class _Inspector:
-    def __init__(self, file: BinaryIO, path: str, size: int | None, symbols: bool, on_unit: OnUnit | None):
+    def __init__(self, file: ByteStream, path: str, size: int | None, symbols: bool, on_unit: OnUnit | None):
         self.report = Report(path, size)
         self.reader = UnitReader(file)
         self.on_unit = on_unit or (lambda number, unit, trace: None)
@@ -302,8 +299,7 @@ class _Inspector:
                 self._unit(unit)
                 if unit.type == UnitType.END:
                     report.complete = True
-                    if self.reader.stream.read(1):
-                        raise BitstreamError("R-FILE-07", self.reader.offset, "file")
+                    self.reader.expect_end()
                     break
             else:
                 raise BitstreamError("R-FILE-06", self.reader.offset, "unit_header", "There is no end unit.")

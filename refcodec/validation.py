@@ -7,7 +7,6 @@ first violation is reported, since what follows it can't be trusted.
 from __future__ import annotations
 
 import io
-import os
 import re
 import struct
 import zlib
@@ -15,11 +14,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .decoding import SequenceDecoder
+from .decoding import IndexEntry, SequenceDecoder, checks
+from .decoding.checks import Position
 from .errors import BitstreamError, UsageError
 from .inspection import Demand, parse_unit, tool_dict
 from .requirements import ERROR_CODES, REQUIREMENTS
+from .sources import StreamSource, read_stream
 from .syntax import structures as syn
+from .syntax.coding import FrameType
 from .syntax.declare import Trace
 from .syntax.headers import SequenceHeader
 from .syntax.registry import LEVELS, UnitType
@@ -119,21 +121,11 @@ class Report:
             findings=[asdict(f) for f in self.findings])
 
 
-def validate(source: str | os.PathLike[str] | bytes) -> Report:
-    """Checks a file (or its bytes) completely. Raises UsageError for a file that can't be read."""
-    if isinstance(source, bytes):
-        return _Validator(source, "-").run()
-    try:
-        with open(source, "rb") as file:
-            data = file.read(FILE_HEADER_SIZE)
-            if data.startswith(syn.FILE_SIGNATURE):  # else the rest, however long, says nothing
-                data += file.read()
-            size = max(len(data), os.fstat(file.fileno()).st_size)
-    except OSError as e:
-        raise UsageError(f"can't read {source}: {e.strerror}") from None
-    report = _Validator(data, os.fspath(source)).run()
-    report.size = size
-    return report
+def validate(source: StreamSource) -> Report:
+    """Checks a stream completely. source: a path, a binary file (from its position on), a pipe, or a file's bytes; it
+    is read into memory. Raises UsageError for what can't be read."""
+    read = read_stream(source)
+    return _Validator(read.data, read.name, read.size).run()
 
 
 def json_report(files: list[dict[str, Any]]) -> dict[str, Any]:
@@ -150,14 +142,14 @@ class _Validator:
     stops at its first error; `entries`, `groups` and `index_offset` replace it.
     """
 
-    def __init__(self, data: bytes, path: str):
+    def __init__(self, data: bytes, path: str, size: int):
         self.data = data
-        self.report = Report(path, len(data))
+        self.report = Report(path, size)
         self.reader = UnitReader(io.BytesIO(data))
         self.decoder: SequenceDecoder  # once the file header is read
         self.broken = self.lost = self.base_lost = False
         self.demand: Demand  # once the sequence header is read
-        self.entries: list[tuple[int, int, int]] = []
+        self.entries: list[IndexEntry] = []
         self.group: Unit | None = None
         self.group_numbers = range(0)
         self.group_frames = self.longest_group = self.largest_unit = 0
@@ -242,8 +234,10 @@ class _Validator:
             if unit is not None:
                 self.largest_unit = max(self.largest_unit, len(unit.payload))
                 self._take(unit)
-        if self.reader.stream.read(1):
-            self.add(BitstreamError("R-FILE-07", self.reader.offset, "file"))
+        try:
+            self.reader.expect_end()
+        except BitstreamError as e:
+            self.add(e)
 
     def _as_known(self, start: int) -> Unit | None:
         """The unit at `start` in spite of its flags; None when its type is unknown."""
@@ -341,14 +335,11 @@ class _Validator:
             self.broken = True
             return
         group = self.decoder.current_group
-        if self.decoder.mid_stream and group.first_frame <= self.last_number and reported is None:
-            self.add(BitstreamError(
-                "R-GRP-04", unit.payload_offset + 9, "group_header.first_frame_number",
-                f"It is {group.first_frame}; frame {self.last_number} came before."))
-        if self.decoder.mid_stream and group.scene < self.last_scene and reported is None:
-            self.add(BitstreamError(
-                "R-GRP-06", unit.payload_offset + 8, "group_header.scene_id",
-                f"It is {group.scene}; a group of scene {self.last_scene} came before."))
+        if self.decoder.mid_stream and reported is None:
+            _, trace = parse_unit(unit, self.decoder.file_header, self.decoder.header)
+            if fault := Position(self.last_scene, self.last_number).group_fault(
+                    group.scene, group.first_frame, group.frame_count):
+                self.add(fault.error(trace))
         self.last_scene = max(self.last_scene, group.scene)
         self.group, self.group_frames, self.group_decoded = unit, 0, 0
         self.group_numbers = range(group.first_frame, group.first_frame + group.frame_count)
@@ -384,8 +375,8 @@ class _Validator:
             return
         self.demand.frame(value)
         self.last_number = max(self.last_number, value.frame_number)
-        start = self.group if value.frame_type == 1 and self.group is not None else unit
-        self.entries.append((value.frame_number, value.frame_type, start.offset))
+        start = self.group if value.frame_type == FrameType.INTRA and self.group is not None else unit
+        self.entries.append(IndexEntry(value.frame_number, FrameType(value.frame_type), start.offset))
 
     def _shared(self, unit: Unit, error: BitstreamError | None) -> None:
         """Models of the shared unit, and what its loss means for frames."""
@@ -431,25 +422,13 @@ class _Validator:
         if error is not None or not self.decoder.mid_stream:
             return
         value, trace = parse_unit(unit, self.decoder.file_header, self.decoder.header)
-        if unit.type == UnitType.END:
-            if self.index_offset != value.index_offset and not self.lost:
-                self.add(BitstreamError("R-END-02", trace.offset("end.index_offset"), "end.index_offset",
-                                        f"It is {value.index_offset}; the index is at {self.index_offset}."))
-            wrong = (value.group_total, value.frame_total) != (self.report.groups, self.report.frames)
-            if wrong and not self.lost:
-                self.add(BitstreamError(
-                    "R-END-01", trace.offset("end.group_total"), "end.group_total",
-                    f"It counts {value.group_total} groups and {value.frame_total} frames; the stream holds "
-                    f"{self.report.groups} and {self.report.frames}."))
-        elif not self.lost:
-            found = [(e.indexed_frame, e.indexed_type, e.frame_offset) for e in value.entry]
-            if found != self.entries:
-                same = next((i for i, (a, b) in enumerate(zip(found, self.entries)) if a != b),
-                            min(len(found), len(self.entries)))
-                path = f"index.entry[{same}].indexed_frame" if same < len(found) else "index.index_count"
-                self.add(BitstreamError("R-IDX-01", trace.offset(path), path,
-                                        f"Entry {same} of {len(found)} is not that of frame {same} of "
-                                        f"{len(self.entries)}."))
+        if not self.lost:
+            faults = [checks.index_fault(value, self.entries)] if unit.type == UnitType.INDEX else [
+                checks.index_offset_fault(value, self.index_offset),
+                checks.totals_fault(value, self.report.groups, self.report.frames)]
+            for fault in faults:
+                if fault is not None:
+                    self.add(fault.error(trace))
         if self.lost:
             self.note("I001", f"What the {unit.label} unit says of the damaged parts.", unit.offset)
 

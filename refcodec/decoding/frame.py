@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +41,7 @@ class Group:
                                   and self.first_frame + self.frame_count > wanted.start)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Frame:
     """A decoded frame.
 
@@ -61,8 +61,13 @@ class Frame:
     tensors: tuple[np.ndarray, ...]
     offset: int
     size: int
-    syntax: Any = field(repr=False)
-    trace: Trace = field(repr=False)
+    syntax: Any
+    trace: Trace
+
+    def __repr__(self) -> str:
+        occupied = "" if self.occupancy is None else f", {int(self.occupancy.sum())} voxels occupied"
+        return (f"<Frame {self.number} {self.type.letter}, scene {self.scene}, {self.seconds:.3f} s: "
+                f"{len(self.tensors)} tensors{occupied}, {self.size} bytes at {self.offset}>")
 
     @property
     def seconds(self) -> float:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import Any
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -18,22 +18,24 @@ from ..errors import BitstreamError
 from .frame import Frame
 from .job import FrameJob
 
+Result = TypeVar("Result")
 _BYTES_AHEAD = 64 << 20  # of units that are read before their frames are given out
 
 
-class _Chain:
+class _Chain(Generic[Result]):
     """The frames of one group, decoded one after the other on whatever thread there is."""
 
-    def __init__(self, chains: Executor, leaves: Executor, function: Callable[[Frame], object], stop: threading.Event):
+    def __init__(self, chains: Executor, leaves: Executor, function: Callable[[Frame], Result],
+                 stop: threading.Event):
         self.chains, self.leaves, self.function, self.stop = chains, leaves, function, stop
-        self._waiting: deque[tuple[FrameJob, Future[Any]]] = deque()
+        self._waiting: deque[tuple[FrameJob, Future[list[Result]]]] = deque()
         self._lock, self._running = threading.Lock(), False
-        self._last: Future[Any] | None = None
+        self._last: Future[None] | None = None
         self._ahead: Future[np.ndarray | None] | None = None  # occupancy of the frame that is decoded next
 
-    def add(self, job: FrameJob) -> Future[Any]:
-        """The future of what `function` makes of the frame; None as its result for a frame that is not wanted."""
-        future: Future[Any] = Future()
+    def add(self, job: FrameJob) -> Future[list[Result]]:
+        """The future of a list of what `function` makes of the frame; empty for a frame that is not wanted."""
+        future: Future[list[Result]] = Future()
         with self._lock:
             self._waiting.append((job, future))
             start, self._running = not self._running, True
@@ -66,33 +68,32 @@ class _Chain:
         if following is not None and following.syntax.occupancy_mode:
             self._ahead = self.leaves.submit(following.occupancy, occupancy)
 
-    def _finish(self, job: FrameJob, frame: Frame, future: Future[Any]) -> None:
+    def _finish(self, job: FrameJob, frame: Frame, future: Future[list[Result]]) -> None:
         try:
             job.check(frame)
-            future.set_result(self.function(frame) if job.wanted else None)
+            future.set_result([self.function(frame)] if job.wanted else [])
         except BaseException as e:
             future.set_exception(e)
 
 
-def map_frames(planned: Iterator[FrameJob], function: Callable[[Frame], object], jobs: int,
-               last: int | None = None) -> Iterator[Any]:
+def map_frames(planned: Iterator[FrameJob], function: Callable[[Frame], Result], jobs: int,
+               last: int | None = None) -> Iterator[Result]:
     """`function` of every wanted frame of these jobs, in order; errors where one thread would raise them.
 
     planned: may raise BitstreamError, which then comes behind the frames before it.
-
     last: number of the frame behind which nothing is read. At most `jobs` + 1 groups are
     under way at a time.
     """
     stop, error = threading.Event(), None
-    pending: deque[tuple[FrameJob, Future[Any]]] = deque()
-    chain: _Chain | None = None
+    pending: deque[tuple[FrameJob, Future[list[Result]]]] = deque()
+    chain: _Chain[Result] | None = None
     group, ahead = None, 0
 
-    def next_result() -> tuple[bool, object]:
+    def next_result() -> list[Result]:
         nonlocal ahead
         job, future = pending.popleft()
         ahead -= job.size
-        return job.wanted, future.result()
+        return future.result()
 
     with ThreadPoolExecutor(jobs, "refcodec-leaf") as leaves, ThreadPoolExecutor(jobs, "refcodec-group") as chains:
         try:
@@ -108,23 +109,19 @@ def map_frames(planned: Iterator[FrameJob], function: Callable[[Frame], object],
                 pending.append((job, chain.add(job)))
                 ahead += job.size
                 while pending and (pending[0][1].done() or ahead > _BYTES_AHEAD or _groups(pending) > jobs + 1):
-                    wanted, result = next_result()
-                    if wanted:
-                        yield result
-                    del result
+                    if result := next_result():
+                        yield result.pop()  # so that the caller alone decides how long its tensors live
                 if job.syntax.frame_number == last:
                     break
             while pending:
-                wanted, result = next_result()
-                if wanted:
-                    yield result
-                del result
+                if result := next_result():
+                    yield result.pop()
             if error is not None:
                 raise error
         finally:
             stop.set()
 
 
-def _groups(pending: deque[tuple[FrameJob, Future[Any]]]) -> int:
+def _groups(pending: Iterable[tuple[FrameJob, object]]) -> int:
     """How many groups have frames under way: the first frame of the last one may be one of many."""
     return len({id(job.group) for job, _ in pending})

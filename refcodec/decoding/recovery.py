@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ..errors import BitstreamError
 from ..kernels import Kernels
+from ..sources import StreamSource, read_stream
 from ..syntax.registry import UnitType
 from ..syntax.units import UNIT_OVERHEAD, UnitReader, resynchronise
 from .frame import Frame, Limits
@@ -25,13 +26,15 @@ class Salvage:
     lost: list[int] = field(default_factory=list)
 
 
-def salvage(data: bytes, report: Salvage, limits: Limits = Limits(), kernels: Kernels | None = None
+def salvage(source: StreamSource, report: Salvage, limits: Limits = Limits(), kernels: Kernels | None = None
             ) -> Iterator[Frame]:
     """Decodes every group that is intact and fills in `report` (spec 3.4).
 
-    A frame is given out only when it and all frames before it in its group are whole.
-    Raises BitstreamError when the file header or sequence header is lost.
+    source: what `open_stream` takes; it is read into memory. A frame is given out only when it
+    and all frames before it in its group are whole. Raises UsageError, and
+    BitstreamError when the file header or sequence header is lost.
     """
+    data = read_stream(source).data
     reader = UnitReader(io.BytesIO(data))
     decoder = SequenceDecoder(reader.read_file_header(), limits=limits, kernels=kernels)
     while decoder.header is None:
@@ -65,5 +68,5 @@ def salvage(data: bytes, report: Salvage, limits: Limits = Limits(), kernels: Ke
         if frame is not None:
             report.decoded.append(frame.number)
             yield frame
-    known.update(number for number, _, _ in read_index(io.BytesIO(data), decoder.file_header) or ())
+    known.update(number for number, _, _ in read_index(io.BytesIO(data), len(data), decoder.file_header) or ())
     report.lost.extend(sorted(known - set(report.decoded)))

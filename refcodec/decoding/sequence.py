@@ -1,6 +1,7 @@
 """The state machine of a decoder: units in, frames out (spec chapters 3 and 4)."""
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any, NoReturn, TypeVar
 
@@ -27,7 +28,10 @@ from ..syntax.registry import UnitType
 from ..syntax.tensor_list import tensor_list_fault
 from ..syntax.units import FileHeader, Unit
 from ..tensors.state import FrameState
+from . import checks
+from .checks import Position
 from .frame import Frame, Group, Limits
+from .index import IndexEntry
 from .job import FrameJob, OnTensor, decode_tensors
 
 _T = TypeVar("_T")
@@ -55,13 +59,12 @@ class SequenceDecoder:
         self.groups = self.frames = 0
         self.ended = False
         self.mid_stream = False
-        self.entries: list[tuple[int, int, int]] = []
+        self.entries: list[IndexEntry] = []
         self._header_payload = b""
         self._in_group = 0
-        self._last_frame = -1
-        self._last_time = -1
-        self._scene = 0
+        self._position = Position()
         self._index_offset = 0
+        self._indexed: int | None = None  # frame that the index promises at the next group header
         self._seen: set[int] = set()
         self._models: dict[int, EntropyModel] = {}  # of the group; `state` has those of the frame decoded last
 
@@ -192,18 +195,14 @@ class SequenceDecoder:
     def _group_header(self, unit: Unit) -> None:
         value, trace = self._parse(syn.GROUP_HEADER, unit)
         header, first = self.sequence_header, value.first_frame_number
-        if value.scene_id < self._scene:
-            path = "group_header.scene_id"
-            raise BitstreamError("R-GRP-06", trace.offset(path), path,
-                                 f"It is {value.scene_id}; a group of scene {self._scene} came before.")
-        if first <= self._last_frame or first + value.frame_count > 1 << 32:
-            path = "group_header.first_frame_number"
-            raise BitstreamError("R-GRP-04", trace.offset(path), path,
-                                 f"It is {first}; frame {self._last_frame} came before.")
+        if fault := self._position.group_fault(value.scene_id, first, value.frame_count):
+            raise fault.error(trace)
+        if fault := checks.indexed_group_fault(self._indexed, first):
+            raise BitstreamError(fault.requirement, unit.offset, fault.element, fault.detail)
+        self._indexed = None
         self.group = Group(unit.offset, value.scene_id, first, value.frame_count)
         self._in_group = 0
-        if value.scene_id != self._scene:
-            self._scene, self._last_time = value.scene_id, -1
+        self._position = self._position.of_scene(value.scene_id)
         shared, self.state = self.state.shared, FrameState(header.of_scene(value.scene_id), self.kernels)
         self.state.shared, self._models = shared, {}  # only what is shared goes from one group to the next
         self.groups += 1
@@ -223,10 +222,10 @@ class SequenceDecoder:
     def _advance(self, job: FrameJob) -> None:
         v = job.syntax
         start = job.group.offset if v.frame_type == FrameType.INTRA else job.offset
-        self.entries.append((v.frame_number, v.frame_type, start))
+        self.entries.append(IndexEntry(v.frame_number, FrameType(v.frame_type), start))
         self._in_group += 1
         self.frames += 1
-        self._last_frame, self._last_time = v.frame_number, v.time_stamp
+        self._position = Position(job.group.scene, v.frame_number, v.time_stamp)
 
     def _check_frame(self, v: Any, trace: Trace) -> None:
         """Requirements that tie a frame to the sequence and its group (spec 4.7 to 4.11)."""
@@ -242,8 +241,8 @@ class SequenceDecoder:
         if (v.frame_type == FrameType.INTRA) != intra:
             refuse("R-FRM-02", "frame_type", "A P-frame has no frame before it to refer to." if intra else
                    "An I-frame stands inside a group.")
-        if v.time_stamp <= self._last_time:
-            refuse("R-FRM-04", "time_stamp", f"It is {v.time_stamp} after {self._last_time}.")
+        if fault := self._position.time_fault(v.time_stamp):
+            raise fault.error(trace)
         allowed = (0,) if not header.has_occupancy else (1, 3) if intra else (0, 1, 2, 3)
         if v.occupancy_mode not in allowed:
             refuse("R-OCC-01", "occupancy_mode", f"It is {v.occupancy_mode}; allowed here: {allowed}.")
@@ -341,31 +340,31 @@ class SequenceDecoder:
 
     def _index(self, unit: Unit) -> None:
         value, trace = self._parse(syn.INDEX, unit)
-        found = [(e.indexed_frame, e.indexed_type, e.frame_offset) for e in value.entry]
         self._index_offset = unit.offset
-        if self.mid_stream or found == self.entries:
-            return
-        same = next((i for i, (a, b) in enumerate(zip(found, self.entries)) if a != b),
-                    min(len(found), len(self.entries)))
-        path = f"index.entry[{same}].indexed_frame" if same < len(found) else "index.index_count"
-        raise BitstreamError("R-IDX-01", trace.offset(path), path,
-                             f"Entry {same} of {len(found)} is not that of frame {same} of {len(self.entries)}.")
+        if not self.mid_stream and (fault := checks.index_fault(value, self.entries)):
+            raise fault.error(trace)
 
     def _end(self, unit: Unit) -> None:
         value, trace = self._parse(syn.END, unit)
         self.ended = True
         if self.mid_stream:
             return
-        if (value.group_total, value.frame_total) != (self.groups, self.frames):
-            raise BitstreamError("R-END-01", trace.offset("end.group_total"), "end.group_total",
-                                 f"It counts {value.group_total} groups and {value.frame_total} frames; "
-                                 f"the stream holds {self.groups} and {self.frames}.")
-        if value.index_offset != self._index_offset:
-            raise BitstreamError("R-END-02", trace.offset("end.index_offset"), "end.index_offset",
-                                 f"It is {value.index_offset}; the index is at {self._index_offset}.")
+        fault = checks.totals_fault(value, self.groups, self.frames) or \
+            checks.index_offset_fault(value, self._index_offset)
+        if fault:
+            raise fault.error(trace)
 
-    def jump(self) -> None:
-        """Prepares for a group header that does not follow what was fed before."""
+    def copy(self) -> SequenceDecoder:
+        """A decoder that goes on from here by itself."""
+        other = copy.copy(self)
+        if self.header is not None:
+            other.state = self.state.copy()
+        other.metadata, other.entries, other._seen = dict(self.metadata), list(self.entries), set(self._seen)
+        other._models = dict(self._models)
+        return other
+
+    def jump(self, indexed: int | None = None) -> None:
+        """Prepares for a group header that does not follow what was fed before. indexed: number of its first frame
+        by the index, which is checked."""
         self.mid_stream, self.group, self._in_group = True, None, 0
-        self._last_frame = self._last_time = -1
-        self._scene = self._index_offset = 0
+        self._position, self._index_offset, self._indexed = Position(), 0, indexed

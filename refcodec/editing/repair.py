@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from ..decoding import Group, SequenceDecoder
+from ..decoding import Group, SequenceDecoder, read_index
+from ..decoding.checks import Position
 from ..errors import BitstreamError
 from ..inspection import error_dict
-from ..syntax import structures as syn
 from ..syntax.registry import UnitType
-from ..syntax.units import END_UNIT_SIZE, FILE_HEADER_SIZE, FileHeader, Unit, UnitReader, following_unit, unit_at
+from ..syntax.units import FILE_HEADER_SIZE, FileHeader, Unit, UnitReader, following_unit, unit_at
 from ..writer import UnitWriter
 from .mend import mended_file_header, mended_unit
 from .source import NOTHING, EditReport, frame_head
@@ -65,8 +65,7 @@ class _Repair:
         self.prologue: list[Unit] = []
         self.part: _Part | None = None
         self.groups_met = False
-        self.last_number = self.last_time = -1
-        self.last_scene = 0
+        self.position = Position()  # that the file written has come to
         self.writer: UnitWriter | None = None
         self.file_header = self._file_header()
         self.reader = UnitReader(io.BytesIO(data) if isinstance(data, bytes) else data, header=self.file_header)
@@ -236,12 +235,10 @@ class _Repair:
         if part is None or not part.frames:
             return
         group = part.group
-        same_scene = group.scene == self.last_scene
-        if group.scene < self.last_scene or group.first_frame <= self.last_number \
-                or (same_scene and part.time_stamp <= self.last_time):
-            requirement = ("R-GRP-06" if group.scene < self.last_scene else
-                           "R-GRP-04" if group.first_frame <= self.last_number else "R-FRM-04")
-            self.damage.append(BitstreamError(requirement, group.offset, "group_header",
+        fault = (self.position.group_fault(group.scene, group.first_frame, part.frames)
+                 or self.position.of_scene(group.scene).time_fault(part.time_stamp))
+        if fault is not None:
+            self.damage.append(BitstreamError(fault.requirement, group.offset, "group_header",
                                               "The group does not follow those that were kept."))
             self._drop(group.offset, part.units[-1].stop, "a group out of order")
             return
@@ -260,20 +257,9 @@ class _Repair:
                 self.progress(number)
             else:
                 self.writer.copy(unit)
-        self.last_scene, self.last_time = group.scene, part.last_time
-        self.last_number = group.first_frame + part.frames - 1
+        self.position = Position(group.scene, group.first_frame + part.frames - 1, part.last_time)
 
     def _indexed(self) -> list[int]:
         """Frame numbers of the index, found through the end unit."""
-        end = unit_at(self.data, max(0, len(self.data) - END_UNIT_SIZE), self.file_header)
-        if end is None or end.type != UnitType.END or len(end.payload) != END_UNIT_SIZE - 10:
-            return []
-        at = syn.END.parse(end.payload, end.payload_offset)[0].index_offset
-        index = unit_at(self.data, at, self.file_header) if 0 < at < end.offset else None
-        if index is None or index.type != UnitType.INDEX:
-            return []
-        try:
-            value, _ = syn.INDEX.parse(index.payload, index.payload_offset)
-        except BitstreamError:
-            return []
-        return [entry.indexed_frame for entry in value.entry]
+        file = io.BytesIO(self.data) if isinstance(self.data, bytes) else self.data
+        return [entry.number for entry in read_index(file, len(self.data), self.file_header) or ()]

@@ -1,15 +1,14 @@
 """What every editor reads and reports (spec 3.5)."""
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from ..decoding import SequenceDecoder, read_index
-from ..errors import BitstreamError
+from ..decoding import SequenceDecoder, group_before, read_index
 from ..inspection import tool_dict
-from ..syntax.coding import FrameType
 from ..syntax.registry import UnitType
 from ..syntax.units import Unit, UnitReader
 from ..writer import UnitWriter
@@ -35,37 +34,27 @@ class Source:
             self.prologue.append(unit)
         self.header = self.decoder.header
         self._pending: Unit | None = unit
-        self._indexed: int | None = None  # frame that the index promises at the next group header
-
 
     def units(self) -> Iterator[Unit]:
         """The units from the first group header on, the end unit included, after they were checked."""
         while not self.decoder.ended:
             unit, self._pending = self._pending or self.reader.next_unit(), None
             self.decoder.feed(unit)
-            found = self.decoder.group.first_frame if self.decoder.group is not None else None
-            if self._indexed not in (None, found):
-                raise BitstreamError("R-IDX-01", unit.offset, "index.entry.frame_offset",
-                                     f"The index says that frame {self._indexed} begins here, not frame {found}.")
-            self._indexed = None
             yield unit
-        if self.reader.stream.read(1):
-            raise BitstreamError("R-FILE-07", self.reader.offset, "file")
+        self.reader.expect_end()
 
     def seek_frame(self, number: int) -> None:
         """Goes to the group that holds a frame, where the file can be sought in and has an index."""
         if not self.file.seekable():
             return
         here = self.file.tell()
-        entries = read_index(self.file, self.file_header) or ()
-        starts = [(n, offset) for n, kind, offset in entries if kind == FrameType.INTRA and n <= number]
-        if not starts or (self._pending is not None and starts[-1][1] <= self._pending.offset):
+        start = group_before(read_index(self.file, self.file.seek(0, os.SEEK_END), self.file_header) or (), number)
+        if start is None or (self._pending is not None and start.offset <= self._pending.offset):
             self.file.seek(here)
             return
-        self._indexed, offset = starts[-1]
-        self.reader.seek(offset)
+        self.reader.seek(start.offset)
         self._pending = None
-        self.decoder.jump()
+        self.decoder.jump(start.number)
 
 
 @dataclass(slots=True)

@@ -39,6 +39,9 @@ class EntropyError(ValueError):
         self.requirement = requirement
         super().__init__(detail)
 
+    def __reduce__(self) -> tuple[type[EntropyError], tuple[str, str]]:
+        return type(self), (self.requirement, str(self))
+
 
 @dataclass(frozen=True, slots=True)
 class Run:

@@ -139,6 +139,11 @@ class UnitReader:
             raise BitstreamError("R-FILE-06", self.offset, "unit_header", "There is no end unit.")
         return unit
 
+    def expect_end(self) -> None:
+        """Refuses data behind the end unit (R-FILE-07)."""
+        if self.stream.read(1):
+            raise BitstreamError("R-FILE-07", self.offset, "file")
+
     def read_unit(self) -> Unit | None:
         """The next unit, or None where the data end between units."""
         start = self.offset
