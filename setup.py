@@ -17,7 +17,7 @@ try:
 except ImportError:  # setuptools before 70.1
     from wheel.bdist_wheel import bdist_wheel
 
-SOURCES = Path("refcodec/kernels/src")
+SOURCES, TRAINING = Path("refcodec/kernels/src"), Path("refcodec/kernels/training")
 
 
 class BuildWithSpecification(build_py):
@@ -38,8 +38,16 @@ class BuildWhereThereIsACompiler(build_ext):
             self.explain(error)
 
     def build_extension(self, ext: Extension) -> None:
+        training = ext.name.endswith("_training")
         if self.compiler.compiler_type != "msvc":
-            ext.extra_compile_args += ["-std=c99", "-O3", "-fvisibility=hidden", "-ffp-contract=off"]
+            ext.extra_compile_args += ["-std=c99", "-O3", "-fvisibility=hidden"]
+            # What decodes and renders rounds after every operation; training is as fast as the processor allows.
+            ext.extra_compile_args += (["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"] if training else
+                                       ["-ffp-contract=off"])
+        elif training:
+            print("refcodec: no compiled training step, torch instead: it needs GCC or Clang", file=sys.stderr)
+            self.extensions.remove(ext)
+            return
         super().build_extension(ext)
 
     def explain(self, error: Exception) -> None:
@@ -58,10 +66,14 @@ class WheelForTheStableAbi(bdist_wheel):
 def kernels() -> list[Extension]:
     if os.environ.get("REFCODEC_NO_KERNELS"):
         return []
-    return [Extension(
-        "refcodec.kernels._native", sorted(str(p) for p in SOURCES.glob("*.c") if p.name != "wasm.c"),
-        depends=sorted(str(p) for p in SOURCES.glob("*.[hi]*")), py_limited_api=True,
-        define_macros=[("Py_LIMITED_API", "0x030B0000")])]
+    return [_extension("_native", SOURCES), _extension("_training", TRAINING)]
+
+
+def _extension(name: str, folder: Path) -> Extension:
+    return Extension(
+        f"refcodec.kernels.{name}", sorted(str(p) for p in folder.glob("*.c") if p.name != "wasm.c"),
+        depends=sorted(str(p) for p in folder.glob("*.[hi]*")), py_limited_api=True,
+        define_macros=[("Py_LIMITED_API", "0x030B0000")])
 
 
 setup(ext_modules=kernels(), cmdclass={"build_py": BuildWithSpecification, "build_ext": BuildWhereThereIsACompiler,

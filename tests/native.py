@@ -16,7 +16,6 @@ import pytest
 from checkout import ROOT
 
 SOURCES = ROOT / "refcodec" / "kernels" / "src"
-_NAME = "refcodec.kernels._native"
 
 
 def compiler() -> str:
@@ -28,29 +27,38 @@ def compiler() -> str:
     return found
 
 
-@functools.cache
-def _built() -> Path:
-    """The extension module, built anew where the checkout has none or an old one."""
-    newest = max(path.stat().st_mtime for path in SOURCES.iterdir())
-    for path in SOURCES.parent.glob("_native.*"):
+def _built(name: str, sources: Path) -> Path:
+    """The extension module of sources, built anew where the checkout has none or an old one."""
+    newest = max(path.stat().st_mtime for path in sources.iterdir())
+    for path in sources.parent.glob(f"{name}.*"):
         if path.suffix in (".so", ".pyd") and path.stat().st_mtime >= newest:
             return path
     folder = tempfile.mkdtemp(prefix="refcodec-kernels-")
     subprocess.run([sys.executable, "setup.py", "-q", "build_ext", "--build-lib", folder, "--build-temp", folder],
                    cwd=ROOT, check=True, capture_output=True, timeout=300)
-    (built,) = (p for p in Path(folder).rglob("_native.*") if p.suffix in (".so", ".pyd"))
+    (built,) = (p for p in Path(folder).rglob(f"{name}.*") if p.suffix in (".so", ".pyd"))
     return built
+
+
+def _load(name: str, sources: Path) -> None:
+    compiler()
+    full = f"refcodec.kernels.{name}"
+    if full not in sys.modules:
+        spec = importlib.util.spec_from_file_location(full, _built(name, sources))
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules[full] = module
 
 
 @functools.cache
 def native():
     """`NativeKernels()`."""
-    compiler()
-    if _NAME not in sys.modules:
-        spec = importlib.util.spec_from_file_location(_NAME, _built())
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        sys.modules[_NAME] = module
+    _load("_native", SOURCES)
     from refcodec.kernels.native import NativeKernels
 
     return NativeKernels()
+
+
+def load_training() -> None:
+    """Makes the compiled training step available to `refcodec.encoder.fused`."""
+    _load("_training", SOURCES.parent / "training")

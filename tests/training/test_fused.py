@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from native import load_training
+
 torch = pytest.importorskip("torch")
 
 from refcodec import fields
@@ -15,7 +17,7 @@ from refcodec.encoder.rays import ALPHA_WEIGHT, Samples, shade
 from refcodec.fields import DifSizes, GridSizes, MlpSizes, TriplaneSizes, VmSizes, field_header
 from refcodec.syntax.headers import Mapping
 
-pytestmark = pytest.mark.skipif(fused.kernel() is None, reason="no kernels: python setup.py build_ext -i")
+load_training()
 
 BOX = np.array([[-1.0, -0.8, -1.2], [1.1, 0.9, 1.3]])
 SMALL = dict(render_hidden=16)

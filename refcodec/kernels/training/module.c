@@ -1,6 +1,8 @@
 /* The training step as a Python extension for the stable ABI; `refcodec.encoder.fused` describes fields to it. */
 #define PY_SSIZE_T_CLEAN
+#ifndef Py_LIMITED_API
 #define Py_LIMITED_API 0x030B0000
+#endif
 #include <Python.h>
 
 #include "training.h"
