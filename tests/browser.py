@@ -146,7 +146,7 @@ class Browser:
             if time.monotonic() > end:
                 raise BrowserError(
                     f"{condition} is not true after {timeout} s; console: {self.console}; "
-                    f"state: {self.run('window.viewer && viewer.state()')}"
+                    f"state: {self.run('window.viewer ? viewer.state() : window.page?.player?._.message.innerText')}"
                 )
             time.sleep(0.05)
         return value

@@ -13,6 +13,7 @@ import posixpath
 import re
 from importlib import resources
 
+_PIECE = 3 << 20  # bytes of the stream in one element
 _IMPORT = re.compile(r"^import \{([^}]*)\} from '([^']+)';\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?:async )?(?:function\*?|class|const) (\w+)", re.MULTILINE)
 
@@ -78,7 +79,7 @@ def _start(worker: str, source: str, name: str) -> str:
 
 def served(name: str) -> dict[str, bytes]:
     """Files of the page for a server that has the stream as `stream.rfv`, by path; `index.html` is the page."""
-    start = _start("'worker.js'", "{ url: new URL('stream.rfv', location.href).href }", name)
+    start = _start("'worker.js'", "new URL('stream.rfv', location.href).href", name)
     return {
         "index.html": _page(
             name, '<link rel="stylesheet" href="style.css">', '<script defer src="viewer.js"></script>'
@@ -90,22 +91,31 @@ def served(name: str) -> dict[str, bytes]:
 
 
 def exported(stream: bytes, name: str) -> bytes:
-    """The page with a stream in it, as one HTML file that needs no network."""
+    """The page with a stream in it, as one HTML file that needs no network.
+
+    The stream is cut into pieces, because browsers bound the length of a string.
+    """
     script = "\n".join(
         [
             "(() => {",
             bundle("main.js"),
             f"const program = new Blob([{json.dumps(bundle('worker.js'))}], {{ type: 'text/javascript' }});",
             "const worker = URL.createObjectURL(program);",
-            "const coded = document.getElementById('stream').textContent;",
-            "const blob = new Blob([Uint8Array.from(atob(coded), (c) => c.charCodeAt(0))]);",
-            _start("worker", "{ blob }", name),
+            "const parts = [...document.getElementsByClassName('stream')].map((element) => {",
+            "  const text = atob(element.textContent);",
+            "  element.remove();",
+            "  const bytes = new Uint8Array(text.length);",
+            "  for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);",
+            "  return new Blob([bytes]);",
+            "});",
+            _start("worker", "new Blob(parts)", name),
             "})();",
         ]
     )
+    pieces = (base64.b64encode(stream[i : i + _PIECE]).decode() for i in range(0, len(stream), _PIECE))
+    elements = (f'<script type="application/octet-stream" class="stream">{piece}</script>\n' for piece in pieces)
     return _page(
         name,
         f"<style>\n{web_file('style.css')}</style>",
-        f'<script type="application/octet-stream" id="stream">{base64.b64encode(stream).decode()}</script>\n'
-        f"<script>\n{_inline(script)}\n</script>",
+        f"{''.join(elements)}<script>\n{_inline(script)}\n</script>",
     )

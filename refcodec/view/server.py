@@ -11,8 +11,11 @@ from ..serving import RangeHandler, Resource, content_type, make_server
 from .bundle import served
 
 HOST = "127.0.0.1"
-# The page runs what comes from here and nothing else.
-_POLICY = "default-src 'self'; img-src data:; style-src 'self' 'unsafe-inline'"
+# The page runs what comes from here and nothing else; it may read files from elsewhere that a link names.
+_POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; media-src blob:; style-src 'self' 'unsafe-inline'; "
+    "connect-src 'self' https:"
+)
 
 
 def make_viewer(stream: Path | bytes, name: str, port: int = 0) -> ThreadingHTTPServer:

@@ -78,6 +78,16 @@ export class Camera {
     this.target = add(this.eye, scaled(this.pose.back, -Math.max(distance, 0.05 * this.size)));
   }
 
+  /** From an eye towards a target. */
+  at(eye, target, up, [lo, hi]) {
+    this.up = unit(up);
+    this.lens = null;
+    this.size = length(subtract(hi, lo));
+    this.eye = [...eye];
+    this.target = [...target];
+    this._look(unit(subtract(this.eye, this.target)));
+  }
+
   _look(back) {
     const right = unit(cross(this.up, back));
     this.pose = { right, up: cross(back, right), back: unit(back) };

@@ -189,6 +189,7 @@ export function pack(item, tensors, header) {
   const out = new Float32Array(4 * item.vectors);
   const scaleOf = (id) => 2 ** -header.tensors[id].fracBits;
   if (item.kind === 'grid') {
+    // All cells of the first four channels, then those of the next four.
     const { map, info } = item;
     const values = tensors[item.tensor];
     const scale = scaleOf(item.tensor);
@@ -196,7 +197,8 @@ export function pack(item, tensors, header) {
     for (let j = 0; j < map.length; j++) {
       if (map[j] < 0) continue;
       const start = map[j] * cells;
-      for (let cell = 0, at = j; cell < cells; cell++, at += map.length) out[at] = values[start + cell] * scale;
+      const from = 4 * cells * (j >> 2) + (j & 3);
+      for (let cell = 0, at = from; cell < cells; cell++, at += 4) out[at] = values[start + cell] * scale;
     }
     return out;
   }

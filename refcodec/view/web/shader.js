@@ -1,5 +1,11 @@
-/** The fragment shader of a sequence: chapters 8 and 9 of the specification with its numbers filled in. */
+/**
+ * The fragment shaders of a sequence: chapters 8 and 9 of the specification with its numbers filled in.
+ *
+ * Quality `exact` is the defined picture (9.5). Quality `fast` composites features along the ray and shades them
+ * once, and lets the hardware interpolate half floats.
+ */
 import { Representation } from './decoder/syntax.generated.js';
+import { BLOCK } from './occupancy.js';
 
 export const TEXTURE_BITS = 11;
 export const TEXTURE_WIDTH = 1 << TEXTURE_BITS;
@@ -18,35 +24,45 @@ uniform sampler2D picture;
 uniform vec2 size;
 out vec4 colour;
 void main() {
-  colour = vec4(texture(picture, gl_FragCoord.xy / size).rgb, 1.0);
+  colour = texture(picture, gl_FragCoord.xy / size);
 }`;
+
+const UNROLLED = 16; // vectors up to which a loop over inputs is written out: registers cannot be indexed
 
 const float = (v) => {
   const text = String(v);
   return /[.e]/.test(text) ? text : `${text}.0`;
 };
 
-const HEAD = `#version 300 es
-precision highp float;
+const range = (n) => Array.from({ length: n }, (_, i) => i);
+
+const HEAD = `precision highp float;
 precision highp int;
 precision highp sampler2D;
+precision highp sampler3D;
 precision highp usampler2D;
+precision highp usampler3D;
 
-uniform sampler2D data;       // all grids, and the layers that are too large for a uniform block
+uniform sampler2D data;       // grids, and layers that have no uniform block
 uniform usampler2D occupancy; // bits, eight in a texel
-uniform vec3 eye, right, up, back;
-uniform vec4 lens;            // focal lengths and principal point, pixels
-uniform float height;         // of the picture, pixels
+uniform usampler3D distances; // from each block of voxels to the nearest one that is not empty, blocks
 uniform vec3 lo, hi;          // the box
 uniform float stepLength;
-uniform vec3 background;
-out vec4 colour;
-
-const float OPAQUE = 1e-4;    // R-RND-12
-const float FAINT = 1e-5;     // samples of less weight have no colour of their own
 
 vec4 fetch(int at) {
   return texelFetch(data, ivec2(at & ${TEXTURE_WIDTH - 1}, at >> ${TEXTURE_BITS}), 0);
+}
+
+vec4 onLine(int at, int s, float t) {
+  return mix(fetch(at), fetch(at + s), t);
+}
+
+vec4 onPlane(int at, int s, int r, vec2 t) {
+  return mix(onLine(at, s, t.x), onLine(at + r, s, t.x), t.y);
+}
+
+vec4 inCell(int at, int s, int r, int q, vec3 t) {
+  return mix(onPlane(at, s, r, t.xy), onPlane(at + q, s, r, t.xy), t.z);
 }
 
 // Arguments of sine and cosine within one turn: 2 pi in two parts.
@@ -57,78 +73,78 @@ vec4 turn(vec4 v) {
 
 `;
 
+/** Sizes of a grid along x, y, z. */
+const sizesOf = ({ info }) => [info.width, info.height, info.depth];
+
+/** GLSL of the position in a grid along an axis (R-FLD-05, R-FLD-06), from q, the place in the box, or from x. */
+function positionOf({ info }, axis, n) {
+  const c = 'xyz'[axis];
+  const u = info.frequency > 0 ? `fract((x.${c} - lo.${c}) * (${float(info.frequency / 65536)} / longest))` : `q.${c}`;
+  return info.alignment === 1
+    ? `clamp(${u} * ${float(n)} - 0.5, 0.0, ${float(n - 1)})`
+    : `${u} * ${float(n - 1)}`;
+}
+
 /**
- * The grids that densityAt and featuresAt read, in order, as the shader's uniform arrays have them: sizes along
- * x, y, z and the frequency, 0 for a linear mapping; base, vectors of a cell, where in the array they go, and flags.
- * The values of a product of grids are set by its first grid and multiplied by the next.
+ * GLSL that samples a grid (R-FLD-07): `to[at …]` is set, or multiplied, by its vectors.
+ * A grid with a `texture` is interpolated by the hardware.
  */
-export function gridsOf(plan) {
-  const grids = [];
-  const add = (grid, at, multiplies) => {
-    const { info, base, map } = grid;
-    const flags = (info.alignment === 1 ? 1 : 0) + (multiplies ? 2 : 0);
-    grids.push({
-      size: [info.width, info.height, info.depth, info.frequency / 65536],
-      place: [base, map.length / 4, at, flags],
+function sampleGrid(grid, to, at, multiplies) {
+  const sizes = sizesOf(grid);
+  const vectors = grid.map.length / 4;
+  const cells = sizes[0] * sizes[1] * sizes[2];
+  const strides = [1, sizes[0], sizes[0] * sizes[1]];
+  const axes = [0, 1, 2].filter((axis) => sizes[axis] > 1);
+  const lines = axes.map((axis, k) => `float p${k} = ${positionOf(grid, axis, sizes[axis])};`);
+  let value;
+  if (grid.texture) {
+    const { name, size } = grid.texture;
+    const places = axes.map((axis, k) => [`p${k} + 0.5`, sizes[axis]]);
+    while (places.length < size.length) places.push(['0.5', 1]);
+    // Vectors are stacked along the last axis; positions stop half a texel before the next one.
+    value = (g) => {
+      const coordinates = places.map(([p, n], k) =>
+        k < places.length - 1
+          ? `(${p}) / ${float(n)}`
+          : `(${p} + float(${g}) * ${float(n)}) / ${float(n * vectors)}`,
+      );
+      return `textureLod(${name}, vec${size.length}(${coordinates.join(', ')}), 0.0)`;
+    };
+  } else {
+    axes.forEach((axis, k) => {
+      lines.push(`float c${k} = min(floor(p${k}), ${float(sizes[axis] - 2)});`, `float t${k} = p${k} - c${k};`);
     });
-  };
-  const products = (list) => {
-    let at = 0;
-    for (const factors of list) {
-      factors.forEach((grid, n) => add(grid, at, n > 0));
-      at += factors[0].map.length / 4;
-    }
-    return at;
-  };
-  if (plan.coefficient !== null) {
-    add(plan.coefficient, 0, false);
-    let at = 0;
-    for (const grid of plan.bases) {
-      add(grid, at, true);
-      at += grid.map.length / 4;
-    }
-    return { grids, split: grids.length, densities: 0 };
+    lines.push(`int at = ${[grid.base, ...axes.map((axis, k) => `int(c${k}) * ${strides[axis]}`)].join(' + ')};`);
+    const steps = axes.map((axis) => strides[axis]).join(', ');
+    const [t0, t1, t2] = ['t0', 'vec2(t0, t1)', 'vec3(t0, t1, t2)'];
+    value = (g) => {
+      const from = `at + ${g} * ${cells}`;
+      return [
+        `fetch(${from})`,
+        `onLine(${from}, ${steps}, ${t0})`,
+        `onPlane(${from}, ${steps}, ${t1})`,
+        `inCell(${from}, ${steps}, ${t2})`,
+      ][axes.length];
+    };
   }
-  const densities = products(plan.density);
-  const split = grids.length;
-  products(plan.features);
-  return { grids, split, densities };
+  const operator = multiplies ? '*=' : '=';
+  if (vectors <= 4) lines.push(...range(vectors).map((g) => `${to}[${at + g}] ${operator} ${value(g)};`));
+  else lines.push(`for (int g = 0; g < ${vectors}; g++) ${to}[${at} + g] ${operator} ${value('g')};`);
+  return `  {\n    ${lines.join('\n    ')}\n  }`;
 }
 
-/** R-FLD-05 to R-FLD-07 for the grids `from` to `to`. Along an axis with one sample only the first corner counts. */
-const GRIDS = (count) => `
-uniform vec4 gridSize[${count}];
-uniform ivec4 gridPlace[${count}];
-
-void sampleGrids(int from, int to, vec3 x) {
-  for (int k = from; k < to; k++) {
-    vec3 n = gridSize[k].xyz;
-    float frequency = gridSize[k].w;
-    ivec4 place = gridPlace[k];
-    vec3 u = frequency > 0.0 ? fract((x - lo) * (frequency / longest)) : clamp((x - lo) / (hi - lo), 0.0, 1.0);
-    vec3 p = (place.w & 1) == 1 ? clamp(u * n - 0.5, vec3(0.0), n - 1.0) : u * (n - 1.0);
-    vec3 cell = min(floor(p), max(n - 2.0, 0.0));
-    vec3 t = p - cell;
-    ivec3 stride = ivec3(1, int(n.x), int(n.x) * int(n.y)) * place.y;
-    ivec3 first = ivec3(cell) * stride;
-    int at = place.x + first.x + first.y + first.z;
-    for (int g = 0; g < place.y; g++) {
-      vec4 sum = vec4(0.0);
-      for (int c = 0; c < 8; c++) {
-        ivec3 corner = ivec3(c, c >> 1, c >> 2) & 1;
-        vec3 w = mix(1.0 - t, t, vec3(corner));
-        float weight = w.x * w.y * w.z;
-        ivec3 step = corner * stride;
-        if (weight > 0.0) sum += weight * fetch(at + g + step.x + step.y + step.z);
-      }
-      if ((place.w & 2) == 2) sum *= a[place.z + g];
-      a[place.z + g] = sum;
-    }
+/** GLSL of products of grids one behind the other, from `to[0]`. Returns [code, vectors]. */
+function products(list, to) {
+  const out = [];
+  let at = 0;
+  for (const factors of list) {
+    factors.forEach((grid, n) => out.push(sampleGrid(grid, to, at, n > 0)));
+    at += factors[0].map.length / 4;
   }
+  return [out.join('\n'), at];
 }
-`;
 
-/** GLSL of a layer's product: adds to sums[o] the block (o, i) times v. */
+/** GLSL of a layer's product: the block (o, i). */
 function block(layer, o, i) {
   const at = `(${o} * ${layer.inputs.length} + (${i}) * 4)`;
   const w = (k) => layer.at(`${at} + ${k}`);
@@ -139,19 +155,26 @@ function biasOf(layer, o) {
   return layer.bias === null ? 'vec4(0.0)' : layer.at(`${(layer.outputs.length / 4) * layer.inputs.length} + ${o}`);
 }
 
-/** Layers after one another, between the arrays a, of the first input, and b. Returns [code, array of the output]. */
-function network(layers, encoded) {
+/** `for` over n, or the statements one after the other where they are few. */
+function each(n, name, statement) {
+  if (n <= UNROLLED) return range(n).map(statement).join(' ');
+  return `for (int ${name} = 0; ${name} < ${n}; ${name}++) ${statement(name)}`;
+}
+
+/** Layers after one another, from the array `from` to the other of a and b. Returns [code, array of the output]. */
+function network(layers, encoded, from = 'a') {
   const out = [];
-  let from = 'a';
   for (const layer of layers) {
     const to = from === 'a' ? 'b' : 'a';
+    const source = from;
     const plain = layer.inputs.length / 4 - (layer.skip ? encoded : 0);
     const value = layer.last ? 'sum' : 'max(sum, 0.0)';
-    const product = `sum += ${block(layer, 'o', `i + ${plain}`)} * encoded[i]`;
-    const skipped = layer.skip ? `for (int i = 0; i < ${encoded}; i++) ${product};` : '';
+    const skipped = layer.skip
+      ? each(encoded, 'i', (i) => `sum += ${block(layer, 'o', `${i} + ${plain}`)} * encoded[${i}];`)
+      : '';
     out.push(`for (int o = 0; o < ${layer.outputs.length / 4}; o++) {
     vec4 sum = ${biasOf(layer, 'o')};
-    for (int i = 0; i < ${plain}; i++) sum += ${block(layer, 'o', 'i')} * ${from}[i];
+    ${each(plain, 'i', (i) => `sum += ${block(layer, 'o', i)} * ${source}[${i}];`)}
     ${skipped}
     ${to}[o] = ${value};
   }`);
@@ -170,56 +193,90 @@ function encode(array, value, frequencies) {
   }`;
 }
 
+const outputsOf = (layers) => Math.max(0, ...layers.map((layer) => layer.outputs.length / 4));
+
+/** What `fast` composites: the input of the fusion network where that is linear, else its output. */
+function compositedOf(plan) {
+  const inside = [Representation.DIF, Representation.MLP].includes(plan.header.representation);
+  const linear = !inside && plan.fusion.length === 1;
+  return { inside, linear, vectors: linear ? plan.fusion[0].inputs.length / 4 : plan.featureVectors };
+}
+
 /**
- * @param {object} plan  of planOf; grids have `base`, layers `at(index)`, an expression for a vector
- * @param {string} blocks  declarations of the uniform blocks
+ * The functions of a field: `vec4 seen(vec3 eye, vec3 d, float from, float to, out float depth)` gives colour times
+ * opacity, and opacity, of a ray between two distances, and the distance at which half of the light is gone
+ * (-1 where it never is).
+ *
+ * @param {object} plan  of planOf; grids have `base` or `texture` { name, size }, layers `at(index)`, an expression
+ *   for a vector
+ * @param {string} quality  exact or fast
+ * @param {string} declarations  of uniform blocks
  */
-export function fragmentShader(plan, blocks) {
+export function fieldFunctions(plan, quality, declarations = '') {
   const { header } = plan;
-  const { representation } = header;
-  const dif = representation === Representation.DIF;
-  const mlp = representation === Representation.MLP;
-  const { grids, split, densities } = gridsOf(plan);
+  const fast = quality === 'fast';
+  const mlp = header.representation === Representation.MLP;
+  const { inside, linear, vectors: composited } = compositedOf(plan);
+  const product = plan.coefficient === null ? null : products([[plan.coefficient]], 'a');
+  const bases = [];
+  for (const [at, grid] of starts(plan.bases)) bases.push(sampleGrid(grid, 'a', at, true));
+  const [densities, densityVectors] = products(plan.density, 'a');
+  const [features, inputVectors] = products(plan.features, 'a');
+  const layers = [...plan.fusion, ...plan.coarse, ...plan.render];
   const width = Math.max(
     1,
-    densities,
+    product?.[1] ?? 0,
+    densityVectors,
+    inputVectors,
+    plan.enc,
     plan.featureVectors,
-    ...[...plan.fusion, ...plan.coarse].flatMap((l) => [
-      l.inputs.length / 4 - (l.skip ? plan.enc : 0),
-      l.outputs.length / 4,
-    ]),
-    ...plan.render.slice(1).map((l) => l.inputs.length / 4),
-    ...plan.render.map((l) => l.outputs.length / 4),
+    outputsOf(layers),
+    ...[...plan.fusion, ...plan.coarse, ...plan.render.slice(1)].map(
+      (l) => l.inputs.length / 4 - (l.skip ? plan.enc : 0),
+    ),
   );
-  const inside = dif || mlp;
   const [fusion, fused] = network(plan.fusion, plan.enc);
-  let density = 'density';
-  if (inside) density = `${fused}[${plan.featureCount >> 2}][${plan.featureCount & 3}]`;
+  const density = inside ? `${fused}[${plan.featureCount >> 2}][${plan.featureCount & 3}]` : 'density';
 
   const [first, ...others] = plan.render;
   const outputs = first.outputs.length / 4;
   const m = header.featureFrequencies;
   const per = 1 + 2 * m;
   const target = fused === 'a' ? 'b' : 'a';
-  // The first colour layer reads from one array and writes to the other.
-  let [rest, result] = network(others, 0);
-  if (target === 'b') {
-    rest = rest.replace(/\b[ab]\[/g, (name) => (name === 'a[' ? 'b[' : 'a['));
-    result = result === 'a' ? 'b' : 'a';
-  }
+  const [rest, result] = network(others, 0, target);
   const directions = plan.direction.inputs.length / 4;
   const [coarse, coarsely] = plan.coarse.length ? network(plan.coarse, plan.enc) : ['', ''];
-  const n = header.coarseSamples;
+  const textures = plan.items.filter((item) => item.texture);
+  // A vector of features and its encodings, for every output; the loop stays one where vectors are many.
+  const shade = (i) => `{
+    vec4 f = ${fused}[${i}];
+    ${range(per)
+      .map((s) => {
+        const k = s <= m ? s - 1 : s - m - 1;
+        const v = s === 0 ? 'f' : `${s <= m ? 'sin' : 'cos'}(turn(f * ${float(2 ** k)}))`;
+        return `vec4 v${s} = ${v};`;
+      })
+      .join(' ')}
+    for (int o = 0; o < ${outputs}; o++) ${target}[o] += ${range(per)
+      .map((s) => `${block(first, 'o', `${i} * ${per} + ${s}`)} * v${s}`)
+      .join(' + ')};
+  }`;
 
   return `${HEAD}
-${blocks}
+${declarations}
+${textures.map(({ texture: { name, size } }) => `uniform sampler${size.length}D ${name};`).join('\n')}
+const float OPAQUE = ${fast ? '2e-3' : '1e-4'}; // R-RND-12
+const float FAINT = ${fast ? '5e-4' : '1e-5'};  // samples of less weight have no colour of their own
 vec4 a[${width}];
 vec4 b[${width}];
 vec4 lit[${outputs}]; // what the first colour layer makes of the direction
 ${mlp ? `vec4 encoded[${plan.enc}];` : ''}
+${fast ? `vec4 mean[${composited}];\nfloat coloured = 0.0;` : ''}
 float longest;
+vec3 total = vec3(0.0);
+float through = 1.0;
+float half_ = -1.0;
 
-${grids.length ? GRIDS(grids.length) : ''}
 ${
   mlp
     ? `void encodePosition(vec3 x) {
@@ -235,23 +292,23 @@ float softplus(float u) {
 
 // Density per scene unit at a point; what the colour needs stays in the arrays (R-FLD-04).
 float densityAt(vec3 x) {
-  ${
-    mlp
-      ? `encodePosition(x);
+  vec3 q = clamp((x - lo) / (hi - lo), 0.0, 1.0);
+${
+  mlp
+    ? `  encodePosition(x);
   for (int i = 0; i < ${plan.enc}; i++) a[i] = encoded[i];`
-      : `sampleGrids(0, ${split}, x);`
-  }
-  ${
-    inside
-      ? fusion
-      : `float density = 0.0;
-  for (int g = 0; g < ${densities}; g++) density += dot(a[g], vec4(1.0));`
-  }
+    : product
+      ? [product[0], ...bases].join('\n')
+      : densities
+}
+  ${inside ? fusion : `float density = ${range(densityVectors).map((g) => `dot(a[${g}], vec4(1.0))`).join(' + ')};`}
   return softplus(${density} + ${float(header.densityShift)});
 }
 
 void featuresAt(vec3 x) {
-  ${inside ? '' : `sampleGrids(${split}, ${grids.length}, x);\n  ${fusion}`}
+  vec3 q = clamp((x - lo) / (hi - lo), 0.0, 1.0);
+${inside ? '' : features}
+  ${inside || (fast && linear) ? '' : fusion}
 }
 
 void encodeDirection(vec3 d) {
@@ -264,23 +321,13 @@ void encodeDirection(vec3 d) {
   }
 }
 
-// Colour of the point whose density was asked for last (R-FLD-10, R-FLD-11).
-vec3 colourAt() {
+// Colour of the features in the arrays (R-FLD-10, R-FLD-11).
+vec3 colourOf() {
   for (int o = 0; o < ${outputs}; o++) ${target}[o] = lit[o];
-  for (int i = 0; i < ${plan.featureVectors}; i++) {
-    vec4 f = ${fused}[i];
-    for (int s = 0; s < ${per}; s++) {
-      vec4 v = f;
-      if (s > 0) {
-        vec4 r = turn(f * exp2(float(s <= ${m} ? s - 1 : s - ${m + 1})));
-        v = s <= ${m} ? sin(r) : cos(r);
-      }
-      for (int o = 0; o < ${outputs}; o++) ${target}[o] += ${block(first, 'o', `i * ${per} + s`)} * v;
-    }
-  }
+  ${plan.featureVectors <= 4 ? range(plan.featureVectors).map(shade).join('\n  ') : `for (int i = 0; i < ${plan.featureVectors}; i++) ${shade('i')}`}
   ${others.length ? `for (int o = 0; o < ${outputs}; o++) ${target}[o] = max(${target}[o], 0.0);` : ''}
   ${rest}
-  return 1.0 / (1.0 + exp(-${others.length ? result : target}[0].rgb));
+  return 1.0 / (1.0 + exp(-${result}[0].rgb));
 }
 
 bool occupied(vec3 x) {
@@ -296,48 +343,112 @@ ${
 }
 }
 
-vec3 total = vec3(0.0);
-float through = 1.0;
-
-// R-RND-08. False when the ray may end.
-bool composite(vec3 x, float span) {
-  if (!occupied(x)) return true;
+// R-RND-08 of a sample that takes part. False when the ray may end.
+bool composite(vec3 x, float t, float span) {
   float alpha = 1.0 - exp(-densityAt(x) * span);
   float weight = through * alpha;
   if (weight > FAINT) {
     featuresAt(x);
-    total += weight * colourAt();
+    ${
+      fast
+        ? `coloured += weight;
+    ${each(composited, 'i', (i) => `mean[${i}] += weight * ${linear ? 'a' : fused}[${i}];`)}`
+        : 'total += weight * colourOf();'
+    }
   }
   through *= 1.0 - alpha;
+  if (half_ < 0.0 && through < 0.5) half_ = t;
   return through >= OPAQUE;
 }
 
-void main() {
-  float row = height - gl_FragCoord.y;
-  vec3 d = normalize(right * ((gl_FragCoord.x - lens.z) / lens.x) - up * ((row - lens.w) / lens.y) - back);
+vec4 seen(vec3 eye, vec3 d, float from, float to, out float depth) {
+  depth = -1.0;
   vec3 sides = hi - lo;
   longest = max(sides.x, max(sides.y, sides.z));
   vec3 e = mix(d, vec3(1e-12), lessThan(abs(d), vec3(1e-12)));
   vec3 p = (lo - eye) / e;
-  vec3 q = (hi - eye) / e;
-  vec3 low = min(p, q);
-  vec3 high = max(p, q);
+  vec3 r = (hi - eye) / e;
+  vec3 low = min(p, r);
+  vec3 high = max(p, r);
   float near = max(0.0, max(low.x, max(low.y, low.z)));
   float far = min(high.x, min(high.y, high.z));
-  if (far > near) {
+  if (far <= near) return vec4(0.0);
+  ${fast ? '' : 'encodeDirection(d);'}
+  ${fast ? each(composited, 'i', (i) => `mean[${i}] = vec4(0.0);`) : ''}
+  ${header.coarseSamples > 0 ? placed(header, plan, coarse, coarsely) : marched(header)}
+  ${
+    fast
+      ? `if (coloured > 0.0) {
     encodeDirection(d);
-    ${
-      n > 0
-        ? placed(header, plan, coarse, coarsely)
-        : `for (int i = 0; i <= 65535; i++) {
-      float t = near + (float(i) + 0.5) * stepLength;
-      if (t >= far || !composite(eye + t * d, stepLength)) break;
-    }`
-    }
+    ${each(composited, 'i', (i) => `${linear ? 'a' : fused}[${i}] = mean[${i}] / coloured;`)}
+    ${linear ? fusion : ''}
+    total = (1.0 - through) * colourOf();
+  }`
+      : ''
   }
-  vec3 seen = total + through * background;
-  colour = vec4(all(lessThan(abs(seen), vec3(2.0))) ? seen : background, 1.0); // R-RND-15
+  depth = half_;
+  return vec4(total, 1.0 - through);
+}
+`;
+}
+
+/** Where the vectors of grids begin that stand one behind the other: [index, grid]. */
+function starts(grids) {
+  let at = 0;
+  return grids.map((grid) => {
+    const found = [at, grid];
+    at += grid.map.length / 4;
+    return found;
+  });
+}
+
+/** The canvas' shader: one ray through each pixel's centre (R-RND-03). */
+export function fragmentShader(plan, quality, declarations) {
+  return `#version 300 es
+${fieldFunctions(plan, quality, declarations)}
+uniform vec3 eye, right, up, back;
+uniform vec4 lens;       // focal lengths and principal point, pixels
+uniform float height;    // of the picture, pixels
+uniform vec4 background; // its opacity is 0 where the page is to be seen through
+out vec4 colour;
+
+void main() {
+  float row = height - gl_FragCoord.y;
+  vec3 d = normalize(right * ((gl_FragCoord.x - lens.z) / lens.x) - up * ((row - lens.w) / lens.y) - back);
+  float depth;
+  vec4 light = seen(eye, d, 0.0, 1e30, depth);
+  light += (1.0 - light.a) * vec4(background.rgb * background.a, background.a);
+  colour = all(lessThan(abs(light), vec4(2.0))) ? light : vec4(background.rgb * background.a, background.a); // R-RND-15
 }`;
+}
+
+/** Samples at equal distances (R-RND-06); those of empty voxels are left out, many at once where blocks are empty. */
+function marched(header) {
+  const skip = header.hasOccupancy
+    ? `if (!occupied(x)) {
+        // To the end of the largest cube of empty blocks around this one, less a little for rounding.
+        vec3 blocks = vec3(textureSize(distances, 0));
+        vec3 size = sides * ${float(BLOCK)} / vec3(${header.occupancyDims.map(float).join(', ')});
+        vec3 c = clamp(floor((x - lo) / size), vec3(0.0), blocks - 1.0);
+        float free = float(texelFetch(distances, ivec3(c), 0).r);
+        if (free > 0.0) {
+          vec3 wall = lo + (c + mix(vec3(1.0 - free), vec3(free), greaterThan(e, vec3(0.0)))) * size;
+          vec3 reach = (wall - eye) / e;
+          float out_ = min(reach.x, min(reach.y, reach.z));
+          i = max(i, int(min((out_ - near) / stepLength - 0.51, 65535.0)));
+        }
+        continue;
+      }`
+    : '';
+  return `int first = from > near ? int(min((from - near) / stepLength + 0.5, 65536.0)) : 0;
+    float end = min(far, to);
+    for (int i = first; i <= 65535; i++) {
+      float t = near + (float(i) + 0.5) * stepLength;
+      if (t >= end) break;
+      vec3 x = eye + t * d;
+      ${skip}
+      if (!composite(x, t, stepLength)) break;
+    }`;
 }
 
 /** Sampling by the coarse network (9.6). Sums are kept in integers, in units of 2^-30. */
@@ -390,7 +501,10 @@ function placed(header, plan, coarse, coarsely) {
           c++;
         }
       }
-      if (s > 0 && !composite(eye + before * d, t - before)) break;
+      if (s > 0 && before >= from && before < to) {
+        vec3 x = eye + before * d;
+        if (occupied(x) && !composite(x, before, t - before)) break;
+      }
       before = t;
     }`;
 }

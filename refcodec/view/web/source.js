@@ -7,23 +7,30 @@ const KEPT_BLOCKS = 1024;
 export class SourceError extends Error {}
 
 class BlobSource {
-  constructor(blob) {
+  constructor(blob, progress) {
     this.blob = blob;
+    this.progress = progress;
     this.size = blob.size;
     this.loaded = 0;
+    this.signal = null;
   }
 
   async read(offset, length) {
     const bytes = new Uint8Array(await this.blob.slice(offset, offset + length).arrayBuffer());
     this.loaded += bytes.length;
+    this.progress(this.loaded, this.size);
     return bytes;
   }
 }
 
 /** Reads in blocks, which are kept, and asks for each once. */
 class HttpSource {
-  constructor(url) {
+  constructor({ url, headers, tag = null }, progress) {
     this.url = url;
+    this.headers = headers;
+    this.progress = progress;
+    this.signal = null; // of what is being read; reading ends with an AbortError when it says so
+    this.tag = tag; // of the version that was read first
     this.size = null; // known after the first answer
     this.loaded = 0;
     this.blocks = new Map();
@@ -75,35 +82,53 @@ class HttpSource {
   async _fetch(start, end) {
     let response;
     let bytes;
+    const headers = { ...this.headers, Range: `bytes=${start}-${end - 1}` };
+    if (this.whole !== null) return this.whole.subarray(start, end);
     try {
-      response = await fetch(this.url, { headers: { Range: `bytes=${start}-${end - 1}` } });
+      response = await fetch(this.url, { headers, signal: this.signal });
       bytes = new Uint8Array(await response.arrayBuffer());
-    } catch {
-      throw new SourceError('The server does not answer. Is `refcodec view` still running?');
+    } catch (error) {
+      if (error.name === 'AbortError') throw error;
+      throw new SourceError(
+        `${new URL(this.url).host || 'The server'} does not answer, or does not let this page read the file (CORS).`,
+      );
     }
     if (response.status === 416) {
       this.size ??= 0;
       return new Uint8Array(0);
     }
     if (!response.ok) throw new SourceError(`The server answered ${response.status} ${response.statusText}.`);
+    const tag = response.headers.get('ETag');
+    this.tag ??= tag;
+    if (tag !== null && tag !== this.tag) throw new SourceError('The file changed while it was read.');
     this.loaded += bytes.length;
     if (response.status !== 206) {
       // no ranges: that was the whole file
       this.whole = bytes;
       this.size = bytes.length;
+      this.progress(this.loaded, this.size);
       return bytes.subarray(start, end);
     }
-    const total = /\/(\d+)$/.exec(response.headers.get('Content-Range') ?? '');
     if (this.size === null) {
-      if (!total) throw new SourceError('The server does not say how long the file is.');
+      const total = /\/(\d+)$/.exec(response.headers.get('Content-Range') ?? '');
+      if (!total) {
+        throw new SourceError(
+          'The server does not say how long the file is. From another origin it must expose Content-Range (Access-Control-Expose-Headers).',
+        );
+      }
       this.size = Number(total[1]);
     }
     if (bytes.length !== Math.min(end, this.size) - start) throw new SourceError('The file changed while it was read.');
+    this.progress(this.loaded, this.size);
     return bytes;
   }
 }
 
-/** @param {{url?: string, blob?: Blob}} where */
-export function openSource({ url, blob }) {
-  return blob ? new BlobSource(blob) : new HttpSource(url);
+/**
+ * @param {{url?: string, headers?: object, tag?: string, blob?: Blob}} where  url: absolute; tag: ETag that the file
+ *   must have
+ * @param {(loaded: number, size: number) => void} progress  called when bytes have come
+ */
+export function openSource(where, progress = () => {}) {
+  return where.blob ? new BlobSource(where.blob, progress) : new HttpSource(where, progress);
 }

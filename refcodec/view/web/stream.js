@@ -18,7 +18,7 @@ import { Unit } from './decoder/syntax.generated.js';
 const GROUP_HEADER_UNIT = UNIT_OVERHEAD + 15;
 const FRAME_START = UNIT_HEADER_SIZE + 5; // up to frame_type
 
-export class Stream {
+export class StreamReader {
   /** @param {{read: (offset: number, length: number) => Promise<Uint8Array>, size: ?number}} source */
   constructor(source) {
     this.source = source;

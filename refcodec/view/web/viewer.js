@@ -1,0 +1,481 @@
+/** A canvas that plays a stream: camera, playback, what is drawn when. No controls. */
+import { Camera, boxOf, upOf } from './camera.js';
+import { RfvError, RfvStream } from './frames.js';
+import { Renderer } from './renderer.js';
+
+const SETTLED = 150; // milliseconds without movement after which the full picture is drawn
+const STILL = 1 / 30; // seconds for which a frame without neighbour is shown
+const MOST_RATIO = 2; // device pixels a CSS pixel beyond which nobody sees a difference
+
+/**
+ * Qualities: of pictures while something moves, and of those that follow when it stands still.
+ * `fast` shades once a ray; `exact` is the picture of chapter 9.
+ */
+export const QUALITIES = { auto: ['fast', 'exact'], fast: ['fast', 'fast'], exact: ['exact', 'exact'] };
+
+/**
+ * Events, with `detail`: ready; frame { number, position, time }; picture { final, milliseconds, quality, scale };
+ * progress { loaded, size }; lost { error, positions }; camera; playing { playing }; error { error }.
+ */
+export class Viewer extends EventTarget {
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {{makeWorker?: () => Worker, transparent?: boolean, quality?: string, loop?: boolean}} options
+   */
+  constructor(canvas, { makeWorker, transparent = false, quality = 'auto', loop = true } = {}) {
+    super();
+    this.canvas = canvas;
+    this.makeWorker = makeWorker;
+    this.transparent = transparent;
+    this.loop = loop;
+    this.camera = new Camera();
+    this.choice = null; // of a camera: its number as text, around, or free
+    this.ratio = null; // canvas pixels a CSS pixel; null: as dense as the screen
+    this.fixed = null; // [width, height] of a picture that is asked for
+    this.stream = null;
+    this.quality = quality;
+    this.bytes = new Map(); // position: bytes by component
+    this.times = new Map(); // position: time stamp
+    this.playing = false;
+    this.position = 0; // of the frame that is to be shown
+    this.shown = -1;
+    this.range = [0, 0];
+    this.decoding = { frames: 0, milliseconds: 0, symbols: 0 };
+    this.drawn = { milliseconds: 0, times: [], scale: 1, quality: null };
+    this.timings = {}; // milliseconds from the start to opened, compiled, decoded, picture
+    this.waiting = [];
+    this.renderer = null;
+  }
+
+  /** Opens a source (see RfvStream). Rejects with RfvError or RendererError. */
+  async open(source, { scene = null, signal } = {}) {
+    this.close();
+    const opened = (this.opening = Symbol('opening'));
+    this.started = performance.now();
+    const stream = (this.stream = new RfvStream(source, { makeWorker: this.makeWorker, signal }));
+    stream.addEventListener('frame', ({ detail }) => this._decoded(detail));
+    stream.addEventListener('lost', ({ detail }) => this._lost(detail));
+    stream.addEventListener('progress', ({ detail }) => this._tell('progress', detail));
+    // The worker starts while the graphics do.
+    const opening = stream.open();
+    opening.catch(() => {});
+    if (!this.renderer) {
+      this.renderer = new Renderer(this.canvas, { transparent: this.transparent });
+      this.renderer.onpicture = (...told) => this._pictured(...told);
+      this.renderer.onlost = () => this._tell('contextlost', {});
+      this.renderer.onrestored = () => {
+        this._tell('contextrestored', {});
+        this._changed(true);
+      };
+      this.observer = new ResizeObserver(() => this._resize());
+      this.observer.observe(this.canvas);
+    }
+    await opening;
+    this._reached('opened');
+    this.header = stream.header;
+    if (stream.frames.length === 0) throw new RfvError({ message: 'The file holds no frame.' });
+    this.scenes = [...new Set(stream.frames.map((f) => f.scene))];
+    this.chooseScene(this.scenes.includes(scene) ? scene : stream.frames[0].scene);
+    await this.renderer.setSequence(this.header, QUALITIES[this.quality][0]);
+    if (this.opening !== opened) return;
+    this._reached('compiled');
+    this.ready = true;
+    this._resize();
+    this._tell('ready', {});
+    this._tick(performance.now());
+  }
+
+  /** Ends the stream; the canvas keeps its picture. */
+  close() {
+    cancelAnimationFrame(this.request);
+    this.request = null;
+    this.pause();
+    this.stream?.dispose();
+    this.renderer?.stop();
+    for (const { reject } of this.waiting.splice(0)) reject(new DOMException('Closed.', 'AbortError'));
+    Object.assign(this, { stream: null, ready: false, opening: null, shown: -1 });
+    this.bytes.clear();
+    this.times.clear();
+    this.decoding = { frames: 0, milliseconds: 0, symbols: 0 };
+    this.timings = {};
+  }
+
+  /** Frees everything; the canvas cannot be used again. */
+  dispose() {
+    this.close();
+    this.observer?.disconnect();
+    this.renderer?.dispose();
+    this.renderer = null;
+  }
+
+  _tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+
+  _reached(what) {
+    this.timings[what] ??= performance.now() - this.started;
+  }
+
+  // What is shown
+
+  get quality() {
+    return this._quality;
+  }
+
+  set quality(name) {
+    this._quality = Object.hasOwn(QUALITIES, name) ? name : 'auto';
+    this._changed(true);
+  }
+
+  /** Colour behind the field, 0 … 1 for each channel; null: the scene's. */
+  set background(colour) {
+    if (this.renderer) this.renderer.background = colour;
+    this._changed(true);
+  }
+
+  chooseScene(scene) {
+    const { frames, cameras } = this.stream;
+    this.scene = scene;
+    this.range = [frames.findIndex((f) => f.scene === scene), frames.findLastIndex((f) => f.scene === scene) + 1];
+    this.cameras = cameras.filter((c) => c.scene === scene);
+    this.box = boxOf(this.header.scenes[scene]);
+    this.chooseCamera(null);
+    this.seek(this.range[0]);
+  }
+
+  /** A camera by its number or name, or `around`; the first one for what is not there. */
+  chooseCamera(which) {
+    const { cameras, box } = this;
+    const up = upOf(cameras);
+    const text = String(which);
+    let at = cameras.findIndex((c) => c.name !== '' && c.name === text);
+    if (at < 0 && /^\d+$/.test(text) && Number(text) < cameras.length) at = Number(text);
+    if (at < 0 && text !== 'around') at = cameras.length > 0 ? 0 : -1;
+    if (at < 0) this.camera.around(box, up);
+    else this.camera.from(cameras[at], box, up);
+    this.choice = at < 0 ? 'around' : String(at);
+    this.home = this.choice;
+    this.cameraMoved(false);
+  }
+
+  resetCamera() {
+    this.chooseCamera(this.home);
+  }
+
+  /** A free camera: arrays of three numbers. */
+  look({ eye, target, up = this.camera.up }) {
+    this.camera.at(eye, target, up, this.box);
+    this.cameraMoved();
+  }
+
+  /** Tells that `camera` has been changed. */
+  cameraMoved(free = true) {
+    if (free) this.choice = 'free';
+    this._changed();
+    this._tell('camera', { camera: this.choice });
+  }
+
+  _resize() {
+    const { canvas } = this;
+    const ratio = this.ratio ?? Math.min(globalThis.devicePixelRatio || 1, MOST_RATIO);
+    const width = Math.max(1, Math.round(this.fixed?.[0] ?? canvas.clientWidth * ratio));
+    const height = Math.max(1, Math.round(this.fixed?.[1] ?? canvas.clientHeight * ratio));
+    if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
+    this._changed(true);
+  }
+
+  // Playback
+
+  play() {
+    if (this.playing || this.count < 2) return;
+    this.playing = true;
+    this.due = null;
+    if (!this.loop && this.position === this.range[1] - 1) this.seek(this.range[0]);
+    this._tell('playing', { playing: true });
+    this._wake();
+  }
+
+  pause() {
+    if (!this.playing) return;
+    this.playing = false;
+    this._changed();
+    this._tell('playing', { playing: false });
+  }
+
+  /** Frames of the scene. */
+  get count() {
+    return this.range[1] - this.range[0];
+  }
+
+  step(by) {
+    this.pause();
+    const [from, to] = this.range;
+    this.seek(from + ((((this.position - from + by) % (to - from)) + to - from) % (to - from)));
+  }
+
+  /** Shows the frame at a position as soon as it is there. */
+  seek(position) {
+    this.position = position;
+    this.stream.want(position, this.range);
+    this.fresh = true;
+    this._wake();
+    this._tell('seek', {});
+  }
+
+  /** Seconds from the scene's first frame to the one at a position; null where it is not known yet. */
+  timeOf(position) {
+    if (!this.times.has(position) || !this.times.has(this.range[0])) return null;
+    return (this.times.get(position) - this.times.get(this.range[0])) / this.header.ticksPerSecond;
+  }
+
+  /** Shows the frame of a time, in seconds: by the frames whose times are known, else evenly by the frame's number. */
+  seekTime(seconds) {
+    const [from, to] = this.range;
+    const known = [...this.times.keys()].filter((p) => p >= from && p < to).sort((a, b) => a - b);
+    let best = from;
+    for (const p of known) if (this.timeOf(p) !== null && this.timeOf(p) <= seconds + 1e-9) best = p;
+    const last = known.at(-1);
+    if (known.length > 1 && best === last && last < to - 1) {
+      const rate = (last - from) / Math.max(1e-9, this.timeOf(last));
+      best = Math.min(to - 1, Math.max(from, from + Math.floor(seconds * rate + 1e-6)));
+    }
+    this.seek(best);
+  }
+
+  /** Seconds for which the frame at a position is shown (9.3); null where the next one's time is not known yet. */
+  _duration(position) {
+    const [from, to] = this.range;
+    const { lost } = this.stream;
+    const between = (a, b) =>
+      this.times.has(a) && this.times.has(b)
+        ? (this.times.get(b) - this.times.get(a)) / this.header.ticksPerSecond
+        : null;
+    let next = position + 1;
+    while (next < to && lost.has(next)) next++;
+    if (next < to) return between(position, next);
+    return (position > from ? between(position - 1, position) : null) ?? STILL;
+  }
+
+  /** Looks again at what is to be drawn; the page rests while there is nothing. */
+  _wake() {
+    if (!this.ready || this.request) return;
+    this.request = requestAnimationFrame((now) => this._tick(now));
+  }
+
+  _tick(now) {
+    this.request = null;
+    if (!this.ready) return;
+    const { stream } = this;
+    if (this.playing && this.shown === this.position) this._advance(now);
+    const frame = stream.at(this.position);
+    if (frame && (this.fresh || this.shown !== this.position)) {
+      this.fresh = false;
+      this.shown = this.position;
+      this.exchanged = now;
+      this.renderer.setFrame(frame);
+      this._tell('frame', { number: frame.number, position: this.position, time: this.timeOf(this.position) });
+      this.stale = true;
+    }
+    if (this.stale && this.shown >= 0) this._draw(now);
+    if (this.playing || this.stale) this._wake();
+  }
+
+  _advance(now) {
+    const { stream } = this;
+    const [from, to] = this.range;
+    const duration = this._duration(this.position);
+    const after = (p) => (p + 1 < to ? p + 1 : from);
+    let next = after(this.position);
+    while (stream.lost.has(next) && next !== this.position) next = after(next);
+    stream.want(this.position, this.range);
+    if (this.due === null && duration !== null) this.due = now + 1000 * duration;
+    if (this.due === null || now < this.due) return;
+    if (next <= this.position && !this.loop) {
+      this.pause();
+      this._tell('ended', {});
+    } else if (stream.at(next)) {
+      // On time, or from now on where the machine is behind.
+      this.due = Math.max(this.due, now - 100) + 1000 * (this._duration(next) ?? STILL);
+      this.seek(next);
+    }
+  }
+
+  /** Something about the view has changed. */
+  _changed(still = false) {
+    this.moved = still ? -Infinity : performance.now();
+    this.stale = true;
+    this._wake();
+  }
+
+  _draw(now) {
+    const { renderer, canvas } = this;
+    if (renderer.lost) return;
+    const [moving, standing] = QUALITIES[this.quality];
+    const quiet = now - this.moved > SETTLED && (!this.playing || now - this.exchanged > SETTLED);
+    // While a quick picture is under way, let it finish; the next one shows the latest state.
+    if (renderer.job && !this.refining) return;
+    const state = this._state();
+    if (!quiet && this.lastQuick === state) return;
+    if (!renderer.isReady(moving)) {
+      this._prepare(moving);
+      return;
+    }
+    const view = this.camera.view(canvas.width, canvas.height);
+    const refine = quiet ? standing : null;
+    if (!renderer.draw(view, { quality: moving, refine })) return;
+    this.lastQuick = state;
+    this.refining = quiet;
+    this.refined = refine !== null && renderer.isReady(refine);
+    this.stale = !quiet;
+  }
+
+  _prepare(quality) {
+    this.renderer.prepare(quality).then(
+      () => this._changed(true),
+      (error) => this._tell('error', { error }),
+    );
+  }
+
+  _state() {
+    const { camera, canvas } = this;
+    return JSON.stringify([camera.eye, camera.pose, this.shown, canvas.width, canvas.height, this.quality]);
+  }
+
+  _pictured(final, milliseconds, quality, scale, pass) {
+    const now = performance.now();
+    const { drawn } = this;
+    this._reached('picture');
+    Object.assign(drawn, { milliseconds, quality, scale });
+    if (pass === 0) drawn.times = [...drawn.times.filter((t) => now - t < 2000), now];
+    const finished = final && this.refining && this.refined && !this.stale;
+    this._tell('picture', { final: finished, milliseconds, quality, scale });
+    // The compiler may keep the graphics busy for a while: what there is, is shown first.
+    if (final && this.refining && !this.refined) this._prepare(QUALITIES[this.quality][1]);
+    if (finished) for (const { resolve } of this.waiting.splice(0)) resolve();
+    if (this.stale) this._wake();
+  }
+
+  /** Pictures a second, of the last two seconds; null while nothing moves. */
+  get rate() {
+    const { times } = this.drawn;
+    const recent = times.filter((t) => performance.now() - t < 2000);
+    return recent.length > 1 ? (1000 * (recent.length - 1)) / (recent.at(-1) - recent[0]) : null;
+  }
+
+  _decoded({ frame, position }) {
+    this._reached('decoded');
+    this.bytes.set(position, frame.bytes);
+    this.times.set(position, frame.timeStamp);
+    this.decoding.frames++;
+    this.decoding.milliseconds += frame.milliseconds;
+    this.decoding.symbols += frame.symbols;
+    if (position === this.position) this.fresh = true;
+    this._tell('decoded', { position });
+    this._wake();
+  }
+
+  _lost({ error, positions }) {
+    this._tell('lost', { error, positions });
+    const { frames, lost } = this.stream;
+    if (!positions.includes(this.position)) return;
+    const good = frames.findIndex((f, p) => p >= this.range[0] && p < this.range[1] && !lost.has(p));
+    if (good < 0) this._tell('error', { error });
+    else if (this.shown < 0 || this.playing) this.seek(good);
+  }
+
+  /** The picture of what is shown, finished. */
+  settled() {
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ resolve, reject });
+      this._changed(true);
+    });
+  }
+
+  /**
+   * The finished picture of a frame: { width, height, data }, RGBA, rows from the top.
+   * @param {object} options  frame: number; width, height: pixels; camera: see chooseCamera; quality: exact or fast.
+   *   What is left out stays as it is
+   */
+  async picture({ frame, width, height, camera, quality } = {}) {
+    const before = this.quality;
+    this.pause();
+    if (camera !== undefined) this.chooseCamera(camera);
+    if (frame !== undefined) {
+      const { number } = await this.stream.frame(frame);
+      this.seek(this.stream.positions.get(number));
+    }
+    if (quality !== undefined) this.quality = quality;
+    try {
+      if (width !== undefined) {
+        this.fixed = [width, height];
+        this._resize();
+      }
+      this.shown = -1;
+      await this.settled();
+      return this.renderer.pixels();
+    } finally {
+      this.fixed = null;
+      this.quality = before;
+      this._resize();
+    }
+  }
+
+  /** What is shown, as a PNG file, at the size of the canvas. */
+  async still() {
+    await this.settled();
+    return new Promise((resolve) => {
+      this.canvas.toBlob(resolve, 'image/png');
+    });
+  }
+
+  /** Records what the canvas shows until `stop()` of the result is called, which gives a Blob (WebM or MP4). */
+  record(rate = 30) {
+    const type = ['video/webm;codecs=vp9', 'video/webm', 'video/mp4'].find((t) =>
+      globalThis.MediaRecorder?.isTypeSupported(t),
+    );
+    if (!type) throw new RfvError({ message: 'This browser cannot record.' });
+    const recorder = new MediaRecorder(this.canvas.captureStream(rate), { mimeType: type, videoBitsPerSecond: 16e6 });
+    const parts = [];
+    recorder.ondataavailable = ({ data }) => parts.push(data);
+    recorder.start();
+    return {
+      stop: () =>
+        new Promise((resolve) => {
+          recorder.onstop = () => resolve(new Blob(parts, { type: type.split(';')[0] }));
+          recorder.stop();
+        }),
+    };
+  }
+
+  /** SHA-256 of the occupancy and of every tensor of every frame, decoded anew. */
+  async digests() {
+    const stream = await RfvStream.open(this.stream.source, { makeWorker: this.makeWorker, digests: true });
+    try {
+      const out = [];
+      for (const { number } of stream.frames) out.push({ number, ...(await stream.frame(number)).digests });
+      return out;
+    } finally {
+      stream.dispose();
+    }
+  }
+
+  /** What is shown, for scripts. */
+  state() {
+    const { stream } = this;
+    const frames = stream?.frames ?? [];
+    return {
+      ready: this.ready === true,
+      playing: this.playing,
+      frame: frames[this.position]?.number ?? null,
+      shown: frames[this.shown]?.number ?? null,
+      frames: frames.length,
+      scene: this.scene ?? null,
+      lost: [...(stream?.lost.keys() ?? [])].map((p) => frames[p].number),
+      loaded: stream?.loaded ?? 0,
+      size: stream?.size ?? null,
+      timings: this.timings,
+      eye: this.camera.eye,
+      quality: this.drawn.quality,
+    };
+  }
+}
