@@ -230,8 +230,10 @@ def with_index(change) -> bytes:
     parts = [STREAM[:16]]
     for unit in reader.units():
         if unit.type == UnitType.INDEX:
-            entries = [IndexEntrySyntax(*e) for e in change(refcodec.open(STREAM).index(), unit.offset)]
-            payload = INDEX.build(IndexSyntax(len(entries), tuple(entries)), payload_size=len(unit.payload))
+            entries = [IndexEntrySyntax(indexed_frame=n, indexed_type=t, frame_offset=o)
+                       for n, t, o in change(refcodec.open(STREAM).index(), unit.offset)]
+            index = IndexSyntax(index_count=len(entries), entry=tuple(entries))
+            payload = INDEX.build(index, payload_size=len(unit.payload))
             parts.append(build_unit(UnitType.INDEX, payload))
         else:
             parts.append(build_unit(unit.type, unit.payload, unit.flags))
