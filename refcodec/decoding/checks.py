@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from ..errors import BitstreamError
 from ..syntax import structures as syn
-from ..syntax.coding import FrameType
 from ..syntax.declare import Trace
 from .index import IndexEntry
 
@@ -55,7 +54,7 @@ class Position:
 
 def index_fault(index: syn.IndexSyntax, entries: Sequence[IndexEntry]) -> Fault | None:
     """R-IDX-01: a parsed index against the frames that came before it."""
-    found = [IndexEntry(e.indexed_frame, FrameType(e.indexed_type), e.frame_offset) for e in index.entry]
+    found: list[tuple[int, int, int]] = [(e.indexed_frame, e.indexed_type, e.frame_offset) for e in index.entry]
     if found == list(entries):
         return None
     same = next((i for i, (a, b) in enumerate(zip(found, entries)) if a != b), min(len(found), len(entries)))

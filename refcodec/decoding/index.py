@@ -10,6 +10,8 @@ from ..syntax.coding import FrameType
 from ..syntax.registry import UnitType
 from ..syntax.units import END_UNIT_SIZE, ByteStream, FileHeader, Unit, UnitReader
 
+_TYPES = frozenset(FrameType)
+
 
 class IndexEntry(NamedTuple):
     """A frame as the index lists it. offset: of its unit; of its group's header for an I-frame."""
@@ -35,7 +37,7 @@ def read_index(file: ByteStream, size: int, file_header: FileHeader) -> list[Ind
         value, _ = syn.INDEX.parse(index.payload, index.payload_offset)
     except BitstreamError:
         return None
-    if any(e.frame_offset >= at for e in value.entry):
+    if any(e.frame_offset >= at or e.indexed_type not in _TYPES for e in value.entry):
         return None
     return [IndexEntry(e.indexed_frame, FrameType(e.indexed_type), e.frame_offset) for e in value.entry]
 

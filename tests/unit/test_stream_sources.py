@@ -253,6 +253,15 @@ def test_an_index_that_points_behind_itself_is_not_followed():
         assert caught.value.requirement == "R-IDX-01"
 
 
+def test_an_index_with_an_unknown_frame_type_is_not_followed():
+    data = with_index(lambda entries, index: [(n, 0 if n == 1 else t, o) for n, t, o in entries])
+    with refcodec.open(data) as stream:
+        assert stream.index() is None and seen(stream.frame(5)) == (5, WHOLE[5])
+        with pytest.raises(BitstreamError, match="R-IDX-01"):
+            list(stream)
+    assert [f.requirement for f in refcodec.validate(data).findings] == ["R-IDX-01"]
+
+
 def test_an_index_that_names_another_group_is_an_error():
     """Without the check, frames between would be missing without a word."""
     def shifted(entries, index):
