@@ -15,7 +15,7 @@ from typing import Any
 from . import structures as syn
 from .declare import Element, Nested, Structure, structures
 from .expressions import Call, Choice, Comparison, Constant, ElementRef, Every, Expression, Language, Members, parts
-from .registry import ANCILLARY_UNITS, LEVELS, SOURCES, TEMPLATES, Level, UnitType, is_energy
+from .registry import ANCILLARY_UNITS, EXPLICIT, LEVELS, SOURCES, TEMPLATES, Level, UnitType, is_energy
 from .representation import Representation, Role
 
 PATH = Path(__file__).parent.parent / "view" / "web" / "decoder" / "syntax.generated.js"
@@ -58,7 +58,7 @@ def _registries() -> Iterator[str]:
     yield "/** Values of `neighbour_source` that are sums over all channels (6.4). */"
     yield f"export const ENERGY_SOURCES = {[int(s) for s in SOURCES if is_energy(s)]};"
     yield "/** Neighbours (source, dc, dz, dy, dx) of each `template_id` (A.3). */"
-    yield f"export const EXPLICIT = {syn.EXPLICIT};"
+    yield f"export const EXPLICIT = {EXPLICIT};"
     yield "export const TEMPLATES = {"
     for template_id, template in TEMPLATES.items():
         yield f"  {template_id}: {json.dumps([[int(n) for n in neighbour] for neighbour in template])},"

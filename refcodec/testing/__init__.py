@@ -1,0 +1,1 @@
+"""Hypothesis strategies for tests of programs that read or write RFV: `pip install "refcodec[test]"`."""
