@@ -407,7 +407,7 @@ types:
         doc: "See `base_mantissa`. (R-TEN-08)"
       - id: base_offset
         type: s4
-        if: "prediction >= 2"
+        if: "prediction == 2 or prediction == 3"
         doc: "Constant that is added to every element, in units of the reconstructed integers."
       - id: wavelet_levels
         type: u1
@@ -431,7 +431,7 @@ types:
       - id: step
         type: step
         repeat: expr
-        repeat-expr: "transform == 0 ? 1 : transform == 1 ? 4 : (transform == 2 ? wavelet_levels : 0) + 1"
+        repeat-expr: "transform == 2 ? (transform == 2 ? wavelet_levels : 0) + 1 : transform == 1 ? 4 : 1"
       - id: value_size
         type: uv
         doc: "Number of bytes of `value_data`."

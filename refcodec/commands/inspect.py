@@ -10,6 +10,7 @@ import click
 
 from ..errors import EXIT_NOT_CONFORMING, RefcodecError, UsageError
 from ..inspection import CodedTensor, Report, elements, hex_lines, inspect, tool_dict
+from ..syntax.coding import Prediction, Transform
 from ..syntax.declare import Trace
 from ..syntax.headers import SequenceHeader
 from ..syntax.units import Unit
@@ -151,7 +152,6 @@ def _scenes(r: Report, header: SequenceHeader) -> list[str]:
     return ["", f"Scenes ({header.scene_count})"] + _table(rows)
 
 
-_PREDICTIONS = ("none", "previous", "shared", "constant")
 _SIGNIFICANCES = ("all", "occupied", "mask", "occupied, mask")
 
 
@@ -167,7 +167,7 @@ def _tools(r: Report, header: SequenceHeader) -> list[str]:
         if not found:
             continue
         steps = [s for t in found for s in t.steps]
-        rows.append((i, tensor_label(info), " ".join(dict.fromkeys(_PREDICTIONS[t.prediction] for t in found)),
+        rows.append((i, tensor_label(info), " ".join(dict.fromkeys(Prediction.of(t.prediction).option for t in found)),
                      " ".join(dict.fromkeys(_transform(t) for t in found)),
                      " / ".join(dict.fromkeys(_SIGNIFICANCES[t.significance] for t in found)),
                      f"{min(steps):.3g}", f"{max(steps):.3g}", sum(t.mask_bytes for t in found) or ""))
@@ -175,7 +175,7 @@ def _tools(r: Report, header: SequenceHeader) -> list[str]:
 
 
 def _transform(t: CodedTensor) -> str:
-    return ("none", "dct", f"wavelet-{t.levels}")[t.transform]
+    return Transform.of(t.transform).label(t.levels)
 
 
 def _frames(r: Report, header: SequenceHeader) -> list[str]:

@@ -276,12 +276,10 @@ class SequenceDecoder:
             if tensor.tensor_id >= len(header.tensors) or (i and tensor.tensor_id <= v.tensor[i - 1].tensor_id):
                 refuse("R-FRM-06", at + "tensor_id", f"It is {tensor.tensor_id}.")
             info, tools = header.tensors[tensor.tensor_id], Tools.from_syntax(tensor)
-            if shared and tools.prediction in (Prediction.PREVIOUS, Prediction.BASE):
-                refuse("R-SHR-01", at + "prediction")
-            if tools.prediction == Prediction.PREVIOUS and intra:
-                refuse("R-TEN-04", at + "prediction")
-            if tools.prediction == Prediction.BASE and tensor.tensor_id not in self.state.shared:
-                refuse("R-TEN-12", at + "prediction", f"Tensor {tensor.tensor_id} is not shared.")
+            fault = Prediction.of(tools.prediction).fault(intra=intra, shared_unit=shared,
+                                                          shared=tensor.tensor_id in self.state.shared)
+            if fault is not None:
+                refuse(fault, at + "prediction", f"It is {tools.prediction}, of tensor {tensor.tensor_id}.")
             if tools.transform and (info.mapping == Mapping.NONE or sum(n > 1 for n in info.shape[1:]) < 2):
                 refuse("R-TEN-10", at + "transform")
             if tools.significance and info.mapping == Mapping.NONE:

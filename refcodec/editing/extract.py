@@ -47,15 +47,15 @@ def extract(file: BinaryIO, out: BinaryIO, number: int) -> EditReport:
 def _note_steps(steps: list[set[int]], frame: Any) -> None:
     """Keeps those steps of which the tensors may be multiples after a frame."""
     for t in frame.tensor:
-        if t.prediction != Prediction.PREVIOUS:
+        if not Prediction.of(t.prediction).needs_previous:
             steps[t.tensor_id].clear()
-        if t.transform == Transform.NONE:
+        if Transform.of(t.transform).identity:
             steps[t.tensor_id].update(s.step_index for s in t.step)
 
 
 def _copied(source: Source, out: BinaryIO, unit: Unit, frame: Any) -> EditReport:
     writer = UnitWriter(out, source.header, source.file_header.level)
-    needs_shared = any(t.prediction == Prediction.BASE for t in frame.tensor)
+    needs_shared = any(Prediction.of(t.prediction).needs_shared for t in frame.tensor)
     writer.begin()
     for other in source.prologue:
         if other.type != UnitType.SHARED or needs_shared:

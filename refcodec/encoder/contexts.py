@@ -33,7 +33,7 @@ from refcodec.encoder.rate import (
 )
 from refcodec.encoder.systems import Kind, Model, Rate, kind_of
 from refcodec.entropy.models import LAPLACE, MIXTURE, SCALES, ContextModel, EntropyModel
-from refcodec.syntax.coding import Transform, block_counts
+from refcodec.syntax.coding import block_counts
 from refcodec.tensors.state import FrameState
 
 _INTRA_TEMPLATE, _INTER_TEMPLATE = 4, 5  # of grids; less 2: without activities
@@ -83,13 +83,13 @@ def context_groups(slots: Sequence[Slot], temporal: bool, activities: bool = Tru
             continue
         fine = slot.info.role.resolutions and slot.info.index >= (counts[slot.info.role] + 1) // 2
         alike = slot.info.index if kind == Kind.PLANE else slot.info.role
-        if slot.plan.transform == Transform.BLOCK_DCT:
+        if slot.plan.transform.by_frequency:
             alike, fine = -1, False
         members.setdefault((kind, alike, fine), []).append(slot)
     groups = []
     for model_id, (key, group) in enumerate(members.items()):
         template, scan, family = (_INTER_TEMPLATE if temporal else _INTRA_TEMPLATE), SCAN, LAPLACE
-        if group[0].plan.transform == Transform.BLOCK_DCT:
+        if group[0].plan.transform.by_frequency:
             template, scan, family = _DCT_TEMPLATE + temporal, _DCT_SCAN, MIXTURE
         elif not activities:
             template -= 2

@@ -14,7 +14,7 @@ import torch
 
 from refcodec.encoder import transforms
 from refcodec.encoder.systems import TensorPlan
-from refcodec.syntax.coding import Tools, Transform, band_count, coefficient_shape, step_index, step_of
+from refcodec.syntax.coding import Tools, band_count, coefficient_shape, step_index, step_of
 from refcodec.syntax.headers import Mapping, SequenceHeader, TensorInfo
 from refcodec.tensors.transforms import band_map
 
@@ -44,7 +44,7 @@ class Slot:
 
     @property
     def transformed(self) -> bool:
-        return self.plan.transform != Transform.NONE
+        return not self.plan.transform.identity
 
     @property
     def channels(self) -> int:
@@ -129,7 +129,7 @@ def slots(header: SequenceHeader, plans: Sequence[TensorPlan], device: torch.dev
         shape = coefficient_shape(own.transform, levels, info.shape[1:])
         size, count = info.shape[0] * math.prod(shape), band_count(own.transform, levels)
         band = None
-        if own.transform != Transform.NONE:
+        if not own.transform.identity:
             of_cells = band_map(own.transform, levels, info.shape[1:]).reshape(-1).astype(np.int64)
             band = torch.from_numpy(of_cells).to(device)
         out.append(Slot(i, info, own, levels, shape, slice(at, at + size), slice(bands, bands + count),

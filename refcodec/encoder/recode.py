@@ -108,7 +108,8 @@ def _reencoded(frame: Frame, tensors: Sequence[DecodedTensor], ours: FrameState,
 
 def _plan(bound: BoundTensor) -> TensorPlan:
     tools, wide = bound.tools, kind_of(bound.info) in (Kind.GRID, Kind.PLANE)
-    return TensorPlan(Transform(tools.transform), tools.levels, tools.masked, Model.SMALLER if wide else Model.STATIC)
+    return TensorPlan(Transform.of(tools.transform), tools.levels, tools.masked,
+                      Model.SMALLER if wide else Model.STATIC)
 
 
 def _cells(layout: Layout) -> torch.Tensor:

@@ -16,7 +16,7 @@ from refcodec.syntax.headers import Mapping, Representation, Role, TensorInfo
 from refcodec.syntax.structures import MAX_WAVELET_LEVELS
 
 DEFAULT_SYSTEM = "rate-aware"
-TRANSFORMS = {"none": Transform.NONE, "dct": Transform.BLOCK_DCT, "dwt": Transform.WAVELET}
+TRANSFORMS = {t.option: t for t in Transform}
 _WAVELET_LEVELS = 4
 _SMALLEST_APPROXIMATION = 6  # cells along an axis, where the number of levels is not asked for
 
@@ -67,7 +67,7 @@ class TensorPlan:
 
     def levels_for(self, info: TensorInfo) -> int:
         """Wavelet levels of a tensor."""
-        if self.transform != Transform.WAVELET:
+        if not self.transform.has_levels:
             return 0
         if self.levels:
             return self.levels
@@ -195,7 +195,7 @@ def _check(tools: ToolChoice, chosen: CodingPlan, field: Representation) -> None
         if not 1 <= tools.levels <= MAX_WAVELET_LEVELS:
             raise UsageError(f"a wavelet has 1 to {MAX_WAVELET_LEVELS} levels, not {tools.levels}")
         transform = TRANSFORMS[tools.transform] if tools.transform else chosen.plane.transform
-        if transform != Transform.WAVELET or not chosen.spatial:
+        if not transform.has_levels or not chosen.spatial:
             raise UsageError("levels are those of a wavelet: give --transform dwt too")
 
 

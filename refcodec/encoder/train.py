@@ -37,7 +37,7 @@ from refcodec.encoder.rate_term import RateTerm
 from refcodec.encoder.rays import Picture, RayBank, visual_hull
 from refcodec.encoder.systems import CodingPlan, plan as system_plan
 from refcodec.entropy.layout import Layout
-from refcodec.syntax.coding import FrameType, Transform, block_counts
+from refcodec.syntax.coding import FrameType, block_counts
 from refcodec.syntax.headers import SequenceHeader
 from refcodec.tensors.state import FrameState
 from refcodec.writer import FrameCoding
@@ -231,7 +231,7 @@ class Optimiser:
     def __init__(self, latents: Latents, masks: Masks, quantiser: Quantiser, settings: TrainingSettings):
         s, self.latents, self.masks, self.settings = settings, latents, masks, settings
         self.cells = {slot.id: slot.synthesis(slot.grid(latents.values)).contiguous() for slot in latents.trained
-                      if slot.plan.transform == Transform.BLOCK_DCT and s.cells_until > 0}
+                      if slot.plan.transform.by_frequency and s.cells_until > 0}
         # Of the steps on coefficients, the parts that are taken: (cells, 1).
         self.speeds = {slot.id: torch.tensor(slot.band_speeds(), device=latents.device)[slot.band][:, None]
                        for slot in latents.trained if slot.transformed}

@@ -29,8 +29,9 @@ from ..entropy.models import EntropyModel
 from ..syntax.coding import STEP_INDICES, FrameType, Tools, step_of
 from ..syntax.headers import Mapping, SequenceHeader, TensorInfo
 from ..syntax.units import UnitReader
+from ..tensors.passes import box
 from ..tensors.significance import coded_mask
-from ..tensors.transforms import box, box_sizes
+from ..tensors.wavelet import box_sizes
 from ..writer import FrameCoding, StreamWriter, TensorCoding
 
 _LONGEST_RUN = 127  # of a pair: the published code stores runs as int8

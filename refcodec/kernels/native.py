@@ -12,7 +12,7 @@ import numpy as np
 from ..entropy.coder import MAX_SYMBOL, EntropyError, code_length
 from ..entropy.layout import Layout, Spatial
 from ..entropy.models import ContextModel, EntropyModel, StaticModel
-from ..syntax.coding import Prediction
+from ..syntax.coding import Prediction, Transform, coefficient_shape
 from ..syntax.headers import Alignment, Mapping, SequenceHeader, TensorInfo
 from ..tensors.significance import axis_geometry
 from . import _native
@@ -146,14 +146,16 @@ class NativeKernels(NumpyKernels):
         return mask
 
     def support_mask(self, transform: int, levels: int, mask: np.ndarray) -> np.ndarray:
-        from ..syntax.coding import coefficient_shape
-
+        if not Transform.of(transform).compiled:
+            return super().support_mask(transform, levels, mask)
         support = np.empty(coefficient_shape(transform, levels, mask.shape), bool)
         _native.support(transform, levels, mask.shape, _flags(mask), support)
         return support
 
     def reconstruct(self, bound: BoundTensor, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        tools, layout = bound.tools, bound.layout
+        tools, layout, prediction = bound.tools, bound.layout, Prediction.of(bound.tools.prediction)
+        if not (prediction.compiled and Transform.of(tools.transform).compiled):
+            return super().reconstruct(bound, values)
         tensor = np.empty(bound.info.shape, np.int32)
         context = np.zeros((*layout.shape[1:], layout.channels), np.int8)
         source = None if bound.source is None else np.ascontiguousarray(bound.source, np.int32)
@@ -161,7 +163,7 @@ class NativeKernels(NumpyKernels):
             _native.reconstruct(
                 bound.info.shape, tools.transform, tools.levels, np.ascontiguousarray(values, np.int32),
                 _flags(layout.mask), np.array(tools.steps, np.int32), source,
-                (int(tools.prediction == Prediction.BASE), *tools.base, tools.offset), tensor, context)
+                (int(prediction.has_factor), *tools.base, tools.offset), tensor, context)
         except ValueError:
             return super().reconstruct(bound, values)
         return tensor, context

@@ -5,16 +5,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .registry import (
-    FrameType as FrameType,
-    OccupancyMode as OccupancyMode,
-    Prediction as Prediction,
-    Significance as Significance,
-    Transform as Transform,
-)
+from .registry import FrameType as FrameType, OccupancyMode as OccupancyMode, Significance as Significance
 from .structures import CodedTensorSyntax, StepSyntax
+from .tools import Prediction as Prediction, Transform as Transform
 
-BLOCK = 8  # cells of a DCT block along an axis
 # Steps grow by a factor of 2^(1/8) from one index to the next (spec 7.2).
 STEPS_PER_OCTAVE, STEP_INDICES = 8, 256
 STEP_MANTISSAS = (32768, 35734, 38968, 42495, 46341, 50535, 55109, 60097)
@@ -32,20 +26,18 @@ def step_index(size: float) -> int:
 
 def band_count(transform: int, levels: int) -> int:
     """Number of bands, each with a step of its own (spec 7.5.1)."""
-    return {Transform.NONE: 1, Transform.BLOCK_DCT: 4, Transform.WAVELET: levels + 1}[Transform(transform)]
+    return Transform.of(transform).band_count(levels)
 
 
 def coefficient_shape(transform: int, levels: int, spatial: Sequence[int]) -> tuple[int, int, int]:
     """Shape (z, y, x) of the coefficient array of a tensor of `spatial` (z, y, x) cells (spec 7.5.1)."""
-    z, y, x = (-(-n // BLOCK) * BLOCK if transform == Transform.BLOCK_DCT and n > 1 else n for n in spatial)
-    return z, y, x
+    return Transform.of(transform).coefficient_shape(spatial)
 
 
 def block_counts(transform: int, shape: Sequence[int]) -> tuple[int, int, int]:
     """Cells from one frequency to the next along each axis of a coefficient array of `shape` (z, y, x): the number of
     blocks along it, 1 where there are none (spec 6.4)."""
-    z, y, x = (n // BLOCK if transform == Transform.BLOCK_DCT and n > 1 else 1 for n in shape)
-    return z, y, x
+    return Transform.of(transform).block_counts(shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +67,20 @@ class Tools:
                   mask: bytes | None = None) -> CodedTensorSyntax:
         """The `coded_tensor` structure of a tensor coded with these tools: data under a model, and with a mask those
         of the mask."""
-        based = self.prediction == Prediction.BASE
+        transform = Transform.of(self.transform)
+        mantissa, exponent = self.base if Prediction.of(self.prediction).has_factor else (None, None)
         return CodedTensorSyntax(
             tensor_id=tensor_id, prediction=self.prediction, transform=self.transform, significance=self.significance,
-            reserved_tools=0, base_mantissa=self.base[0] if based else None,
-            base_exponent=self.base[1] if based else None, base_offset=self.offset if self.has_offset else None,
-            wavelet_levels=self.levels or None, mask_model_ref=mask_model_id,
+            reserved_tools=0, base_mantissa=mantissa, base_exponent=exponent,
+            base_offset=self.offset if self.has_offset else None,
+            wavelet_levels=self.levels if transform.has_levels else None, mask_model_ref=mask_model_id,
             mask_size=None if mask is None else len(mask), mask_data=mask, model_ref=model_id,
             step=tuple(StepSyntax(step_index=s) for s in self.steps), value_size=len(data), value_data=data)
 
     @property
     def has_offset(self) -> bool:
         """Whether `offset` plays a part."""
-        return self.prediction in (Prediction.BASE, Prediction.CONSTANT)
+        return Prediction.of(self.prediction).has_offset
 
     @property
     def by_occupancy(self) -> bool:

@@ -53,23 +53,6 @@ class OccupancyMode(IntEnum):
     CODED = 3
 
 
-class Prediction(IntEnum):
-    """`prediction`: what the decoded values are added to (7.3)."""
-
-    NONE = 0
-    PREVIOUS = 1
-    BASE = 2
-    CONSTANT = 3
-
-
-class Transform(IntEnum):
-    """`transform`: what the coded values are coefficients of (7.5)."""
-
-    NONE = 0
-    BLOCK_DCT = 1
-    WAVELET = 2
-
-
 class Significance(IntEnum):
     """`significance`: which elements are coded (7.1)."""
 

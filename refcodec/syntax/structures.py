@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from ..code_points import CodePoint
 from .declare import Structure, element, nested, same_as, syntax
 from .expressions import Function
 from .registry import (
@@ -25,12 +26,11 @@ from .registry import (
     ModelType,
     Neighbour,
     OccupancyMode,
-    Prediction,
-    Transform,
     UnitType,
     is_energy,
 )
 from .representation import Representation, Role
+from .tools import Prediction, Transform
 
 FILE_SIGNATURE = b"\x89RFV\r\n\x1a\n"
 GROUP_SYNC = b"\x89RFG\r\n\x1a\n"
@@ -81,11 +81,14 @@ def _is_key(data: bytes) -> bool:
     return re.fullmatch(rb"[a-z0-9._-]{1,64}", data) is not None
 
 
-class _WithNetworkParameters:
-    """The representations whose headers carry `network_parameters`, as they are registered now."""
+class _Such:
+    """The code points whose members have something, as they are registered now. attribute: of a member, a bool."""
+
+    def __init__(self, points: type[CodePoint], attribute: str):
+        self.points, self.attribute = points, attribute
 
     def __iter__(self) -> Iterator[int]:
-        return (int(r) for r in Representation if r.has_network_parameters)
+        return (int(p) for p in self.points if getattr(p, self.attribute))
 
     def __contains__(self, value: object) -> bool:
         return value in tuple(self)
@@ -99,7 +102,9 @@ NAMES: dict[str, object] = {
         Prediction, Representation, Role, Transform)},
     "FILE_SIGNATURE": FILE_SIGNATURE, "GROUP_SYNC": GROUP_SYNC, "MAX_WAVELET_LEVELS": MAX_WAVELET_LEVELS,
     "EXPLICIT": EXPLICIT, "TEMPLATES": TEMPLATES, "SOURCES": SOURCES,
-    "WITH_NETWORK_PARAMETERS": _WithNetworkParameters(),
+    "WITH_NETWORK_PARAMETERS": _Such(Representation, "has_network_parameters"),
+    "WITH_FACTOR": _Such(Prediction, "has_factor"), "WITH_OFFSET": _Such(Prediction, "has_offset"),
+    "WITH_LEVELS": _Such(Transform, "has_levels"), "BY_FREQUENCY": _Such(Transform, "by_frequency"),
     "ENERGY_SOURCES": [source for source in SOURCES if is_energy(source)],
 }
 FUNCTIONS: dict[str, Function] = {"input_count": _input_count, "rigid": _rigid, "utf8": _utf8, "is_key": _is_key}
@@ -391,7 +396,7 @@ STEP = _structure(StepSyntax)
 
 
 @syntax("coded_tensor", "4.11", symbols={
-    "bands": ("1 if transform == Transform.NONE else 4 if transform == Transform.BLOCK_DCT else wavelet_levels + 1",
+    "bands": ("wavelet_levels + 1 if transform in WITH_LEVELS else 4 if transform in BY_FREQUENCY else 1",
               "bands (section 7.5)"),
 })
 class CodedTensorSyntax:
@@ -406,16 +411,16 @@ class CodedTensorSyntax:
     reserved_tools: int = element("b2", "Reserved for later tools.", {"R-TEN-01": "reserved_tools == 0"})
     base_mantissa: int | None = element(
         "s16", "The factor of the shared tensor is `base_mantissa` * 2^`base_exponent`.",
-        when="prediction == Prediction.BASE")
+        when="prediction in WITH_FACTOR")
     base_exponent: int | None = element(
         "s8", "See `base_mantissa`.",
-        {"R-TEN-08": "-16 <= base_exponent <= 15"}, when="prediction == Prediction.BASE")
+        {"R-TEN-08": "-16 <= base_exponent <= 15"}, when="prediction in WITH_FACTOR")
     base_offset: int | None = element(
         "s32", "Constant that is added to every element, in units of the reconstructed integers.",
-        when="prediction >= 2")
+        when="prediction in WITH_OFFSET")
     wavelet_levels: int | None = element(
         "u8", "Number of levels of the wavelet transform.",
-        {"R-TEN-03": "1 <= wavelet_levels <= MAX_WAVELET_LEVELS"}, when="transform == Transform.WAVELET")
+        {"R-TEN-03": "1 <= wavelet_levels <= MAX_WAVELET_LEVELS"}, when="transform in WITH_LEVELS")
     mask_model_ref: int | None = element("u8", "`model_id` of the entropy model of the mask.", when="significance >= 2")
     mask_size: int | None = element("uv", "Number of bytes of `mask_data`.", when="significance >= 2")
     mask_data: bytes | None = element(

@@ -46,17 +46,16 @@ class BoundTensor:
         for cells, part in coded_blocks(mask, size):
             context.reshape(-1, channels)[cells] = np.clip(values[part], -INPUT_LIMIT, INPUT_LIMIT)
         for c, plane in enumerate(tensor.reshape(channels, -1)):
-            if tools.transform == Transform.NONE:
+            if Transform.of(tools.transform).identity:
                 if mask is not None:  # what is not coded
                     for cells, _ in coded_blocks(None, len(plane)):
                         plane[cells] = saturate(self._prediction(c, cells))
                 for cells, part in coded_blocks(mask, len(plane)):
                     plane[cells] = saturate(dequantise(values[part, c], *steps[0]) + self._prediction(c, cells))
             else:
-                assert layout.band is not None
                 coefficients = np.zeros(size, np.int64)
                 for cells, part in coded_blocks(mask, size):
-                    mantissa, exponent = steps[layout.band[part]].T
+                    mantissa, exponent = steps[0] if layout.band is None else steps[layout.band[part]].T
                     coefficients[cells] = saturate(dequantise(values[part, c], mantissa, exponent))
                 residual = transforms.inverse(tools.transform, tools.levels, coefficients.reshape(layout.shape[1:]),
                                               (spatial[0], spatial[1], spatial[2])).reshape(-1)
@@ -66,9 +65,5 @@ class BoundTensor:
 
     def _prediction(self, channel: int, cells: np.ndarray | slice) -> np.ndarray | int:
         """What is added to the residuals of some cells of a channel, flat positions (spec 7.3)."""
-        if self.source is None:
-            return self.tools.offset
-        values: np.ndarray = self.source[channel].reshape(-1)[cells]
-        if self.tools.prediction == Prediction.PREVIOUS:
-            return values
-        return dequantise(values, *self.tools.base) + self.tools.offset
+        values = None if self.source is None else self.source[channel].reshape(-1)[cells]
+        return Prediction.of(self.tools.prediction).predict(self.tools, values)

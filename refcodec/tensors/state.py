@@ -106,13 +106,12 @@ class FrameState:
         shape = tools.coefficient_shape(info.shape)
         layout = Layout(shape, mask, self.contexts(tensor_id, tools), self._bands(tensor_id, tools, mask),
                         tools.block_counts(shape))
-        source = {Prediction.PREVIOUS: self.tensors[tensor_id],
-                  Prediction.BASE: self.shared.get(tensor_id)}.get(Prediction(tools.prediction))
+        source = Prediction.of(tools.prediction).source(tensor_id, self.tensors, self.shared)
         return BoundTensor(tensor_id, info, tools, layout, source)
 
     def _bands(self, tensor_id: int, tools: Tools, mask: np.ndarray | None) -> np.ndarray | None:
         """Band of each coded cell, uint8; None when there is one band (spec 7.5)."""
-        if tools.transform == Transform.NONE:
+        if Transform.of(tools.transform).band_count(tools.levels) == 1:
             return None
         bands = transforms.band_map(tools.transform, tools.levels, self.header.tensors[tensor_id].shape[1:])
         if mask is None:

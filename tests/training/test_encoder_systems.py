@@ -182,8 +182,8 @@ axis = st.integers(1, 20)
 
 
 @settings(max_examples=40)
-@given(st.integers(0, 2**31), st.tuples(axis, axis, axis).filter(lambda n: max(n) > 1), st.sampled_from(Transform),
-       st.integers(1, 3))
+@given(st.integers(0, 2**31), st.tuples(axis, axis, axis).filter(lambda n: max(n) > 1),
+       st.sampled_from(list(Transform)), st.integers(1, 3))
 def test_latents_are_what_the_tensor_is_made_of(seed, spatial, transform, levels):
     """Synthesis inverts analysis; sums by band are sums by band."""
     info = TensorInfo(Role.FEATURE_GRID, 0, (2, *spatial), 16, Mapping.LINEAR)

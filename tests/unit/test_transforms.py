@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 
 import spec_decoder
 from refcodec.syntax.coding import Transform, band_count, coefficient_shape
-from refcodec.tensors import transforms
+from refcodec.tensors import dct, passes, transforms, wavelet
 
 LARGEST = 1 << 31
 SIZES = (1, 1, 2, 3, 5, 7, 8, 9, 17)
@@ -89,15 +89,15 @@ def test_support_is_that_of_the_text(data, mode, spatial, density):
 def test_matrix_is_the_rounded_dct_of_the_text():
     u, i = np.mgrid[:8, :8]
     exact = np.where(u == 0, math.sqrt(1 / 8), 0.5) * np.cos((2 * i + 1) * u * math.pi / 16)
-    assert (transforms.DCT_MATRIX == np.round(exact * 2**14)).all()
-    assert transforms.DCT_MATRIX.tolist() == spec_decoder.namespace()["DCT"]
+    assert (dct.matrix() == np.round(exact * 2**14)).all()
+    assert dct.matrix().tolist() == spec_decoder.namespace()["DCT"]
 
 
 # Extremes: the bounds that the text states.
 
 
 def test_no_sum_of_the_dct_exceeds_its_bound():
-    columns = np.abs(transforms.DCT_MATRIX).sum(0)
+    columns = np.abs(dct.matrix()).sum(0)
     assert columns.max() == 43284
     assert 43284 * LARGEST + (1 << 13) < 1 << 47
 
@@ -149,7 +149,7 @@ def test_wavelet_reconstructs_perfectly(data, levels, spatial):
 def test_error_of_the_dct_round_trip(data, spatial):
     """The bound of `forward`. With A, the largest gain of an inverse pass, and e, the largest of the rounded matrix's
     departures from orthogonality: each axis turns an error E into A E + A / 2 + 1 / 2, and e adds (1 + e)^axes - 1."""
-    matrix = transforms.DCT_MATRIX
+    matrix = dct.matrix()
     gain = np.abs(matrix).sum(0).max() / 2**14
     departure = np.abs(matrix.T @ matrix / 2**28 - np.eye(8)).sum(1).max()
     bound = 0.0
@@ -185,7 +185,7 @@ def test_pieces_do_not_show(monkeypatch, mode):
     shape = coefficient_shape(*mode, spatial)
     coefficients = np.random.default_rng(5).integers(-LARGEST, LARGEST, (5, *shape))
     whole = transforms.inverse(*mode, coefficients, spatial)
-    monkeypatch.setattr(transforms, "PIECE", 2 * math.prod(shape))
+    monkeypatch.setattr(passes, "PIECE", 2 * math.prod(shape))
     assert (transforms.inverse(*mode, coefficients, spatial) == whole).all()
 
 
@@ -241,15 +241,15 @@ def wavelet_rounding_bound(floats, levels, spatial) -> float:
     """Largest difference that the roundings of the lifting steps can make, the errors' signs all at their worst."""
     of_part = [0.0, 0.0]
     for i in reversed(range(4)):
-        of_part[(i + 1) % 2] += 0.5 + 2 * abs(transforms.LIFTING[i]) / 2**12 * of_part[i % 2]
-    sizes = transforms.box_sizes(levels, spatial)
+        of_part[(i + 1) % 2] += 0.5 + 2 * abs(wavelet.LIFTING[i]) / 2**12 * of_part[i % 2]
+    sizes = wavelet.box_sizes(levels, spatial)
     error = np.zeros(sizes[-1])
     for inner, outer in pairwise(reversed(sizes)):
         whole = np.zeros(outer)
-        whole[transforms.box(inner)] = error
-        for axis in transforms.SPATIAL_AXES:
+        whole[passes.box(inner)] = error
+        for axis in passes.SPATIAL_AXES:
             if outer[axis] > 1:
-                gains = np.abs(floats._merge_matrix(outer[axis]))
+                gains = np.abs(wavelet._merge_matrix(outer[axis]))
                 whole = np.moveaxis(np.tensordot(gains, whole, (1, axis)), 0, axis)
                 np.moveaxis(whole, axis, 0)[0::2] += of_part[0]
                 np.moveaxis(whole, axis, 0)[1::2] += of_part[1]
@@ -286,7 +286,7 @@ def test_float_forward_and_inverse(floats, data, mode, spatial):
     assert (floats.inverse(*mode, coefficients, spatial) - values).abs().max() <= tolerance
     assert tuple(coefficients.shape[1:]) == coefficient_shape(*mode, spatial)
     if mode[0] == Transform.BLOCK_DCT:
-        gain = np.abs(transforms.DCT_MATRIX).sum(1).max() / 2**14
+        gain = np.abs(dct.matrix()).sum(1).max() / 2**14
         bound = sum(0.5 * gain**k for k in range(axes_of(spatial)))
         difference = coefficients.numpy() - transforms.forward(*mode, values.numpy().astype(np.int64))
         assert np.abs(difference).max() <= bound + 1e-6
