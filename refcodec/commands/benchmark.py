@@ -23,6 +23,7 @@ from .common import (
     Throttle,
     bounded,
     calm_threads,
+    check_picture,
     examples,
     printable,
     progress_bar,
@@ -170,6 +171,8 @@ def render(file: str, views: int, scale: float, enlarge: str | None, backend: st
     cameras = [c.scaled(scale) for c in stream.cameras if c.scene == frame.scene][:views]
     if not cameras:
         raise UsageError("the stream has no cameras")
+    for camera in cameras:
+        check_picture(camera, shown.header.samples_per_diagonal)
     ops = choose_ops(backend)
     figures = []
     for view in render_speed.view_times(shown, cameras, ops, repeats):

@@ -22,6 +22,7 @@ from ..text import printable, to_json
 
 if TYPE_CHECKING:
     from ..datasets import Dataset
+    from ..rendering.cameras import Camera
 
 __all__ = ["printable", "to_json"]  # of what is imported, for the commands
 
@@ -258,6 +259,19 @@ class Throttle:
             return False
         self.last = now
         return True
+
+
+PIXELS, SAMPLES = 1 << 25, 1 << 33  # of a picture: 8K, and 256 samples a ray of it
+
+
+def check_picture(camera: Camera, samples: int, limit_pixels: int = PIXELS, limit_samples: int = SAMPLES) -> None:
+    """Raises UsageError for a picture of more pixels or samples than allowed. samples: of each ray."""
+    pixels = camera.width * camera.height
+    for found, limit, what, option in ((pixels, limit_pixels, "pixels", "--limit-pixels"),
+                                       (pixels * samples, limit_samples, "samples along its rays", "--limit-samples")):
+        if found > limit:
+            raise UsageError(f"the picture of {camera.width}x{camera.height} has {found} {what}; the limit is {limit} "
+                             f"(make it smaller, or allow more with {option})")
 
 
 class KeyValue(click.ParamType):  # type: ignore[type-arg]

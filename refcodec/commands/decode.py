@@ -54,13 +54,16 @@ class _Decode(FileCommand):
 @click.option("--salvage", "salvaging", is_flag=True,
               help="Decode every intact group of a damaged file and say what was lost.")
 @click.option("--limit-elements", type=click.IntRange(1), help="Refuse sequences of more tensor elements.")
+@click.option("--limit-voxels", type=click.IntRange(1), help="Refuse sequences of more occupancy voxels.")
+@click.option("--limit-steps", type=click.IntRange(1), help="Refuse streams of more steps of decoding.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True,
               help="Threads. More than one pay with the compiled kernels.")
 @click.option("--kernels", type=click.Choice(["auto", "native", "numpy"]), default="auto", show_default=True,
               help="What does the work: compiled code where it was built, or numpy. The result is the same.")
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
 def command(file: str, out: str, frames: range | None, scene: int | None, kind: str, digests_only: bool, salvaging:
-            bool, limit_elements: int | None, jobs: int, kernels: str, quiet: bool) -> int:
+            bool, limit_elements: int | None, limit_voxels: int | None, limit_steps: int | None, jobs: int, kernels: str,
+            quiet: bool) -> int:
     """Decode FILE (- for a pipe) into the folder OUT.
 
     Writes frame_NNNNNN.npz (the reconstructed int32 tensors and the occupancy) for
@@ -85,7 +88,7 @@ def command(file: str, out: str, frames: range | None, scene: int | None, kind: 
 
     if out == "-" and not digests_only:
         raise UsageError("tensors can't be written to standard output; use --digests-only or a folder")
-    limits, chosen = d.Limits(tensor_elements=limit_elements), choose(kernels)
+    limits, chosen = d.Limits(limit_elements, limit_voxels, steps=limit_steps), choose(kernels)
     save = None if digests_only else frame_writer(kind)
     source, lost = stored_input(file) if salvaging or scene is not None else open_input(file), d.Salvage()
     if scene is not None and (of_scene := scene_frames(source, scene)) is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -13,12 +13,15 @@ import click
 
 from ..errors import UsageError
 from .common import (
+    PIXELS,
+    SAMPLES,
     FileCommand,
     FiniteRange,
     FrameRange,
     InputPath,
     OutputFolder,
     calm_threads,
+    check_picture,
     examples,
     load_frames,
     no_frames,
@@ -84,14 +87,18 @@ _MADE = r"frame_\d{6,}_(camera|view)_\d.*\.png|frame_\d{6,}_orbit(_depth)?\.png|
 @click.option("--size", type=PictureSize(), help="Picture size of an orbit, or of the stream's cameras.")
 @click.option("--scale", type=FiniteRange(0, 8, min_open=True), default=1.0, show_default=True,
               help="Resize the pictures by this factor.")
+@click.option("--limit-pixels", type=click.IntRange(1), default=PIXELS, show_default=True,
+              help="Refuse larger pictures.")
+@click.option("--limit-samples", type=click.IntRange(1), default=SAMPLES, show_default=True,
+              help="Refuse pictures whose rays have more samples.")
 @click.option("--backend", type=click.Choice(["auto", "torch", "numpy"]), default="auto", show_default=True,
               help="What evaluates the field; auto takes torch when it finds a GPU.")
 @click.option("--json", "as_json", is_flag=True, help="Print the list of pictures and metrics as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def command(file: str, out: str, frames: range | None, scene: int, cameras: tuple[str, ...], dataset: str | None,
             dataset_frames: range | None, compare: bool, path: str | None, seconds: float | None, fps: float,
-            elevation: float, depth: bool, size: tuple[int, int] | None, scale: float, backend: str, as_json: bool,
-            quiet: bool) -> None:
+            elevation: float, depth: bool, size: tuple[int, int] | None, scale: float, limit_pixels: int,
+            limit_samples: int, backend: str, as_json: bool, quiet: bool) -> None:
     """Render FILE (- for a pipe) into the folder OUT.
 
     Without --camera, --dataset or --path: the stream's first camera, or an orbit's
@@ -111,18 +118,18 @@ def command(file: str, out: str, frames: range | None, scene: int, cameras: tupl
     if dataset and scale > 1:
         raise UsageError("the views of a dataset can only be made smaller (--scale up to 1)")
 
-    job = _Job(stored_input(file), frames, scene, backend, scale, size, depth, quiet)
-    folder = outputs().open_folder(out)
+    job = _Job(stored_input(file), frames, scene, backend, scale, size, depth, quiet,
+               (limit_pixels, limit_samples))
     if path:
-        result = job.video(folder, path, seconds, fps, elevation)
+        result = job.video(out, path, seconds, fps, elevation)
     elif dataset:
-        result = job.held_out(folder, dataset, dataset_frames, compare)
+        result = job.held_out(out, dataset, dataset_frames, compare)
     else:
-        result = job.stills(folder, cameras, elevation)
+        result = job.stills(out, cameras, elevation)
     if as_json:
         click.echo(to_json(result))
     else:
-        _show(result, folder)
+        _show(result, out)
     if job.error is not None:
         raise job.error
 
@@ -131,7 +138,8 @@ class _Job:
     """One stream and how it is to be rendered."""
 
     def __init__(self, file: BinaryIO, wanted: range | None, scene: int, backend: str, scale: float,
-                 size: tuple[int, int] | None, depth: bool, quiet: bool):
+                 size: tuple[int, int] | None, depth: bool, quiet: bool,
+                 limits: tuple[int, int]):
         from ..decoding import open_stream
         from ..fields import choose_ops
         from ..inspection import inspect
@@ -147,7 +155,7 @@ class _Job:
                   for g in report.groups if g["scene"] == scene]
         numbers = [(f.number, f.seconds) for f in report.frames if any(f.number in g for g in groups)]
         self.first = numbers[0][0] if numbers else 0
-        self.scale, self.size, self.depth, self.quiet = scale, size, depth, quiet
+        self.scale, self.size, self.depth, self.quiet, self.limits = scale, size, depth, quiet, limits
         self.numbers = [(n, t) for n, t in numbers if wanted is None or n in wanted]
         # What inspect met behind the frames that are wanted does not concern them.
         met = wanted is not None and wanted.stop <= max((n for n, _ in numbers), default=-1) + 1
@@ -206,6 +214,12 @@ class _Job:
         width, height = (max(1, round(v * self.scale)) for v in (width, height))
         return orbit(low, high, count, width=width, height=height, up=self.up(), elevation=elevation)
 
+    def folder(self, path: str, cameras: Iterable[Camera]) -> Path:
+        """The folder for the pictures of these cameras. Raises UsageError where one is larger than the limits."""
+        for camera in cameras:
+            check_picture(camera, self.header.samples_per_diagonal, *self.limits)
+        return outputs().open_folder(path)
+
     # Rendering
 
     def frames(self) -> Iterator[Frame]:
@@ -241,10 +255,11 @@ class _Job:
             self.depth_unit = depth_unit(float(np.linalg.norm(np.maximum(abs(low - eye), abs(high - eye)))) * 2)
         write_depth_png(path, picture.depth, picture.opacity, self.depth_unit)
 
-    def stills(self, folder: Path, names: tuple[str, ...], elevation: float) -> dict[str, Any]:
+    def stills(self, out: str, names: tuple[str, ...], elevation: float) -> dict[str, Any]:
         from ..rendering.pictures import write_png
 
         views, pictures = self.select(names, elevation), []
+        folder = self.folder(out, (camera for _, camera in views))
         with progress_bar("rendering", len(views) * len(self.numbers), self.quiet) as advance:
             for frame in self.frames():
                 field = self.field(frame)
@@ -259,7 +274,7 @@ class _Job:
                     pictures.append(entry)
         return dict(backend=self.ops.name, pictures=pictures)
 
-    def held_out(self, folder: Path, dataset_path: str, dataset_frames: range | None, compare: bool) -> dict[str, Any]:
+    def held_out(self, out: str, dataset_path: str, dataset_frames: range | None, compare: bool) -> dict[str, Any]:
         from ..evaluation.metrics import psnr
         from ..export import write_text
         from ..rendering.pictures import comparison, composite, write_png
@@ -273,6 +288,7 @@ class _Job:
         total = sum(len(views[n]) for n, _ in self.numbers)
         if not total:
             raise UsageError("the dataset has no held-out views for these frames")
+        folder = self.folder(out, (v.camera.scaled(self.scale) for n, _ in self.numbers for v in views[n]))
         background = [c / 255 for c in self.header.background]
         pictures = []
         with progress_bar("rendering", total, self.quiet) as advance:
@@ -300,7 +316,7 @@ class _Job:
         write_text(folder / "metrics.json", to_json(result) + "\n")
         return result
 
-    def video(self, folder: Path, path: str, seconds: float | None, fps: float, elevation: float) -> dict[str, Any]:
+    def video(self, out: str, path: str, seconds: float | None, fps: float, elevation: float) -> dict[str, Any]:
         import numpy as np
 
         from ..rendering.paths import interpolate
@@ -318,6 +334,7 @@ class _Job:
                 raise UsageError("--path cameras needs a stream with at least two cameras")
             count = max(2, count)
             cameras = [self.camera(c) for c in interpolate(self.cameras, count, closed=True)]
+        folder = self.folder(out, cameras)
         shown = [self.numbers[i * len(self.numbers) // count][0] for i in range(count)]
 
         with contextlib.ExitStack() as stack:
@@ -372,7 +389,7 @@ def _mean(pictures: list[dict[str, Any]]) -> dict[str, float | None]:
     return means
 
 
-def _show(result: dict[str, Any], folder: Path) -> None:
+def _show(result: dict[str, Any], folder: str) -> None:
     if "mean" in result:
         for row in (*result["frames"], dict(frame="mean", **result["mean"])):
             values = "  ".join(f"{name} {row[key]:.{digits}f}" if row[key] is not None else f"{name} -"
@@ -380,4 +397,4 @@ def _show(result: dict[str, Any], folder: Path) -> None:
                                                          ("box PSNR", "psnr_box", 2), ("box SSIM", "ssim_box", 4)))
             click.echo(f"frame {row['frame']}: {values}")
     what = result.get("video") or f"{len(result['pictures'])} pictures"
-    click.echo(f"{printable(str(folder))}: {what} ({result['backend']})", err=True)
+    click.echo(f"{printable(folder)}: {what} ({result['backend']})", err=True)

@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What this decoder is willing to do beyond what levels say (spec 10.3); None: no own limit."""
+    """What this decoder is willing to do beyond what levels say (spec 10.3); None: no own limit.
+
+    tensor_elements, occupancy_voxels: of the sequence. unit_size: bytes of a unit. frames: of the stream. steps: of
+    decoding under context models (spec 6.3), of the whole stream; each takes its time, however few symbols it has.
+    """
 
     tensor_elements: int | None = None
     occupancy_voxels: int | None = None
     unit_size: int | None = None
     frames: int | None = None
+    steps: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

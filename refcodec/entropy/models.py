@@ -1,6 +1,7 @@
 """Probability models of a tensor's symbols, as the stream carries them (spec 6.4 to 6.9)."""
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -226,6 +227,16 @@ def work(model: EntropyModel, shape: tuple[int, int, int, int]) -> int:
     channels, depth, height, width = shape
     uses = depth * height * width * (1 if model.joint else channels)
     return uses * (model.hidden_weight.size + model.output_weight.size)
+
+
+def steps(model: EntropyModel, shape: tuple[int, int, int, int]) -> int:
+    """At most so many steps decode a tensor (C, z, y, x), one after the other (spec 6.3); 1 under static tables, whose
+    symbols depend on no other."""
+    if isinstance(model, StaticModel):
+        return 1
+    channels = shape[0] if model.scan[0] else 1
+    last = sum(weight * (size - 1) for weight, size in zip(model.scan, shape))
+    return min(last + 1, channels * math.prod(shape[1:]))
 
 
 def fits(model: EntropyModel, channels: int, bands: int) -> bool:

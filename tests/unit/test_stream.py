@@ -193,7 +193,8 @@ def test_salvage_loses_one_group_at_most(at, change):
 
 
 def test_limits_of_the_decoder(stream):
-    for limits in (Limits(tensor_elements=100), Limits(occupancy_voxels=100), Limits(unit_size=64), Limits(frames=2)):
+    for limits in (Limits(tensor_elements=100), Limits(occupancy_voxels=100), Limits(unit_size=64), Limits(frames=2),
+                   Limits(steps=10)):
         with pytest.raises(BitstreamError) as caught:
             list(open_stream(io.BytesIO(stream), limits))
         assert caught.value.code == "E1301"
