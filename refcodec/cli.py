@@ -110,6 +110,12 @@ class CommandLine(click.Group):
 
 
 def _fail(message: str, code: int) -> int:
+    out = sys.stdout
+    try:
+        if out is not None:
+            out.flush()
+    except (OSError, RefcodecError):
+        sys.stdout = None  # what it holds can't be written: the interpreter must not try again
     with contextlib.suppress(OSError):  # nobody listens
         click.echo(f"refcodec: {printable(message)}", err=True)
     return code
@@ -173,7 +179,6 @@ def _flush() -> None:
     except BrokenPipeError:
         raise
     except (OSError, UsageError) as e:
-        sys.stdout = None  # the interpreter must not try again
         raise e if isinstance(e, UsageError) else UsageError(f"can't write to standard output: {e.strerror}") from None
 
 

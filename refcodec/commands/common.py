@@ -290,7 +290,15 @@ class KeyValue(click.ParamType):  # type: ignore[type-arg]
 
 box_option = click.option("--box", type=FINITE, nargs=6,
                           help="Scene box, in place of the dataset's: minimum x y z, maximum x y z.")
-settings_option = click.option("--set", "settings", type=KeyValue(), multiple=True,
+def _checked(_: click.Context, __: click.Parameter, value: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    if value:
+        from ..encoder.presets import TrainingSettings, changed
+
+        changed(TrainingSettings(), dict(value))
+    return value
+
+
+settings_option = click.option("--set", "settings", type=KeyValue(), multiple=True, callback=_checked,
                                help="Another training setting (docs/cli.md). Repeatable.")
 
 

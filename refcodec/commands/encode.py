@@ -119,14 +119,16 @@ def command(dataset: str, out: str, frames: range | None, box: tuple[float, ...]
 
     require_torch()
 
+    from ..encoder.gop import check_options, is_begun, is_finished
+
     aabb = corners(box)
-    frames = bounded(dataset, frames)
-    loaded = load_dataset(dataset, frames=frames, holdout=options["holdout"], aabb=aabb)
-    chosen = EncodeOptions(frames=frames, aabb=aabb, metadata=dict(metadata), settings=dict(settings),
+    chosen = EncodeOptions(aabb=aabb, metadata=dict(metadata), settings=dict(settings),
                            rate_loss=not no_rate_loss,
                            learn_steps=not fixed_steps, resume=not no_resume, evaluate=not no_evaluate, **options)
-    from ..encoder.gop import is_begun, is_finished
-
+    check_options(chosen)
+    frames = bounded(dataset, frames)
+    loaded = load_dataset(dataset, frames=frames, holdout=options["holdout"], aabb=aabb)
+    chosen = dataclasses.replace(chosen, frames=frames)
     if outputs().exists(out):
         if not outputs().force and is_finished(loaded, out, chosen):
             if not quiet:

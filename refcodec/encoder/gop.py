@@ -25,13 +25,13 @@ from ..errors import RefcodecError, UsageError
 from ..files import put, resolve, stem_of
 from ..inspection import inspect
 from ..syntax.coding import FrameType
-from ..syntax.headers import SequenceHeader
+from ..syntax.headers import Representation, SequenceHeader
 from ..writer import StreamWriter
 from .executors import Failure, Outcome, Workers, check_executor, open_workers
 from .group import CodedFrame, FrameResult, GroupJob, Step, frame_type, frame_units, pick_device
 from .parts import Parts, journal_of
 from .presets import TrainingSettings, changed, preset
-from .systems import DEFAULT_SYSTEM, ToolChoice, plan
+from .systems import DEFAULT_SYSTEM, CodingPlan, ToolChoice, plan
 from .verification import verify
 
 # lambda of the four operating points of MM 2024, by quality.
@@ -175,15 +175,49 @@ class GroupFailed(RefcodecError):
         self.exit_code = exit_code
 
 
+def check_options(o: EncodeOptions) -> tuple[CodingPlan, Representation, TrainingSettings]:
+    """What the options come to, without a dataset. Raises UsageError for what is out of range or does not fit."""
+    if o.lagrangian is not None and o.quality is not None:
+        raise UsageError("give a lambda or a quality, not both")
+    if o.quality is not None and o.quality not in QUALITIES:
+        raise UsageError(f"quality is {o.quality}; it goes from {min(QUALITIES)} to {max(QUALITIES)}")
+    if o.group_size < 1:
+        raise UsageError("a group has at least one frame")
+    if o.cameras not in ("test", "all", "none"):
+        raise UsageError(f"cameras is {o.cameras!r}; it may be test, all or none")
+    for name, value in (("lambda", o.lagrangian), ("target size", o.target_kb), ("step", o.step)):
+        if value is not None and not 0 < value < float("inf"):
+            raise UsageError(f"the {name} must be a positive number")
+    for value in (o.intra_iterations, o.inter_iterations):
+        if value is not None and value < 1:
+            raise UsageError("a frame needs at least one iteration")
+    check_executor(o.executor, o.jobs, o.scheduler, o.threads)
+    if not 1 <= o.downscale <= 64:
+        raise UsageError(f"downscale is {o.downscale:g}; it goes from 1 to 64")
+    chosen, representation = plan(o.system, o.representation, ToolChoice(
+        o.transform, o.levels, o.masks, o.model, o.rdo))
+    return chosen, representation, _settings(o, representation)
+
+
+def _settings(o: EncodeOptions, representation: Representation) -> TrainingSettings:
+    settings = preset(o.preset).training_of(representation)
+    lagrangian = QUALITIES[o.quality] if o.quality is not None else o.lagrangian
+    changes: dict[str, object] = dict(rate_loss=o.rate_loss, learn_steps=o.learn_steps, seed=o.seed)
+    for name, value in (("lagrangian", lagrangian), ("intra_iterations", o.intra_iterations),
+                        ("inter_iterations", o.inter_iterations), ("initial_step", o.step),
+                        ("inter_step", o.step)):
+        if value is not None:
+            changes[name] = value
+    return changed(settings, {**changes, **o.settings})
+
+
 class _Encode:
     def __init__(self, dataset: str | Path | Dataset, out: Path, options: EncodeOptions,
                  on_progress: Callable[[Progress], None] | None):
         self.started = time.monotonic()
         self.options, self.out, self.on_progress = options, out, on_progress
         self.there = resolve(out)
-        self._check_options()
-        self.plan, self.representation = plan(options.system, options.representation, ToolChoice(
-            options.transform, options.levels, options.masks, options.model, options.rdo))
+        self.plan, self.representation, self.settings = check_options(options)
         # Networks have no P-frames: their frames are a group each.
         self.group_size = options.group_size if self.plan.spatial else 1
         # A cluster's workers have devices of their own.
@@ -191,40 +225,10 @@ class _Encode:
         if not isinstance(dataset, Dataset):
             dataset = load_dataset(dataset, frames=options.frames, holdout=options.holdout, aabb=options.aabb)
         self.dataset = dataset
-        self.settings = self._settings()
         self.header = self._header()
         self.parts: Parts  # while it runs
         self.in_work: dict[int, float] = {}  # frames that workers are at, and what share of each is done
         self.told = time.monotonic()
-
-    def _check_options(self) -> None:
-        o = self.options
-        if o.lagrangian is not None and o.quality is not None:
-            raise UsageError("give a lambda or a quality, not both")
-        if o.quality is not None and o.quality not in QUALITIES:
-            raise UsageError(f"quality is {o.quality}; it goes from {min(QUALITIES)} to {max(QUALITIES)}")
-        if o.group_size < 1:
-            raise UsageError("a group has at least one frame")
-        if o.cameras not in ("test", "all", "none"):
-            raise UsageError(f"cameras is {o.cameras!r}; it may be test, all or none")
-        for name, value in (("lambda", o.lagrangian), ("target size", o.target_kb), ("step", o.step)):
-            if value is not None and not 0 < value < float("inf"):
-                raise UsageError(f"the {name} must be a positive number")
-        for value in (o.intra_iterations, o.inter_iterations):
-            if value is not None and value < 1:
-                raise UsageError("a frame needs at least one iteration")
-        check_executor(o.executor, o.jobs, o.scheduler, o.threads)
-
-    def _settings(self) -> TrainingSettings:
-        o, settings = self.options, preset(self.options.preset).training_of(self.representation)
-        lagrangian = QUALITIES[o.quality] if o.quality is not None else o.lagrangian
-        changes: dict[str, object] = dict(rate_loss=o.rate_loss, learn_steps=o.learn_steps, seed=o.seed)
-        for name, value in (("lagrangian", lagrangian), ("intra_iterations", o.intra_iterations),
-                            ("inter_iterations", o.inter_iterations), ("initial_step", o.step),
-                            ("inter_step", o.step)):
-            if value is not None:
-                changes[name] = value
-        return changed(settings, {**changes, **o.settings})
 
     def _header(self) -> SequenceHeader:
         from ..fields import field_header

@@ -9,6 +9,7 @@ from typing import Any
 from refcodec.errors import UsageError
 from refcodec.fields.sizes import FieldSizes
 from refcodec.syntax.headers import Representation
+from refcodec.text import suggestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +71,44 @@ class TrainingSettings:
     seed: int = 0
 
 
+# Bounds of the numbers among the settings: beyond them nothing can be trained, or coded.
+_RANGES: dict[str, tuple[float, float]] = {
+    "lagrangian": (1e-12, 1e6), "inter_lagrangian": (0, 1e6), "residual_weight": (0, 1e6),
+    "intra_iterations": (1, 10_000_000), "inter_iterations": (1, 10_000_000), "rays": (1, 1 << 20),
+    "grid_rate": (0, 100), "network_rate": (0, 100), "inter_rate": (0, 100), "mask_rate": (0, 100),
+    "initial_step": (1e-6, 1e3), "inter_step": (1e-6, 1e3), "dead_zone": (0, 0.49), "cells_until": (0, 1),
+    "spread": (0, 100), "rate_start": (0, 1), "rate_after": (0, 10_000_000), "first_logit": (-20, 20),
+    "model_iterations": (1, 1_000_000), "seed": (0, (1 << 32) - 1),
+}
+
+
 def changed(settings: TrainingSettings, changes: Mapping[str, object]) -> TrainingSettings:
-    """Settings with some of them replaced, by name; text is read as the setting's type. Raises UsageError."""
+    """Settings with some of them replaced, by name; text is read as the setting's type.
+
+    Raises UsageError, which says everything that is wrong.
+    """
     values: dict[str, Any] = {}
+    wrong = []
     for name, value in changes.items():
         if name not in TrainingSettings.__dataclass_fields__:
-            known = ", ".join(sorted(TrainingSettings.__dataclass_fields__))
-            raise UsageError(f"no training setting {name!r}; there are {known}")
+            known = sorted(TrainingSettings.__dataclass_fields__)
+            wrong.append(f"no training setting {name!r}"
+                         + (suggestion(name, known) or f"; there are {', '.join(known)}"))
+            continue
         old = getattr(settings, name)
         if isinstance(value, str):
             try:
                 value = _SWITCH[value.lower()] if isinstance(old, bool) else type(old)(value)
             except (KeyError, ValueError):
-                raise UsageError(f"{name} is {value!r}; it should be like {old}") from None
+                wrong.append(f"{name} is {value!r}; it should be like {old}")
+                continue
+        if name in _RANGES and isinstance(value, (int, float)):
+            low, high = _RANGES[name]
+            if not low <= value <= high:  # nor NaN
+                wrong.append(f"{name} is {value:g}; it goes from {low:g} to {high:g}")
         values[name] = value
+    if wrong:
+        raise UsageError(". ".join(wrong))
     return dataclasses.replace(settings, **values)
 
 
@@ -128,4 +153,4 @@ def preset(name: str) -> Preset:
     try:
         return PRESETS[name]
     except KeyError:
-        raise UsageError(f"no preset {name!r}; there are {', '.join(PRESETS)}") from None
+        raise UsageError(f"no preset {name!r}; there are {', '.join(PRESETS)}{suggestion(name, PRESETS)}") from None

@@ -14,6 +14,7 @@ from refcodec.errors import UsageError
 from refcodec.syntax.coding import Prediction, Transform
 from refcodec.syntax.headers import Mapping, Representation, Role, TensorInfo
 from refcodec.syntax.structures import MAX_WAVELET_LEVELS
+from refcodec.text import suggestion
 
 DEFAULT_SYSTEM = "rate-aware"
 TRANSFORMS = {t.option: t for t in Transform}
@@ -164,14 +165,15 @@ def plan(system: str = DEFAULT_SYSTEM, representation: str | None = None,
     Raises UsageError for what does not exist or does not go together.
     """
     if system not in SYSTEMS:
-        raise UsageError(f"no system {system!r}; there are {', '.join(SYSTEMS)}")
+        raise UsageError(f"no system {system!r}; there are {', '.join(SYSTEMS)}{suggestion(system, SYSTEMS)}")
     chosen = SYSTEMS[system]
     names = [r.name.lower() for r in chosen.representations]
     if representation is None:
         representation = names[0]
     if representation not in [r.name.lower() for r in Representation]:
-        raise UsageError(f"no representation {representation!r}; "
-                         f"there are {', '.join(r.name.lower() for r in Representation)}")
+        known = [r.name.lower() for r in Representation]
+        raise UsageError(f"no representation {representation!r}; there are {', '.join(known)}"
+                         f"{suggestion(representation, known)}")
     if representation not in names:
         raise UsageError(f"{system} does not code {representation}; it codes {', '.join(names)}")
     field = Representation.named(representation.upper())

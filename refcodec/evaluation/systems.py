@@ -26,6 +26,7 @@ from ..fields import Ops
 from ..files import replacing
 from ..inspection import inspect
 from ..syntax.headers import Mapping
+from ..text import suggestion
 from .benchmark import held_out_psnr, interpolated_size, require_held_out
 from .held_out import device_ops
 from .points import PointStore, key_of, write_json
@@ -77,7 +78,8 @@ def entries(names: Sequence[str] = ()) -> list[Entry]:
     """
     for name in names:
         if not any(_named(e, name) for e in ENTRIES):
-            raise UsageError(f"no system {name!r} to compare; there are {', '.join(e.name for e in ENTRIES)}")
+            raise UsageError(f"no system {name!r} to compare; there are {', '.join(e.name for e in ENTRIES)}"
+                             f"{suggestion(name, [e.name for e in ENTRIES])}")
     return [e for e in ENTRIES if not names or any(_named(e, name) for name in names)]
 
 

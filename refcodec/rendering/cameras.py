@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import UsageError
+
 
 @dataclass(frozen=True, slots=True)
 class Camera:
@@ -40,8 +42,10 @@ class Camera:
         return origin.astype(np.float32), direction.astype(np.float32)
 
     def scaled(self, factor: float) -> Camera:
-        """The same camera with its picture resized by `factor`."""
+        """The same camera with its picture resized by `factor`. Raises UsageError where no pixel is left."""
         w, h = round(self.width * factor), round(self.height * factor)
+        if w < 1 or h < 1:
+            raise UsageError(f"a picture of {self.width}x{self.height} has no pixel left at 1/{1 / factor:g} of it")
         sx, sy = w / self.width, h / self.height
         return Camera(w, h, self.fx * sx, self.fy * sy, self.cx * sx, self.cy * sy,
                       self.camera_to_world, self.name, self.scene)

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...errors import UsageError
+from ...text import suggestion
 from .base import Baseline, FieldBaseline
 from .container import DamagedFile
 from .dct import BlockDct
@@ -34,7 +35,8 @@ def choose(wanted: Sequence[str]) -> dict[str, tuple[float, ...]]:
             chosen |= {b.name: tuple(b.values) for b in BASELINES.values()} if name == "all" else {}
             continue
         if name not in BASELINES:
-            raise UsageError(f"no baseline {name!r}; there are {', '.join(BASELINES)}, all and none")
+            raise UsageError(f"no baseline {name!r}; there are {', '.join(BASELINES)}, all and none"
+                             f"{suggestion(name, BASELINES)}")
         baseline = BASELINES[name]
         try:
             numbers = tuple(float(v) for v in values.split(",")) if equals else tuple(baseline.values)
