@@ -62,8 +62,8 @@ class _Decode(FileCommand):
               help="What does the work: compiled code where it was built, or numpy. The result is the same.")
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
 def command(file: str, out: str, frames: range | None, scene: int | None, kind: str, digests_only: bool, salvaging:
-            bool, limit_elements: int | None, limit_voxels: int | None, limit_steps: int | None, jobs: int, kernels: str,
-            quiet: bool) -> int:
+            bool, limit_elements: int | None, limit_voxels: int | None, limit_steps: int | None, jobs: int,
+            kernels: str, quiet: bool) -> int:
     """Decode FILE (- for a pipe) into the folder OUT.
 
     Writes frame_NNNNNN.npz (the reconstructed int32 tensors and the occupancy) for

@@ -86,9 +86,9 @@ def test_every_number_among_the_settings_has_a_range():
 @pytest.mark.parametrize("command", ["encode", "evaluate"])
 def test_settings_are_checked_together_before_anything_is_read(command, tmp_path):
     result = run(command, tmp_path / "nowhere", tmp_path / "out", "--set", "rays=-5", "--set", "dead_zone=0.7",
-                 "--set", "residul_weight=1", "--set", "energies=maybe")
+                 "--set", "residul_weight=1", "--set", "activities=maybe")
     assert result.exit_code == 1 and result.stderr.count("\n") == 1
-    for part in ("rays is -5; it goes from 1 to", "dead_zone is 0.7", "did you mean residual_weight?", "energies is"):
+    for part in ("rays is -5; it goes from 1 to", "dead_zone is 0.7", "did you mean residual_weight?", "activities is"):
         assert part in result.stderr, result.stderr
     assert not list(tmp_path.iterdir())
 
