@@ -290,6 +290,12 @@ class KeyValue(click.ParamType):  # type: ignore[type-arg]
 
 box_option = click.option("--box", type=FINITE, nargs=6,
                           help="Scene box, in place of the dataset's: minimum x y z, maximum x y z.")
+masks_option = click.option(
+    "--masks", "mask_use", type=click.Choice(["auto", "foreground", "ignore", "none"]), default="auto",
+    show_default=True, help="What mask files mean: the foreground, or what to ignore; none: they are not read.")
+strict_option = click.option("--strict", is_flag=True, help="Warnings about the dataset are errors.")
+
+
 def _checked(_: click.Context, __: click.Parameter, value: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     if value:
         from ..encoder.presets import TrainingSettings, changed

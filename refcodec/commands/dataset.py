@@ -1,7 +1,7 @@
 """`refcodec dataset`: look at a dataset before training on it."""
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,12 +16,17 @@ from .common import (
     corners,
     examples,
     last_frame,
+    masks_option,
     outputs,
     printable,
     progress_bar,
+    strict_option,
     to_json,
 )
 from .encode import Indices
+
+if TYPE_CHECKING:
+    from ..datasets.layout import MaskOption
 
 _SHOWN = 12  # findings of one code, before the rest are counted
 
@@ -41,15 +46,18 @@ def command() -> None:
 @click.option("--frames", type=FrameRange(), help="The dataset's frame numbers: 7, 20:40 (40 excluded), :10, 20:.")
 @click.option("--holdout", type=Indices(), help="Cameras kept out of training, in place of the dataset's; or none.")
 @box_option
+@masks_option
 @click.option("--sample", type=click.IntRange(0), default=3, show_default=True,
               help="Frames whose pixels are looked at, from first to last; 0: headers only.")
+@strict_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON (docs/cli.md).")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def check(path: str, out: str | None, frames: range | None, holdout: tuple[int, ...] | None,
-          box: tuple[float, ...] | None, sample: int, as_json: bool, quiet: bool) -> int:
+          box: tuple[float, ...] | None, mask_use: MaskOption, sample: int, strict: bool, as_json: bool,
+          quiet: bool) -> int:
     """Say what PATH is understood as, and everything that is wrong with it.
 
-    Exit code 1 with errors, which keep it from being encoded; 0 with warnings.
+    Exit code 1 with errors, which keep it from being encoded; 0 with warnings, unless --strict.
     """
     from ..datasets.drawing import draw_cameras, draw_contact_sheet
     from ..datasets.survey import report, survey
@@ -63,7 +71,7 @@ def check(path: str, out: str | None, frames: range | None, holdout: tuple[int, 
             advance(count - done, text, total)
             done = count
 
-        result = survey(path, frames=chosen, holdout=holdout, aabb=corners(box), samples=sample,
+        result = survey(path, frames=chosen, holdout=holdout, aabb=corners(box), samples=sample, masks=mask_use,
                         on_progress=on_progress)
     files = []
     folder = outputs().open_folder(out) if out else None
@@ -80,7 +88,7 @@ def check(path: str, out: str | None, frames: range | None, holdout: tuple[int, 
         _show(content)
         if files:
             click.echo(f"{printable(str(folder))}: {', '.join(files)}", err=True)
-    return EXIT_OK if result.usable else EXIT_USAGE
+    return EXIT_OK if result.usable and not (strict and result.findings) else EXIT_USAGE
 
 
 def _bounded(path: str, wanted: range) -> range | slice:

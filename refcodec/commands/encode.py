@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from ..encoder.systems import DEFAULT_SYSTEM, TRANSFORMS
+from ..errors import UsageError
 from ..files import log_file
 from ..syntax.structures import MAX_WAVELET_LEVELS
 from .common import (
@@ -27,18 +28,24 @@ from .common import (
     box_option,
     corners,
     examples,
+    masks_option,
     outputs,
     printable,
     progress_bar,
     settings_option,
+    strict_option,
     to_json,
 )
 
 if TYPE_CHECKING:
+    from ..datasets import Dataset
+    from ..datasets.layout import MaskOption
+    from ..datasets.survey import Finding
     from ..encoder import EncodeReport, Progress
 
 _PLAIN_SECONDS = 5.0
 _LOG_SECONDS = 1.0
+_WARNINGS = 3  # of one code that are shown
 
 
 class Indices(click.ParamType):  # type: ignore[type-arg]  # generic in new versions only
@@ -68,7 +75,8 @@ class Indices(click.ParamType):  # type: ignore[type-arg]  # generic in new vers
 @click.option("--representation", help="dif, vm, triplane, grid or mlp; by default the first that the system codes.")
 @click.option("--transform", type=click.Choice(list(TRANSFORMS)), help="Of grids and planes, in place of the system's.")
 @click.option("--levels", type=click.IntRange(1, MAX_WAVELET_LEVELS), help="Of the wavelet.")
-@click.option("--masks/--no-masks", default=None, help="Trained masks of grids and planes, in place of the system's.")
+@click.option("--tensor-masks/--no-tensor-masks", "masks", default=None,
+              help="Trained masks of grids and planes, in place of the system's.")
 @click.option("--model", type=click.Choice(["context", "static"]),
               help="Probability model of grids and planes, in place of the system's.")
 @click.option("--rdo/--no-rdo", default=None, help="Try both probability models on each tensor, keep the smaller.")
@@ -88,6 +96,8 @@ class Indices(click.ParamType):  # type: ignore[type-arg]  # generic in new vers
               help="The cameras that the file carries.")
 @click.option("--holdout", type=Indices(), help="Cameras kept out of training, in place of the dataset's; or none.")
 @box_option
+@masks_option
+@strict_option
 @click.option("--downscale", type=DOWNSCALE, default=1.0, show_default=True, help="Of the pictures.")
 @click.option("--metadata", type=KeyValue(), multiple=True, help="A text that the file carries. Repeatable.")
 @click.option("--no-rate-loss", is_flag=True, help="Ablation: train without the rate, code afterwards.")
@@ -108,7 +118,7 @@ class Indices(click.ParamType):  # type: ignore[type-arg]  # generic in new vers
 def command(dataset: str, out: str, frames: range | None, box: tuple[float, ...] | None,
             metadata: Sequence[tuple[str, str]], settings: Sequence[tuple[str, str]], no_rate_loss: bool,
             fixed_steps: bool, no_resume: bool, no_evaluate: bool, log_json: str | None, quiet: bool,
-            **options: Any) -> None:
+            mask_use: MaskOption, strict: bool, **options: Any) -> None:
     """Train and code DATASET (docs/datasets.md) into the RFV file OUT.
 
     OUT appears when it is complete and has been decoded to the same tensors. An
@@ -127,7 +137,7 @@ def command(dataset: str, out: str, frames: range | None, box: tuple[float, ...]
                            learn_steps=not fixed_steps, resume=not no_resume, evaluate=not no_evaluate, **options)
     check_options(chosen)
     frames = bounded(dataset, frames)
-    loaded = load_dataset(dataset, frames=frames, holdout=options["holdout"], aabb=aabb)
+    loaded = load_dataset(dataset, frames=frames, holdout=options["holdout"], aabb=aabb, masks=mask_use)
     chosen = dataclasses.replace(chosen, frames=frames)
     if outputs().exists(out):
         if not outputs().force and is_finished(loaded, out, chosen):
@@ -135,14 +145,13 @@ def command(dataset: str, out: str, frames: range | None, box: tuple[float, ...]
                 click.echo(f"{printable(out)} is the result of this encode already; --force makes it again", err=True)
             return
         outputs().may_replace(out)
+    findings = warn(loaded, strict, quiet)
     with contextlib.ExitStack() as stack:
-        if not quiet:
-            for text in loaded.assumptions:
-                click.echo(f"assumed: {printable(text)}", err=True)
         log, on_progress = progress_sinks(stack, log_json, quiet, not no_resume and is_begun(out))
         if log:
             log.write("dataset", dict(layout=loaded.layout, frames=len(loaded.frames),
-                                      assumptions=loaded.assumptions))
+                                      assumptions=loaded.assumptions,
+                                      warnings=[{"code": f.code, "message": f.message} for f in findings]))
         report = encode(loaded, out, chosen, on_progress)
         if log:
             for frame in report.frames:
@@ -151,6 +160,34 @@ def command(dataset: str, out: str, frames: range | None, box: tuple[float, ...]
                                      resumed_frames=report.resumed_frames, seconds=report.seconds))
     if not quiet:
         _summary(report, err=log_json == "-")
+
+
+def warn(dataset: Dataset, strict: bool, quiet: bool) -> list[Finding]:
+    """Says what was assumed of a dataset, and what `dataset check` warns of. Raises UsageError if that is strict."""
+    from ..datasets.survey import warnings_of
+
+    if not quiet:
+        for text in dataset.assumptions:
+            click.echo(f"assumed: {printable(text)}", err=True)
+    findings = [finding for finding in warnings_of(dataset) if not finding.is_error]  # those fail where they are read
+    if not quiet or strict:
+        for shown in summarised(findings):
+            click.echo(f"warning {printable(shown)}", err=True)
+    if findings and strict:
+        codes = ", ".join(sorted({f.code for f in findings}))
+        raise UsageError(f"the dataset has warnings ({codes}; docs/datasets.md), which --strict makes errors")
+    return findings
+
+
+def summarised(findings: Sequence[Finding]) -> list[str]:
+    """A line for the first few findings of each code, and how many more there are."""
+    lines: list[str] = []
+    for code in dict.fromkeys(f.code for f in findings):
+        own = [f for f in findings if f.code == code]
+        lines += [f"{f.code}: {f.message}" + (f" [{f.path}]" if f.path else "") for f in own[:_WARNINGS]]
+        if len(own) > _WARNINGS:
+            lines.append(f"{code}: and {len(own) - _WARNINGS} more")
+    return lines
 
 
 def progress_sinks(stack: contextlib.ExitStack, log_json: str | None, quiet: bool,
@@ -223,8 +260,8 @@ class _Bar:
         self.advance, self.done = advance, 0.0
 
     def __call__(self, p: Progress) -> None:
-        at = p.done if p.done is not None else p.frame + (
-            1 if p.phase in ("coded", "verify") else 0.95 * p.iteration / p.iterations if p.iterations else 0)
+        trained = p.iteration / p.iterations if p.iterations and p.phase != "load" else 0
+        at = p.done if p.done is not None else p.frame + (1 if p.phase in ("coded", "verify") else 0.95 * trained)
         self.advance(max(at - self.done, 0), _describe(p), total=p.frames)
         self.done = max(at, self.done)
 

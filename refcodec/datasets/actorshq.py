@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from refcodec.datasets import checks
-from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection, last_number, select_frames
+from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection, Layout, last_number, select_frames
 from refcodec.datasets.model import View
 from refcodec.errors import DatasetError
 from refcodec.rendering.cameras import Camera
@@ -28,6 +28,8 @@ def is_actorshq(root: Path) -> bool:
 
 def scales_of(root: Path) -> list[str]:
     """The scales' folders where `root` is the folder of a whole sequence."""
+    if not root.is_dir():
+        return []
     return sorted(path.name for path in root.iterdir() if path.is_dir() and is_actorshq(path))
 
 
@@ -122,3 +124,20 @@ def _parse(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def _near(root: Path) -> str | None:
+    if scales := scales_of(root):
+        return f"an ActorsHQ sequence: choose one of its scales, {', '.join(scales)}"
+    if (root / "calibration.csv").is_file():
+        return "calibration.csv is there, but no folder rgbs/"
+    return None
+
+
+LAYOUT = Layout(
+    "ActorsHQ",
+    (("ActorsHQ", "one scale's folder (`1x`, `2x`, `4x`): `calibration.csv`, `rgbs/CamXXX/CamXXX_rgb%06d.jpg`, "
+      "`masks/CamXXX/CamXXX_mask%06d.png`; the boxes come from `../aabbs.csv`, the union of the chosen frames'. "
+      "Cameras without pictures are left out."),),
+    lambda root: root if is_actorshq(root) else None, lambda root, found, selection: read_actorshq(root, selection),
+    _near, "right, down, forward", "the corner", "as it is")

@@ -11,13 +11,18 @@ from typing import Any
 import numpy as np
 
 from refcodec.datasets.lenses import Lens
-from refcodec.datasets.model import Dataset, ImageHeader, View, read_header
+from refcodec.datasets.model import TURNED, Dataset, ImageHeader, View, read_header
+from refcodec.datasets.naming import names_beside
 from refcodec.errors import DatasetError
 from refcodec.rendering.cameras import Camera
 
-# Poses written with few decimals are still accepted; a scaled or sheared one is not.
-_RIGID_TOLERANCE = 1e-3
+# Poses written with few decimals, or as 16-bit floats, are made rotations; a scaled or sheared one is not.
+_RIGID_TOLERANCE = 1e-2
+_SAME_SCALE = 1e-3
+_FARTHEST = 1e12  # units; single precision has no room for a scene there
 _BOX_GRID = 9
+_SEEING = 0.9  # of the cameras, that look at where their axes meet
+_LOST = 0.5
 AXES_HINT = "poses must be camera to world, with the axes right, up, backwards"
 
 
@@ -28,7 +33,9 @@ class Problems:
         self.errors: list[DatasetError] = []
 
     def add(self, error: DatasetError) -> None:
-        self.errors.append(error)
+        """What is wrong with a whole file is said once, not for each of its pictures."""
+        if str(error) not in {str(e) for e in self.errors}:
+            self.errors.append(error)
 
     def raise_first(self) -> None:
         """Raise the first error, with a count of the others by code; nothing if there is none."""
@@ -85,17 +92,32 @@ def pose(value: Any, what: str, path: Path) -> np.ndarray:
     rotation = matrix[:3, :3]
     if not np.isfinite(matrix).all():
         reason = "holds NaN or infinity"
+    elif np.abs(matrix[:3, 3]).max() > _FARTHEST:
+        reason = f"puts the camera {np.abs(matrix[:3, 3]).max():.3g} units away; check its unit"
     elif matrix.shape[0] == 4 and not np.allclose(matrix[3], (0, 0, 0, 1), atol=1e-6):
         reason = "has a last row other than 0 0 0 1"
     elif abs(np.linalg.det(rotation)) < 1e-6:
         reason = "is singular"
     elif np.abs(rotation).max() > 2 or np.abs(rotation.T @ rotation - np.eye(3)).max() > _RIGID_TOLERANCE:
-        reason = "scales or shears; it must be a rotation and a position"
+        reason = _unrigid(rotation)
     elif np.linalg.det(rotation) < 0:
         reason = "mirrors (determinant -1)"
     else:
-        return matrix[:3].copy()
+        result = matrix[:3].copy()
+        if np.abs(rotation.T @ rotation - np.eye(3)).max() > 1e-6:
+            left, _, right = np.linalg.svd(rotation)
+            result[:, :3] = left @ right
+        return result
     raise DatasetError("D06", f"the pose of {what} {reason}", path)
+
+
+def _unrigid(rotation: np.ndarray) -> str:
+    scales = np.linalg.norm(rotation, axis=0)
+    if np.ptp(scales) < _SAME_SCALE * scales.max():
+        return (f"scales by {scales.mean():.6g}; it must be a rotation and a position: divide the first three columns "
+                "by "
+                "that, the position stays")
+    return "scales or shears; it must be a rotation and a position"
 
 
 def camera(width: int, height: int, fx: float, fy: float, cx: float, cy: float,
@@ -205,16 +227,62 @@ def hits(origin: np.ndarray, directions: np.ndarray, box: np.ndarray) -> np.ndar
 
 
 def check_box(cameras: Iterable[Camera], box: np.ndarray, path: Path) -> None:
-    """Raises DatasetError D15 where none of the cameras sees the box."""
+    """Raises DatasetError D15 where no camera sees the box, or most would if their poses were meant otherwise."""
     cameras = list(cameras)
-    if any(sees_box(c, box) for c in cameras):
+    seeing = sum(sees_box(c, box) for c in cameras)
+    if seeing > _LOST * len(cameras):
         return
-    turned = [dataclasses.replace(c, camera_to_world=c.camera_to_world * (1, -1, -1, 1)) for c in cameras]
-    if sum(sees_box(c, box) for c in turned) > len(cameras) / 2:
-        reason = f"most cameras have it behind them: {AXES_HINT}"
-    else:
-        reason = "check its unit and that of the cameras' positions, and that " + AXES_HINT
-    raise DatasetError("D15", f"no camera sees the box {np.round(box, 4).tolist()}; {reason}", path)
+    other = next((why for why, turned in misread(cameras)
+                  if sum(sees_box(c, box) for c in turned) >= max(_SEEING * len(cameras), 2 * seeing + 1)), None)
+    if seeing and other is None:
+        return
+    reason = other or ("check its unit and that of the cameras' positions, and that " + AXES_HINT)
+    told = "no camera sees" if not seeing else f"{len(cameras) - seeing} of {len(cameras)} cameras do not see"
+    raise DatasetError("D15", f"{told} the box {np.round(box, 4).tolist()}; {reason}", path)
+
+
+def check_axes(cameras: Sequence[Camera], path: Path) -> None:
+    """Raises DatasetError D15 where cameras look at a common place only if their poses are meant otherwise."""
+    cameras = list(cameras)
+    if len(cameras) < 3 or _looking(cameras) >= _SEEING:
+        return
+    for why, turned in misread(cameras):
+        if _looking(turned) >= _SEEING and _looking(cameras) <= _LOST:
+            raise DatasetError("D15", f"the cameras do not look at a common place; {why}. If they do look outward, "
+                                      "give "
+                               "the box (--box)", path)
+
+
+def misread(cameras: Sequence[Camera]) -> list[tuple[str, list[Camera]]]:
+    """What the poses are often mistaken for, with the cameras if they were: OpenCV's axes, world to camera, both."""
+    def inverted(c: Camera) -> np.ndarray:
+        rotation = c.camera_to_world[:, :3].T
+        return np.column_stack([rotation, -rotation @ c.camera_to_world[:, 3]])
+
+    flip, hint = np.array((1, -1, -1, 1)), AXES_HINT
+    return [
+        (f"most cameras have it behind them: the poses seem to have OpenCV's axes (right, down, forward); {hint}",
+         [dataclasses.replace(c, camera_to_world=c.camera_to_world * flip) for c in cameras]),
+        (f"the poses seem to be world to camera: invert them; {hint}",
+         [dataclasses.replace(c, camera_to_world=inverted(c)) for c in cameras]),
+        ("the poses seem to be world to camera, with OpenCV's axes (right, down, forward): invert and turn them; "
+         f"{hint}",
+         [dataclasses.replace(c, camera_to_world=inverted(c) * flip) for c in cameras]),
+    ]
+
+
+def _looking(cameras: Sequence[Camera]) -> float:
+    """Share of the cameras that see the point closest to all axes, at some distance."""
+    poses = np.array([c.camera_to_world for c in cameras])
+    axes, positions = -poses[:, :, 2], poses[:, :, 3]
+    across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
+    system = across.sum(0)
+    if np.linalg.cond(system) > 1e6:
+        return 0.0
+    centre = np.linalg.solve(system, np.einsum("nij,nj->i", across, positions))
+    distances = np.linalg.norm(positions - centre, axis=1)
+    near = distances < 1e-3 * max(distances.max(), float(np.ptp(positions, axis=0).max()), 1e-12)
+    return float(np.mean([bool(sees(c, centre[None])[0]) and not n for c, n in zip(cameras, near, strict=True)]))
 
 
 def _visible_radius(c: Camera, centre: np.ndarray) -> float:
@@ -227,7 +295,7 @@ def _visible_radius(c: Camera, centre: np.ndarray) -> float:
 
 def find_image_problems(dataset: Dataset) -> list[DatasetError]:
     """Everything wrong with the images and masks of `dataset` that their headers show."""
-    return image_problems(view for frame in dataset.frames for view in frame.views)[0]
+    return [e for frame in dataset.frames for view in frame.views if (e := view_problem(view)) is not None]
 
 
 def check_images(dataset: Dataset) -> None:
@@ -241,31 +309,49 @@ def check_images(dataset: Dataset) -> None:
     problems.raise_first()
 
 
-def image_problems(views: Iterable[View]) -> tuple[list[DatasetError], bool]:
-    """The problems of `views`, and whether all of them have alpha or a mask."""
-    errors, all_masked = [], True
-    for view in views:
-        wanted = view.file_size
-        try:
-            header = header_of(view.image, position=view.image_position)
-            if (header.width, header.height) != wanted:
-                raise DatasetError("D07", f"the picture is {header.width}x{header.height}, "
-                                   f"the camera {wanted[0]}x{wanted[1]}", view.image)
-            if view.mask is not None:
-                mask = header_of(view.mask, "mask", view.mask_position)
-                if (mask.width, mask.height) != wanted:
-                    raise DatasetError("D12", f"the mask is {mask.width}x{mask.height}, "
-                                       f"its picture {wanted[0]}x{wanted[1]}", view.mask)
-            all_masked &= header.has_alpha or view.mask is not None
-        except DatasetError as error:
-            errors.append(error)
-    return errors, all_masked
+def view_problem(view: View, header: ImageHeader | None = None) -> DatasetError | None:
+    """What is wrong with a view's image or mask, None if nothing is. header: of the image, if it has been read."""
+    width, height = view.file_size
+    try:
+        header = header or header_of(view.image, position=view.image_position)
+        found = upright(header, view.orientation)
+        if found != (width, height):
+            raise DatasetError("D07", f"the picture is {found[0]}x{found[1]}, the camera "
+                                      f"{width}x{height}{_cause(view, header)}",
+                               view.image)
+        if view.mask is not None:
+            mask = header_of(view.mask, "mask", view.mask_position)
+            sizes = (width, height), (header.width, header.height)
+            if (mask.width, mask.height) not in sizes and not view.mask_scaled:
+                raise DatasetError("D12", f"the mask is {mask.width}x{mask.height}, its picture {width}x{height}",
+                                   view.mask)
+    except DatasetError as error:
+        return error
+    return None
+
+
+def upright(header: ImageHeader, orientation: int) -> tuple[int, int]:
+    """Width and height of a picture that is turned by an EXIF orientation."""
+    return (header.height, header.width) if orientation in TURNED else (header.width, header.height)
+
+
+def _cause(view: View, header: ImageHeader) -> str:
+    width, height = view.file_size
+    if (header.height, header.width) == (width, height):
+        return ": it is turned by 90 degrees, and no EXIF orientation says so: turn the pictures as calibrated"
+    factor = header.width / width
+    if abs(factor * height - header.height) <= 1:
+        return (f": {factor:.4g} times as large. Where all pictures are, intrinsics are scaled; here some are not: "
+                "export "
+                "them at one size")
+    return ": scale w, h, focal lengths and principal point with the pictures"
 
 
 def header_of(path: Path, what: str = "image", position: int | None = None) -> ImageHeader:
     """An image's header, or a video's. Raises DatasetError D04 (missing) or D05 (unreadable)."""
     if not os.path.isfile(path):  # unlike Path.is_file, False for names no file can have
-        raise DatasetError("D04", f"the {what} is missing", path)
+        beside = names_beside(path)
+        raise DatasetError("D04", f"the {what} is missing" + (f"; there is {beside}" if beside else ""), path)
     return read_header(path, position)
 
 

@@ -17,17 +17,23 @@ from typing import Any
 import numpy as np
 
 from refcodec.datasets import checks
-from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection, select_frames
+from refcodec.datasets.colmap_sequences import as_instants, as_rig
+from refcodec.datasets.jsonfile import read_text
+from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection, Layout, pictures_in, select_frames
 from refcodec.datasets.lenses import MODELS, Lens
-from refcodec.datasets.model import View
+from refcodec.datasets.model import Notice, View
+from refcodec.datasets.naming import Names
 from refcodec.errors import DatasetError
 
-_MODEL_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", "dense/sparse", "dense/0/sparse", "")
+# Folders of models, of which COLMAP numbers the parts; the last but one is what 3DGS's convert.py starts from.
+_MODEL_FOLDERS = ("sparse", "colmap/sparse", "dense/sparse", "dense/0/sparse", "distorted/sparse", "")
 _PICTURE_FOLDERS = ("images", "input", "")
+_MIN_SHARE = 0.8  # of the pictures, that a model should have poses for
 _FILES = ("cameras", "images")
 _NAMES = {number: name for name, (number, _, _) in MODELS.items()}
 _EQUIRECTANGULAR = 17
 # A point that only two pictures show is as likely as not a wrong match.
+_LOOKED_FOR = 8  # pictures, of which some may be deleted
 _MIN_TRACK, _MIN_POINTS = 3, 16
 _BOX_QUANTILE, _BOX_MARGIN = 0.01, 0.05
 
@@ -41,17 +47,55 @@ class _Image:
 
 
 def find_model(root: Path) -> Path | None:
-    """The folder with the sparse model of `root`, which may be that folder itself."""
+    """The folder with the sparse model of `root`, which may be that folder itself; of several the largest."""
     for name in _MODEL_FOLDERS:
         folder = root / name
-        for extension in (".bin", ".txt"):
-            if all((folder / f"{file}{extension}").is_file() for file in _FILES):
-                return folder
+        if not folder.is_dir():
+            continue
+        parts = [folder / part for part in ("0", *_numbers(folder)) if _is_model(folder / part)]
+        if name and parts or not name and not _is_model(folder) and parts:
+            return max(dict.fromkeys(parts), key=_picture_count)
+        if _is_model(folder):
+            return folder
     return None
 
 
+def _numbers(folder: Path) -> list[str]:
+    return sorted((path.name for path in folder.iterdir() if path.name.isdigit() and path.is_dir()), key=int)
+
+
+def _is_model(folder: Path) -> bool:
+    return any(all((folder / f"{file}{extension}").is_file() for file in _FILES) for extension in (".bin", ".txt"))
+
+
+def _picture_count(model: Path) -> int:
+    """How many pictures a model has poses for, by a glance; 0 where it can't be read."""
+    try:
+        if (model / "images.bin").is_file():
+            with open(model / "images.bin", "rb") as file:
+                return int(struct.unpack("<Q", file.read(8))[0])
+        with open(model / "images.txt", encoding="utf-8", errors="replace") as file:
+            return sum(len(line.split()) >= 10 and not line.startswith("#") for line in file)
+    except (OSError, struct.error):
+        return 0
+
+
 def read_colmap(root: Path, model: Path, selection: FrameSelection) -> Draft:
-    """The model's pictures as a static scene, by name. Raises DatasetError D02, D08; single views' are collected."""
+    """The model's pictures, by name: a static scene, or the instants of a standing rig.
+
+    Raises DatasetError D02, D08, D10; single views' are collected.
+    """
+    draft = read_model(root, model)
+    return as_rig(draft, selection) or as_instants(draft, selection) or _static(draft, selection, root)
+
+
+def _static(draft: Draft, selection: FrameSelection, root: Path) -> Draft:
+    select_frames([0], selection, root)
+    return draft
+
+
+def read_model(root: Path, model: Path) -> Draft:
+    """One frame with all of a model's pictures; the camera's name is the picture's. Raises DatasetError D02, D08."""
     extension = ".bin" if all((model / f"{name}.bin").is_file() for name in _FILES) else ".txt"
     paths = {name: model / f"{name}{extension}" for name in (*_FILES, "points3D")}
     binary = extension == ".bin"
@@ -59,10 +103,9 @@ def read_colmap(root: Path, model: Path, selection: FrameSelection) -> Draft:
     images = (_binary_images if binary else _text_images)(paths["images"])
     if not images:
         raise DatasetError("D08", "the model holds no pictures", paths["images"])
-    select_frames([0], selection, root)
     draft = Draft([], is_sequence=False)
     pictures = _picture_folder(root, model, images)
-    masks = (pictures.parent if pictures.name in _PICTURE_FOLDERS else pictures) / "masks"
+    names, mask_names = Names(pictures), _mask_names(pictures)
     views = []
     for index, image in enumerate(sorted(images, key=lambda image: image.name)):
         try:
@@ -73,16 +116,13 @@ def read_colmap(root: Path, model: Path, selection: FrameSelection) -> Draft:
             if isinstance(lens, DatasetError):
                 raise lens
             camera, distorted = checks.lens_camera(lens, _pose(image, paths["images"]), image.name, paths["cameras"])
-            mask = _mask(masks, image.name) if masks.is_dir() else None
-            views.append(View(camera, pictures / image.name, mask, "train", index, distorted))
+            mask = mask_of(mask_names, image.name) if mask_names else None
+            views.append(View(camera, names.where(image.name), mask, "train", index, distorted))
         except DatasetError as error:
             draft.problems.add(error)
     draft.frames.append(FrameDraft(0, 0.0, views))
-    others = [path.name for path in model.parent.iterdir()
-              if path != model and path.is_dir() and path.name.isdigit() and find_model(path)]
-    if model.name.isdigit() and others:
-        draft.assumptions.append(f"model {model.name} of the several in {model.parent.name}/; its pictures are not "
-                                 f"aligned with those of {', '.join(sorted(others))}")
+    draft.assumptions += names.notes()
+    _count(draft, root, model, len(images), pictures)
     if paths["points3D"].is_file():
         points = (_binary_points if binary else _text_points)(paths["points3D"])
         draft.aabb = box_of_points(points)
@@ -91,6 +131,23 @@ def read_colmap(root: Path, model: Path, selection: FrameSelection) -> Draft:
                 f"the box holds the middle {1 - 2 * _BOX_QUANTILE:.0%} of the model's {len(points)} points along each "
                 f"axis, and {_BOX_MARGIN:.0%} more to each side")
     return draft
+
+
+def _count(draft: Draft, root: Path, model: Path, registered: int, pictures: Path) -> None:
+    """Says which of several models this is, and how many of the pictures it has poses for."""
+    others = [(name, _picture_count(model.parent / name)) for name in _numbers(model.parent)
+              if model.parent / name != model and _is_model(model.parent / name)]
+    if model.name.isdigit() and others:
+        listed = ", ".join(f"{name} has {count}" for name, count in others)
+        draft.assumptions.append(f"model {model.name} of the several in {model.parent.name}/, with poses of "
+                                 f"{registered} "
+                                 f"pictures; its pictures are not aligned with those of the others ({listed}; to take "
+                                 f"one of them, give the path of its folder)")
+    found = len(pictures_in(pictures))
+    if pictures.is_dir() and registered < _MIN_SHARE * found:
+        draft.notices.append(Notice("W17", f"the model has poses for {registered} of the {found} pictures in "
+                                    f"{pictures.name}/: COLMAP could not place the others; more overlap between "
+                                    "pictures, or exhaustive matching, helps", model))
 
 
 def box_of_points(points: np.ndarray) -> np.ndarray | None:
@@ -132,20 +189,30 @@ def _unknown_model(camera_id: int, name: str | int, path: Path) -> DatasetError:
                         "COLMAP's image_undistorter, or make perspective views", path)
 
 
-def _mask(folder: Path, name: str) -> Path:
+def _mask_names(pictures: Path) -> Names | None:
+    folder = (pictures.parent if pictures.name in _PICTURE_FOLDERS or pictures.name.startswith("images_") else pictures
+              ) / "masks"
+    return Names(folder) if folder.is_dir() else None
+
+
+def mask_of(masks: Names, name: str) -> Path | None:
     """COLMAP names a mask after its picture, with .png behind; others replace the extension."""
-    for candidate in (folder / f"{name}.png", folder / name, (folder / name).with_suffix(".png")):
-        if os.path.isfile(candidate):
-            return candidate
-    return folder / f"{name}.png"
+    stem = name.rpartition(".")[0] or name
+    return next((path for n in (f"{name}.png", name, f"{stem}.png") if (path := masks.find(n))), None)
 
 
 def _picture_folder(root: Path, model: Path, images: list[_Image]) -> Path:
-    """Where the first of the model's pictures is; `images` of the root, if it is nowhere."""
-    name = min(image.name for image in images)
+    """Where the first of the model's pictures is that is anywhere; `images` of the root, if none is."""
     around = dict.fromkeys([root, model, *list(model.parents)[:3]])
-    folders = [base / folder for base in around for folder in _PICTURE_FOLDERS]
-    return next((folder for folder in folders if os.path.isfile(folder / name)), root / "images")
+    folders = [base / folder for base in around for folder in _PICTURE_FOLDERS if (base / folder).is_dir()]
+    first = sorted(image.name for image in images)[:_LOOKED_FOR]
+    for name in first:
+        if exact := next((folder for folder in folders if os.path.isfile(folder / name)), None):
+            return exact
+    for folder in folders:
+        if any(Names(folder).find(name) for name in first):
+            return folder
+    return root / "images"
 
 
 # ---- Binary files ------------------------------------------------------------
@@ -254,12 +321,7 @@ def _seen_often(points: Sequence[Sequence[float]], tracks: Sequence[int]) -> np.
 
 def _lines(path: Path) -> list[tuple[int, str]]:
     """Numbered lines without comments; empty ones count, as a picture without points has one."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DatasetError("D02", f"can't read the file: {error.strerror}", path) from error
-    except ValueError as error:
-        raise DatasetError("D02", f"not a text: {error}", path) from error
+    text = read_text(path)
     lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
     return [(number, line) for number, line in lines if not line.startswith("#")]
 
@@ -288,15 +350,31 @@ def _text_cameras(path: Path) -> dict[int, Lens | DatasetError]:
 
 
 def _text_images(path: Path) -> list[_Image]:
-    images, lines = [], iter(_lines(path))
-    for number, line in lines:
+    images, lines = [], [(number, line) for number, line in _lines(path)]
+    position = 0
+    while position < len(lines):
+        number, line = lines[position]
+        position += 1
         if not line:
             continue
-        words = line.split(maxsplit=9)
-        *values, name = _fields(words, (int, *(float,) * 7, int, str), path, number)
-        next(lines, None)  # its points
+        *values, name = _fields(line.split(maxsplit=9), (int, *(float,) * 7, int, str), path, number)
         images.append(_Image(name, np.array(values[1:5]), np.array(values[5:8]), values[8]))
+        # The second line holds its points. Some programs leave it out: then the next picture follows.
+        if position < len(lines) and not _starts_picture(lines[position][1]):
+            position += 1
     return images
+
+
+def _starts_picture(line: str) -> bool:
+    """Whether a line has a picture's ten words, the last a name; a line of points has three numbers for each."""
+    words = line.split(maxsplit=9)
+    if len(words) < 10 or not (words[0].isdigit() and words[8].isdigit()):
+        return False
+    try:
+        float(words[9].split()[0])
+    except ValueError:
+        return True
+    return False
 
 
 def _text_points(path: Path) -> np.ndarray:
@@ -307,3 +385,29 @@ def _text_points(path: Path) -> np.ndarray:
             points.append(_fields(words[:4], (int, float, float, float), path, number)[1:])
             tracks.append(max(0, len(words) - 8) // 2)
     return _seen_often(points, tracks)
+
+
+def _near(root: Path) -> str | None:
+    for folder in (root / name for name in ("sparse/0", "sparse", "colmap/sparse/0", "")):
+        there = [p.name for p in sorted(folder.glob("*"))
+                 if p.stem in (*_FILES, "points3D") and p.suffix in (".bin", ".txt")]
+        if there and folder.is_dir():
+            missing = [name for name in _FILES if not any(t.startswith(f"{name}.") for t in there)]
+            where = folder.relative_to(root)
+            lacking = " and no ".join(missing) or "pair of one kind"
+            return f"{where}/ holds {', '.join(there)}, but no {lacking} (.bin or .txt)"
+    if (root / "database.db").is_file():
+        return "database.db is there, but no sparse/: COLMAP's mapper has not run, or has failed"
+    return "sparse/ is there, but holds no model" if (root / "sparse").is_dir() else None
+
+
+LAYOUT = Layout(
+    "COLMAP",
+    (("COLMAP", "a sparse model, binary or text, in `sparse/0`, `sparse`, `colmap/sparse/0`, `dense/sparse`, "
+      "`distorted/sparse/0` or the folder itself, of several (`sparse/0`, `sparse/1`, …) the one with the most "
+      "pictures; pictures in `images/`, `input/` or beside (or `images_2/`, …, with intrinsics scaled), masks as "
+      "`masks/NAME.png`"),
+     ("a rig that COLMAP has calibrated", "the same, where `images/CAMERA/0000.png`, `images/CAMERA/0001.png`, … are "
+      "instants, or the model has one picture `CAMERA.png` for each video `CAMERA.mp4` or folder `CAMERA/` of "
+      "pictures")),
+    find_model, read_colmap, _near, "right, down, forward", "the corner", "as it is", "auto")

@@ -15,6 +15,7 @@ MIN_VIEWS = 4
 MIN_RECALL = 0.7  # of the median view's foreground, that the hull has to explain
 _PICTURE = 48  # pixels along the coarse masks
 _CELL, _SIDES = 1.5, (16, 80)  # distance of the hull's points in these pixels; points along the box
+_SEEN = 0.25  # of the views (or MIN_VIEWS of them) must show a point that is to count: one view alone carves nothing
 _DISSENT = 0.1  # of the views may deny a point of the hull: masks have holes
 
 
@@ -63,7 +64,7 @@ def visual_hull(cameras: Sequence[Camera], masks: Sequence[np.ndarray], box: np.
         places.append((inside, rows, columns))
         seen += inside
         votes += inside & _grown(mask)[rows, columns]
-    hull = (seen > 0) & (seen - votes <= _DISSENT * seen)
+    hull = (seen >= min(MIN_VIEWS, _SEEN * len(cameras))) & (seen - votes <= _DISSENT * seen)
     recalls = []
     for mask, (inside, rows, columns) in zip(masks, places, strict=True):
         of_box, covered = np.zeros_like(mask), np.zeros_like(mask)

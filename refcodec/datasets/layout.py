@@ -2,18 +2,44 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
 from refcodec.datasets.checks import Problems
-from refcodec.datasets.model import View
+from refcodec.datasets.lenses import Lens
+from refcodec.datasets.model import Notice, View
 from refcodec.errors import DatasetError
+from refcodec.rendering.cameras import Camera
 
+_STANDS = 1e-2  # of the rig's extent: how far a standing camera's poses may differ
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 FrameSelection = range | slice | None
+MaskOption = Literal["auto", "foreground", "ignore", "none"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way to lay a dataset out. The registry asks each in turn; docs and schema are made from these.
+
+    name: in reports. rows: of the documentation's table: (layout, files). axes, pixels, world: what the layout takes
+    to be so; empty for one that shares another's. find: what `read` needs, where a folder (or file) has this layout,
+    else None. near: where a folder lacks a little to be it, what was seen and what is missing. read: the dataset as its
+    files describe it. masks: what its masks mean where the caller does not say.
+    """
+
+    name: str
+    rows: tuple[tuple[str, str], ...]
+    find: Callable[[Path], Any]
+    read: Callable[[Path, Any, FrameSelection], Draft]
+    near: Callable[[Path], str | None] = lambda root: None
+    axes: str = ""
+    pixels: str = ""
+    world: str = ""
+    masks: MaskOption = "foreground"
 
 
 @dataclass
@@ -32,7 +58,9 @@ class Draft:
     is_sequence: the layout has frames, even if one only was chosen.
     has_split: the layout itself says which views are held out.
     aabb, background, frame_rate: None where the layout does not say.
-    assumptions: see Dataset.
+    assumptions: see Dataset. notices: warnings so far. masks: in place of the layout's.
+    held_out_problems: errors of held-out views, which can be left out.
+    foreign_poses: the calibration's file does not say which axes its poses have.
     """
 
     frames: list[FrameDraft]
@@ -43,6 +71,74 @@ class Draft:
     frame_rate: float | None = None
     problems: Problems = field(default_factory=Problems)
     assumptions: list[str] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    masks: MaskOption | None = None
+    held_out_problems: Problems = field(default_factory=Problems)
+    foreign_poses: bool = False
+
+
+@dataclass
+class RigCamera:
+    """A camera of a rig: its pictures, and masks if there are any, by frame."""
+
+    index: int
+    camera: Camera
+    pictures: Mapping[int, Path]
+    masks: Mapping[int, Path] | None = None
+    lens: Lens | None = None
+    split: Literal["train", "test"] = "train"
+
+
+def rig_draft(cameras: list[RigCamera], selection: FrameSelection, root: Path, rate: float | None = None) -> Draft:
+    """The chosen ones of the frames that all cameras show. Raises DatasetError D08, D10."""
+    cameras = [c for c in cameras if c.pictures]
+    if not cameras:
+        raise DatasetError("D08", "none of the calibrated cameras has pictures", root)
+    common = set.intersection(*(set(c.pictures) for c in cameras))
+    if not common:
+        raise DatasetError("D10", "there is no frame that all cameras show: each camera's pictures must have the same "
+                           "numbers", root)
+    draft = Draft([], is_sequence=len(set.union(*(set(c.pictures) for c in cameras))) > 1, frame_rate=rate)
+    lacking = sorted(set.union(*(set(c.pictures) for c in cameras)) - common)
+    if lacking:
+        short = min(cameras, key=lambda c: len(c.pictures))
+        draft.assumptions.append(f"only the {len(common)} frames that all cameras show: frame {lacking[0]} and "
+                                 f"{len(lacking) - 1} others are missing from some, camera {short.camera.name} has "
+                                 f"{len(short.pictures)}")
+    for number in select_frames(common, selection, root):
+        views = []
+        for c in cameras:
+            mask = None if c.masks is None else c.masks.get(number)
+            views.append(View(c.camera, c.pictures[number], mask, c.split, c.index, c.lens))
+        draft.frames.append(FrameDraft(number, number / rate if rate else float(number), views))
+    draft.has_split = any(c.split == "test" for c in cameras)
+    return draft
+
+
+def instants(names: list[str], poses: list[np.ndarray]) -> list[tuple[int, int]] | None:
+    """(camera, frame) of pictures that are instants of a standing rig, one folder a camera; else None.
+
+    names: cam00/0000.png, … poses: camera to world (3, 4). They are where several folders hold the same two or more
+    numbers, and the camera of a folder stands still while the folders differ. A camera that is carried about is no
+    such thing.
+    """
+    split = [Path(name.replace("\\", "/")) for name in names]
+    numbers = [last_number(path.stem) for path in split]
+    folders: dict[str, dict[int, int]] = {}
+    for i, (path, number) in enumerate(zip(split, numbers, strict=True)):
+        if number is None or number in folders.setdefault(str(path.parent), {}):
+            return None
+        folders[str(path.parent)][number] = i
+    shown = {frozenset(own) for own in folders.values()}
+    if len(folders) < 2 or len(shown) != 1 or len(next(iter(shown))) < 2:
+        return None
+    positions = np.array([pose[:, 3] for pose in poses])
+    extent = float(np.ptp(positions, axis=0).max())
+    for own in folders.values():
+        if np.ptp(positions[list(own.values())], axis=0).max() > _STANDS * extent:
+            return None
+    rank = {folder: i for i, folder in enumerate(sorted(folders))}
+    return [(rank[str(path.parent)], number or 0) for path, number in zip(split, numbers, strict=True)]
 
 
 def select_frames(numbers: Iterable[int], selection: FrameSelection, path: Path) -> list[int]:

@@ -5,6 +5,7 @@ falls, which is what resampling needs; none has to be inverted.
 """
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from dataclasses import dataclass
@@ -116,23 +117,25 @@ class Lens:
         with np.errstate(invalid="ignore"):
             return (u >= -slack) & (u <= self.width + slack) & (v >= -slack) & (v <= self.height + slack)
 
-    def resample(self, rgba: np.ndarray, camera: Camera) -> np.ndarray:
-        """A straight-alpha (height, width, 4) float32 picture of this lens as `camera` sees it.
+    def resample(self, pixels: np.ndarray, camera: Camera, scale: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
+        """A premultiplied (h, w, channels) float32 picture of this lens as `camera` sees it.
 
-        Bilinear, of premultiplied colour; beyond the outermost pixel centres the edge is
-        repeated. camera: of `undistorted`, or any with the same principal axis.
+        Bilinear; beyond the outermost pixel centres the edge is repeated. camera: of
+        `undistorted`, scaled or not, or any with the same principal axis. scale: of the
+        picture's width and height against the lens's.
         """
-        premultiplied = np.asarray(rgba, np.float32).copy()
-        premultiplied[..., :3] *= premultiplied[..., 3:]
-        out = np.empty((camera.height, camera.width, 4), np.float32)
+        out = np.empty((camera.height, camera.width, pixels.shape[2]), np.float32)
         rows = max(1, _STRIP // camera.width)
         for top in range(0, camera.height, rows):
             y, x = np.mgrid[top:min(top + rows, camera.height), 0:camera.width] + 0.5
             u, v = self.project((x - camera.cx) / camera.fx, (y - camera.cy) / camera.fy)
-            out[top:top + rows] = _bilinear(premultiplied, u - 0.5, v - 0.5)
-        alpha = out[..., 3:]
-        out[..., :3] = np.divide(out[..., :3], alpha, out=np.zeros_like(out[..., :3]), where=alpha > 0)
-        return out.clip(0, 1)
+            out[top:top + rows] = _bilinear(pixels, u * scale[0] - 0.5, v * scale[1] - 0.5)
+        return out
+
+    def scaled(self, x: float, y: float, width: int, height: int) -> Lens:
+        """The lens of pictures of another size, with `x` and `y` times the pixels along the axes."""
+        return dataclasses.replace(self, width=width, height=height, fx=self.fx * x, fy=self.fy * y, cx=self.cx * x,
+                                   cy=self.cy * y)
 
 
 @functools.lru_cache(maxsize=1024)  # the views of a sequence share their lenses
@@ -149,7 +152,8 @@ def _rectangle(lens: Lens) -> tuple[int, int, float, float]:
         high = low
     width, height = math.floor((left + right) * high * lens.fx + 1e-6), math.floor((up + down) * high * lens.fy + 1e-6)
     if high < _MIN_SHARE or width < 1 or height < 1:
-        raise ValueError("does not map its picture one to one: check the parameters")
+        raise ValueError("does not map its picture one to one: calibrate again, or leave the parameters out if the "
+                         "pictures are undistorted")
     return width, height, left * high * lens.fx, up * high * lens.fy
 
 
@@ -159,7 +163,7 @@ def _bilinear(picture: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     u, v = u.clip(0, width - 1), v.clip(0, height - 1)
     left, top = u.astype(np.int32), v.astype(np.int32)
     a, b = (u - left).astype(np.float32)[..., None], (v - top).astype(np.float32)[..., None]
-    pixels = picture.reshape(-1, 4)
+    pixels = picture.reshape(-1, picture.shape[2])
     corner = top * np.int64(width) + left
     right, down = (left < width - 1).astype(np.int64), np.where(top < height - 1, width, 0)
     upper_left, lower_left = pixels.take(corner, 0), pixels.take(corner + down, 0)

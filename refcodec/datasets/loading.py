@@ -1,50 +1,91 @@
-"""`load_dataset`: find the layout, read it, settle splits and box, check every picture."""
+"""`load_dataset`: find the layout, read it, fit pictures to cameras, settle splits and box, check every picture."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from refcodec.datasets import checks
-from refcodec.datasets.actorshq import is_actorshq, read_actorshq, scales_of
-from refcodec.datasets.colmap import find_model, read_colmap
+from refcodec.datasets.fitting import fit
 from refcodec.datasets.hull import foreground_box
-from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection
-from refcodec.datasets.llff import FILE as LLFF_FILE, read_llff
+from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection, Layout, MaskOption
 from refcodec.datasets.model import Dataset, Frame
-from refcodec.datasets.projections import find_idr, find_middlebury, read_idr, read_middlebury
-from refcodec.datasets.rerf import is_nhr, is_rerf, read_nhr, read_rerf
-from refcodec.datasets.transforms import find_documents, find_numbered_documents, read_transforms
+from refcodec.datasets.registry import find_layout
 from refcodec.errors import DatasetError
+from refcodec.rendering.cameras import Camera
 
 # Held-out views where neither the dataset nor the caller names any: every 7th camera of
 # a sequence, every 8th picture of a static scene (the habit of LLFF and its successors).
 _HOLDOUT_SEQUENCE, _HOLDOUT_STATIC = 7, 8
 _OF_BOX = "the box "  # so begins the assumption of a box
+_OTHER_BOX = " (--box gives another)"
+_WORTH = 0.5  # of the volume of instant-ngp's cube: a box of more is no better
+_CUBE = "the box is instant-ngp's cube"
+
+
+@dataclass
+class Prepared:
+    """A dataset as far as it was understood before splits and box are settled. errors: everything wrong so far."""
+
+    layout: str
+    draft: Draft
+    errors: list[DatasetError]
+    has_masks: bool
 
 
 def load_dataset(path: str | Path, *, frames: FrameSelection = None, holdout: Collection[int] | None = None,
-                 aabb: ArrayLike | None = None) -> Dataset:
+                 aabb: ArrayLike | None = None, masks: MaskOption = "auto") -> Dataset:
     """Load a static scene or a multi-view sequence; docs/datasets.md describes the layouts.
 
     frames: a slice counts positions in the sequence, a range names frame numbers.
     holdout: camera indices of the test views, in place of the dataset's own split; an
         empty collection trains on all views.
     aabb: (2, 3), in place of the dataset's box or the one its cameras suggest.
+    masks: what mask files mean: "foreground", "ignore" (what is black is not trained on), "none" (they are not
+        read), or "auto": as the layout has them, or as they look where the layout has both.
 
     Every chosen picture's header is read. Pixels are decoded only where the box is an assumption and there are
-    masks: then it becomes the part of it that holds the foreground (`hull.foreground_box`).
-    Raises DatasetError, code D01 to D16, for the first problem, with a count of the others.
+    masks: then it becomes the part of it that holds the foreground (`hull.foreground_box`); and a few masks to see
+    what they mean. Raises DatasetError, code D01 to D17, for the first problem, with a count of the others.
     """
     source = Path(path)
-    layout, draft = read_draft(source, frames)
-    image_errors, has_masks = checks.image_problems(v for frame in draft.frames for v in frame.views)
-    draft.problems.errors += image_errors
-    draft.problems.raise_first()
-    return within_foreground(settle(draft, layout, has_masks, source, holdout, aabb))
+    prepared = prepare(source, frames, masks)
+    problems = checks.Problems()
+    problems.errors = prepared.errors
+    problems.raise_first()
+    return within_foreground(settle(prepared.draft, prepared.layout, prepared.has_masks, source, holdout, aabb))
+
+
+def prepare(source: Path, frames: FrameSelection, masks: MaskOption = "auto",
+            on_header: Callable[[int, int, str], None] | None = None) -> Prepared:
+    """Find and read a dataset, and fit its pictures to its cameras. Raises DatasetError where nothing can be read.
+
+    on_header: called with the number of pictures whose header was read, of all, and the next one.
+    """
+    try:
+        layout, draft = _read(source, frames)
+        errors, has_masks = fit(draft, layout.masks, masks, on_header)
+        return Prepared(layout.name, draft, [*draft.problems.errors, *errors], has_masks)
+    except OSError as error:
+        raise DatasetError("D02", f"can't read: {error.strerror or error}", error.filename or source) from error
+
+
+def read_draft(source: Path, frames: FrameSelection) -> tuple[str, Draft]:
+    """The name of the layout found at `source`, and what its files say. Raises DatasetError."""
+    try:
+        layout, draft = _read(source, frames)
+    except OSError as error:
+        raise DatasetError("D02", f"can't read: {error.strerror or error}", error.filename or source) from error
+    return layout.name, draft
+
+
+def _read(source: Path, frames: FrameSelection) -> tuple[Layout, Draft]:
+    layout, found = find_layout(source)
+    return layout, layout.read(source, found, frames)
 
 
 def within_foreground(dataset: Dataset) -> Dataset:
@@ -56,17 +97,9 @@ def within_foreground(dataset: Dataset) -> Dataset:
     if tight is None:
         return dataset
     numbers = [f"{v:g}" for v in tight.ravel()]
-    told = f"{assumed}; of it the part with foreground: --box {' '.join(numbers)}"
+    told = f"{assumed.removesuffix(_OTHER_BOX)}; of it the part with foreground: --box {' '.join(numbers)}"
     return dataclasses.replace(dataset, aabb=np.array(numbers, np.float64).reshape(2, 3), assumptions=tuple(
         told if text == assumed else text for text in dataset.assumptions))
-
-
-def read_draft(source: Path, frames: FrameSelection) -> tuple[str, Draft]:
-    """The name of the layout found at `source`, and what its files say. Raises DatasetError."""
-    try:
-        return _read(source, frames)
-    except OSError as error:
-        raise DatasetError("D02", f"can't read: {error.strerror or error}", error.filename or source) from error
 
 
 def settle(draft: Draft, layout: str, has_masks: bool, source: Path, holdout: Collection[int] | None,
@@ -75,66 +108,64 @@ def settle(draft: Draft, layout: str, has_masks: bool, source: Path, holdout: Co
     _check_rig(draft.frames, source)
     loaded = _split(draft, holdout, source)
     cameras = [view.camera for frame in loaded for view in frame.views]
-    assumptions = list(draft.assumptions)
+    assumptions = [text + _OTHER_BOX if text.startswith(_OF_BOX) else text for text in draft.assumptions]
     if aabb is not None:
         scene_box = checks.box(aabb, source)
         assumptions = [text for text in assumptions if not text.startswith(_OF_BOX)]
     elif draft.aabb is not None:
-        scene_box = draft.aabb
+        scene_box, assumptions = _without_cube(draft.aabb, assumptions, cameras, source)
     else:
+        if draft.foreign_poses:
+            checks.check_axes(cameras, source)
         scene_box = checks.box_from_cameras(cameras, source)
         assumptions.append("the box is the cube around the largest ball that the median camera sees whole, where the "
-                           "cameras' axes meet")
-    checks.check_box((view.camera for view in loaded[0].views), scene_box, source)
+                           "cameras' axes meet" + _OTHER_BOX)
+    checks.check_box([view.camera for view in loaded[0].views], scene_box, source)
     if holdout is None and not draft.has_split:
         every = _HOLDOUT_SEQUENCE if draft.is_sequence else _HOLDOUT_STATIC
-        assumptions.append(f"every {every}th camera is held out")
+        assumptions.append(f"every {every}th camera is held out (--holdout names others, or none)")
     if any(view.lens is not None for frame in loaded for view in frame.views):
-        assumptions.append("lens distortion is removed when the pictures are read")
+        assumptions.append("lens distortion is removed when the pictures are read (undistorted ones have to come "
+                           "without "
+                           "k1, k2, …)")
     background = draft.background or ((1.0, 1.0, 1.0) if has_masks else (0.0, 0.0, 0.0))
     if draft.background is None:
         assumptions.append("the background is " + ("white, as there are masks" if has_masks else "black, as there is "
-                                                   "no alpha"))
+                                                   "no alpha") + " (`background` of a transforms file)")
     return Dataset(loaded, np.asarray(scene_box, np.float64), background, draft.frame_rate, has_masks, source, layout,
-                   tuple(assumptions))
+                   tuple(assumptions), tuple(draft.notices))
 
 
-def _read(source: Path, frames: FrameSelection) -> tuple[str, Draft]:
-    if not source.exists():
-        raise DatasetError("D01", "there is no such file or folder", source)
-    if source.is_dir():
-        if is_actorshq(source):
-            return "ActorsHQ", read_actorshq(source, frames)
-        if is_rerf(source):
-            return "ReRF, prepared", read_rerf(source, frames)
-        if is_nhr(source):
-            return "ReRF, NHR", read_nhr(source, frames)
-    elif source.suffix.lower() != ".json":
-        raise DatasetError("D03", "of files, only .json files can be datasets", source)
-    if documents := find_documents(source):
-        return "transforms", read_transforms(documents, frames)
-    if model := find_model(source):
-        return "COLMAP", read_colmap(source, model, frames)
-    if (source / LLFF_FILE).is_file():
-        return "LLFF", read_llff(source, frames)
-    if cameras := find_idr(source):
-        return "DTU, NeuS", read_idr(source, cameras, frames)
-    if cameras := find_middlebury(source):
-        return "Middlebury", read_middlebury(source, cameras, frames)
-    # After the calibrations of other programs, which may lie beside any number of JSON files.
-    if documents := find_numbered_documents(source):
-        return "transforms", read_transforms(documents, frames)
-    if scales := scales_of(source):
-        raise DatasetError("D03", f"an ActorsHQ sequence: choose one of its scales, {', '.join(scales)}", source)
-    raise DatasetError("D03", "no known layout: looked for transforms.json, transforms_train.json, one transforms "
-                       "file a frame, calibration.csv with rgbs/, cams_<frame>.json, CamPose.inf, a COLMAP model "
-                       "in sparse/0, poses_bounds.npy, cameras.npz, *_par.txt", source)
+def _without_cube(box: np.ndarray, assumptions: list[str], cameras: list[Camera], source: Path
+                  ) -> tuple[np.ndarray, list[str]]:
+    """A box that is no more than instant-ngp's cube becomes the one that the cameras suggest, if all stand in the cube.
+
+    Most of such a cube is seen by no camera, and the field's resolution would be spread over it.
+    """
+    cube = next((text for text in assumptions if text.startswith(_CUBE)), None)
+    inside = all(((c.camera_to_world[:, 3] > box[0]) & (c.camera_to_world[:, 3] < box[1])).all() for c in cameras)
+    if cube is None or not inside:
+        return box, assumptions
+    try:
+        suggested = checks.box_from_cameras(cameras, source)
+    except DatasetError:
+        return box, assumptions
+    low, high = np.maximum(box[0], suggested[0]), np.minimum(box[1], suggested[1])
+    if not (low < high).all() or np.prod(high - low) > _WORTH * np.prod(box[1] - box[0]):
+        return box, assumptions
+    numbers = " ".join(f"{v:g}" for v in box.ravel())
+    told = ("the box is the cube around the largest ball that the median camera sees whole, where the cameras' axes "
+            "meet, "
+            f"instead of instant-ngp's cube of side {box[1][0] - box[0][0]:.3g}, within which all cameras stand (--box "
+            f"{numbers} gives that)")
+    return np.stack([low, high]), [told if text == cube else text for text in assumptions]
 
 
 def _check_rig(frames: list[FrameDraft], source: Path) -> None:
     """Every frame shows the same cameras, once each, at the same sizes."""
     if len(frames) > 1 and all(len(frame.views) == 1 for frame in frames):
-        raise DatasetError("D10", "every frame has one view only: a video from one camera is not a "
+        raise DatasetError("D10", "every frame has one view only: a video from one camera (a monocular capture) is "
+                                  "not a "
                            "multi-view sequence", source)
     first: dict[int, tuple[int, int]] = {}
     for frame in frames:

@@ -6,17 +6,27 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 
 from refcodec.datasets.lenses import Lens
-from refcodec.datasets.videos import read_picture, video_header
-from refcodec.errors import DatasetError
+from refcodec.datasets.pixels import TURNED, ImageHeader, area_mean, load_view, load_views, read_header, straight
 from refcodec.rendering.cameras import Camera
 
-Split = Literal["train", "test"]
+__all__ = ["Dataset", "Frame", "ImageHeader", "MaskUse", "Notice", "Split", "TURNED", "View", "downscale_rgba",
+           "load_views", "read_header"]
 
-# 16-bit and floating-point pictures: Pillow would clip them to 8 bits without a word.
-_DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+Split = Literal["train", "test"]
+MaskUse = Literal["foreground", "ignore"]
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A warning about a dataset. code: W.., see docs/datasets.md; frame, camera: which one, None: all or several."""
+
+    code: str
+    message: str
+    path: Path | None = None
+    frame: int | None = None
+    camera: int | None = None
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,10 @@ class View:
     lens: how the file's picture is distorted; None where it is the camera's.
     image_position, mask_position: which picture of a video, in presentation order from
         0; None for files of one picture.
+    orientation: EXIF's number for how the stored picture is turned to be the calibrated one; 1: not at all.
+    mask_use: "foreground": the mask multiplies alpha. "ignore": what it leaves black is neither
+        trained on nor compared. mask_inverted: black is visible, anything else hidden.
+    mask_scaled: the mask has another size than the picture and is to be scaled.
     """
 
     camera: Camera
@@ -41,33 +55,34 @@ class View:
     lens: Lens | None = None
     image_position: int | None = None
     mask_position: int | None = None
+    orientation: int = 1
+    mask_use: MaskUse = "foreground"
+    mask_inverted: bool = False
+    mask_scaled: bool = False
 
     def load(self, downscale: float = 1) -> np.ndarray:
         """The picture as (h, w, 4) float32: straight-alpha sRGB RGBA in [0, 1].
 
-        Alpha is 1 where the file has none; a mask multiplies it. `downscale` averages
-        areas of premultiplied colour; the result has the size of
-        `camera.scaled(1 / downscale)`. A lens's distortion is removed.
+        Alpha is 1 where the file has none; a foreground mask multiplies it. `downscale` averages
+        areas of premultiplied colour (JPEGs are decoded at a reduced size where that is exact
+        enough); the result has the size of `camera.scaled(1 / downscale)`. A lens's distortion
+        is removed. `load_views` loads several at a time.
         Raises DatasetError D04 (missing), D05 (unreadable), D07 (image size), D12 (mask
         size), D16 (a video, without PyAV), and ValueError for a downscale below 1.
         """
         if not downscale >= 1:
             raise ValueError("downscale must be at least 1")
-        size = self.file_size
-        rgba = _read_pixels(self.image, self.image_position, "RGBA", size, "D07").astype(np.float32) / 255
-        if self.mask is not None:
-            coverage = _read_pixels(self.mask, self.mask_position, "RGB", size, "D12")[..., 0]
-            rgba[..., 3] *= coverage.astype(np.float32) / 255
-        if self.lens is not None:
-            rgba = self.lens.resample(rgba, self.camera)
-        if downscale == 1:
-            return rgba
-        target = self.camera.scaled(1 / downscale)
-        return downscale_rgba(rgba, target.width, target.height)
+        return load_view(self, downscale)[0]
+
+    def kept(self, downscale: float = 1) -> np.ndarray | None:
+        """The pixels of `load` that count, bool (h, w): not hidden by a mask that says what to ignore. None: all."""
+        if self.mask is None or self.mask_use != "ignore":
+            return None
+        return load_view(self, downscale)[1]
 
     @property
     def file_size(self) -> tuple[int, int]:
-        """Width and height of the file's picture."""
+        """Width and height of the file's picture, upright as it was calibrated."""
         taken_by = self.lens or self.camera
         return taken_by.width, taken_by.height
 
@@ -92,10 +107,10 @@ class Dataset:
     aabb: (2, 3) float64, lowest and highest corner of the scene's box.
     background: sRGB in 0..1, what transparent pixels are to be composited on.
     frame_rate: frames a second, None where the dataset does not say.
-    has_masks: every view of the chosen frames has alpha or a mask.
+    has_masks: every view of the chosen frames has alpha or a mask of its foreground.
     source: what was given to `load_dataset`.
     layout: its name in docs/datasets.md. assumptions: what the files do not say and was
-        taken to be so, for people.
+        taken to be so, for people, with the option that changes it. notices: warnings.
     """
 
     frames: tuple[Frame, ...]
@@ -106,6 +121,7 @@ class Dataset:
     source: Path
     layout: str = ""
     assumptions: tuple[str, ...] = ()
+    notices: tuple[Notice, ...] = ()
 
 
 def downscale_rgba(rgba: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -114,60 +130,6 @@ def downscale_rgba(rgba: np.ndarray, width: int, height: int) -> np.ndarray:
     Colour is averaged premultiplied, so that what hides behind transparent pixels does
     not bleed into edges; pixels that end up with no coverage are (0, 0, 0, 0).
     """
-    premultiplied = np.asarray(rgba, np.float64).copy()
+    premultiplied = np.asarray(rgba, np.float32).copy()
     premultiplied[..., :3] *= premultiplied[..., 3:]
-    rows = _area_weights(rgba.shape[0], height)
-    columns = _area_weights(rgba.shape[1], width)
-    mean = np.einsum("yh,hwc->ywc", rows, premultiplied, optimize=True)
-    mean = np.einsum("xw,ywc->yxc", columns, mean, optimize=True)
-    alpha = mean[..., 3:]
-    mean[..., :3] = np.divide(mean[..., :3], alpha, out=np.zeros_like(mean[..., :3]), where=alpha > 0)
-    resized: np.ndarray = mean.clip(0, 1).astype(np.float32)
-    return resized
-
-
-def _area_weights(size: int, target: int) -> np.ndarray:
-    """(target, size): the share of each source pixel in each target pixel; rows sum to 1."""
-    edges = np.linspace(0, size, target + 1)
-    pixel = np.arange(size)
-    overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
-    return overlap.clip(min=0) * (target / size)
-
-
-@dataclass(frozen=True)
-class ImageHeader:
-    """What the head of an image file says, without its pixels."""
-
-    width: int
-    height: int
-    has_alpha: bool
-
-
-def read_header(path: Path, position: int | None = None) -> ImageHeader:
-    """Size and alpha of an image without decoding it, or of a video's. Raises DatasetError D05."""
-    if position is not None:
-        header = video_header(path)
-        return ImageHeader(header.width, header.height, header.has_alpha)
-    try:
-        with Image.open(path) as image:
-            has_alpha = "A" in image.getbands() or "transparency" in image.info
-            width, height, mode = *image.size, image.mode
-    except Exception as error:  # Pillow's parsers raise many types on damaged files
-        raise DatasetError("D05", f"can't read the image: {error}", path) from error
-    if mode in _DEEP_MODES:
-        raise DatasetError("D05", f"pixels of type {mode}; 8 bits per channel are supported", path)
-    return ImageHeader(width, height, has_alpha)
-
-
-def _read_pixels(path: Path, position: int | None, mode: str, size: tuple[int, int], size_code: str) -> np.ndarray:
-    header = read_header(path, position)
-    if (header.width, header.height) != size:
-        raise DatasetError(size_code, f"the picture is {header.width}x{header.height}, "
-                           f"the camera {size[0]}x{size[1]}", path)
-    if position is not None:
-        return read_picture(path, position, mode)
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert(mode))
-    except Exception as error:  # truncated or damaged pixel data
-        raise DatasetError("D05", f"can't decode the image: {error}", path) from error
+    return straight(area_mean(premultiplied, width, height))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from refcodec.datasets import checks
-from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection, pictures_in, select_frames
+from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection, Layout, pictures_in, select_frames
 from refcodec.datasets.model import View
 from refcodec.errors import DatasetError
 from refcodec.rendering.cameras import Camera
@@ -48,7 +48,8 @@ def read_idr(root: Path, path: Path, selection: FrameSelection) -> Draft:
     rgb = [p for p in pictures if p.stem.endswith("_rgb")]  # MonoSDF's, beside depths and normals
     pictures = rgb or pictures
     if len(pictures) != count:
-        raise DatasetError("D10", f"{path.name} has {count} cameras, but there are {len(pictures)} pictures", root)
+        raise DatasetError("D10", f"{path.name} has {count} cameras, but there are {len(pictures)} pictures: they are "
+                           "matched by order, so take out what has no camera or no picture", root)
     masks = pictures_in(root / "mask") or pictures_in(root / "masks")
     if masks and len(masks) != count:
         raise DatasetError("D10", f"there are {count} pictures, but {len(masks)} masks", root)
@@ -83,7 +84,7 @@ def read_idr(root: Path, path: Path, selection: FrameSelection) -> Draft:
 
 
 def find_middlebury(root: Path) -> Path | None:
-    return next(iter(sorted(root.glob("*_par.txt"))), None)
+    return next(iter(sorted(root.glob("*_par.txt"))), None) if root.is_dir() else None
 
 
 def read_middlebury(root: Path, path: Path, selection: FrameSelection) -> Draft:
@@ -186,3 +187,16 @@ def _readme_box(path: Path) -> np.ndarray | None:
         return None
     margin = _README_MARGIN * (box[1] - box[0])
     return np.stack([box[0] - margin, box[1] + margin])
+
+
+DTU = Layout(
+    "DTU, NeuS",
+    (("DTU, as IDR and NeuS have it", "`cameras_sphere.npz` or `cameras.npz` with `image/` (or `images/`, `rgb/`, or "
+      "beside), `mask/`. `*_rgb.png` for which the matrices are too large are taken as MonoSDF's squares out of "
+      "1600×1200"),),
+    find_idr, read_idr, lambda root: None, "right, down, forward", "the centre of the top-left pixel",
+    "the one in which `scale_mat` makes the object fit the unit sphere")
+MIDDLEBURY = Layout(
+    "Middlebury", (("Middlebury", "`*_par.txt` and pictures beside it; the box of `README.txt`"),),
+    find_middlebury, read_middlebury, lambda root: None, "right, down, forward", "the centre (its README does not say)",
+    "as it is")

@@ -7,7 +7,6 @@ intrinsics in pixels. Camera axes are right, down, forward in both.
 """
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -16,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from refcodec.datasets import checks
+from refcodec.datasets.jsonfile import read_json, read_text
 from refcodec.datasets.layout import (
     Draft,
     FrameDraft,
     FrameSelection,
+    Layout,
     last_number,
     numbered,
     pictures_in,
@@ -57,10 +58,7 @@ def read_rerf(root: Path, selection: FrameSelection) -> Draft:
 
 
 def _items(path: Path) -> list[dict[str, Any]]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DatasetError("D02", f"not valid JSON: {error}", path) from error
+    content = read_json(path)
     items = content.get("frames") if isinstance(content, dict) else None
     if not isinstance(items, list) or not all(
             isinstance(item, dict) and isinstance(item.get("file"), str) for item in items):
@@ -199,10 +197,7 @@ def _read_intrinsics(path: Path) -> list[np.ndarray]:
 
 
 def _text(path: Path) -> list[str]:
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, ValueError) as error:
-        raise DatasetError("D02", f"can't read the file: {error}", path) from error
+    return [line.strip() for line in read_text(path).splitlines()]
 
 
 def _floats(line: str, path: Path) -> list[float]:
@@ -217,3 +212,23 @@ def _intrinsics(value: Any, name: str, path: Path) -> np.ndarray:
     if abs(matrix[0, 1]) > 1e-6 * abs(matrix[0, 0]):
         raise DatasetError("D09", f"the intrinsics of {name} are skewed", path)
     return matrix
+
+
+def _near_published(root: Path) -> str | None:
+    return f"{_INTRINSICS} is there, but no {_POSES}" if (root / _INTRINSICS).is_file() else None
+
+
+_AXES = ("right, down, forward", "the corner", "as it is; ReRF's moving and scaling of published poses is not repeated")
+PREPARED = Layout(
+    "ReRF, prepared",
+    (("ReRF, TeTriRF, prepared", "`cams_<frame>.json`, `image/<frame>/img_%04d.png`, `mask/<frame>/img_%04d.png`, as "
+      "ReRF's `data_util.py` writes them"),),
+    lambda root: root if root.is_dir() and is_rerf(root) else None,
+    lambda root, found, selection: read_rerf(root, selection), lambda root: None, *_AXES)
+PUBLISHED = Layout(
+    "ReRF, NHR",
+    (("ReRF, NHR, as published", "`CamPose.inf`, `Intrinsic.inf`, and either videos, `image/%03d.mp4` and "
+      "`mask/%03d.mp4`, or a folder a frame, `image/<frame>/img_%04d.png` (or `img/`) and `mask/…`. Cameras without a "
+      "video are left out."),),
+    lambda root: root if is_nhr(root) else None, lambda root, found, selection: read_nhr(root, selection),
+    _near_published, *_AXES)

@@ -1,12 +1,14 @@
 """`refcodec dataset check`: what a dataset was understood as, and everything that is wrong with it.
 
-Errors are those that `load_dataset` raises (D01 to D16), all of them at once. Warnings
-(W01 to W13) are found by looking at cameras, box and pixels; docs/datasets.md lists both.
+Errors are those that `load_dataset` raises (D01 to D17), all of them at once. Warnings
+(W01 to W18) are found on reading and by looking at cameras, box and pixels; docs/datasets.md lists both.
 """
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from refcodec.datasets import checks, hull
-from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection
-from refcodec.datasets.loading import read_draft, settle, within_foreground
-from refcodec.datasets.model import Dataset, Frame, View
+from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection, MaskOption
+from refcodec.datasets.loading import prepare, settle, within_foreground
+from refcodec.datasets.model import Dataset, Frame, Notice, View
+from refcodec.datasets.pixels import load_view
 from refcodec.errors import DatasetError
 from refcodec.rendering.cameras import Camera
 
@@ -31,6 +34,7 @@ _FULL = 0.999
 _OUTSIDE = 0.02  # of the foreground
 _MIN_BOX_IN_VIEW, _MIN_BOX_AREA = 0.25, 0.01
 _SAME_POSE = 1e-6
+_THREADS = 8
 _TIGHTER = 0.5  # of the box's volume: what is worth saying
 
 
@@ -99,7 +103,7 @@ class Survey:
 
 
 def survey(path: str | Path, *, frames: FrameSelection = None, holdout: Collection[int] | None = None,
-           aabb: ArrayLike | None = None, samples: int = 3,
+           aabb: ArrayLike | None = None, samples: int = 3, masks: MaskOption = "auto",
            on_progress: OnProgress | None = None) -> Survey:
     """Look a dataset over; arguments as of `load_dataset`. Never raises DatasetError.
 
@@ -110,14 +114,14 @@ def survey(path: str | Path, *, frames: FrameSelection = None, holdout: Collecti
     """
     result = Survey(Path(path))
     try:
-        result.layout, draft = read_draft(result.source, frames)
+        prepared = prepare(result.source, frames, masks, on_progress)
     except DatasetError as error:
         result.add(error)
         return result
-    views = [(frame.number, view) for frame in draft.frames for view in frame.views]
-    image_errors, has_masks = checks.image_problems(_counted(views, "headers: ", on_progress))
-    for problem in (*draft.problems.errors, *image_errors):
+    result.layout, draft, has_masks = prepared.layout, prepared.draft, prepared.has_masks
+    for problem in prepared.errors:
         result.add(problem)
+    result.findings += map(_finding, draft.notices)
     result.numbers = [frame.number for frame in draft.frames]
     first = draft.frames[0].views
     try:
@@ -126,7 +130,7 @@ def survey(path: str | Path, *, frames: FrameSelection = None, holdout: Collecti
             dataset = within_foreground(dataset)
     except DatasetError as error:
         # Views that could not be read are missing from their frames: that is no error of its own.
-        if not (draft.problems.errors and error.code in ("D08", "D10")):
+        if not (prepared.errors and error.code in ("D08", "D10")):
             result.add(error)
         result.views = tuple(sorted(first, key=lambda view: view.camera_index))
         result.box = _box(draft, aabb, result)
@@ -138,6 +142,20 @@ def survey(path: str | Path, *, frames: FrameSelection = None, holdout: Collecti
     unreadable = {finding.path for finding in result.findings if finding.is_error}
     _look_at_pictures(result, draft.frames, has_masks, unreadable, samples, on_progress)
     return result
+
+
+def warnings_of(dataset: Dataset, samples: int = 1, on_progress: OnProgress | None = None) -> list[Finding]:
+    """The warnings of `survey` about a loaded dataset, W01 to W18; samples: frames whose pixels are looked at."""
+    result = Survey(dataset.source, dataset.layout, [frame.number for frame in dataset.frames], dataset.frames[0].views,
+                    dataset.aabb, dataset)
+    result.findings += map(_finding, dataset.notices)
+    _look_at_cameras(result, dataset.frames)
+    _look_at_pictures(result, dataset.frames, dataset.has_masks, set(), samples, on_progress)
+    return result.findings
+
+
+def _finding(notice: Notice) -> Finding:
+    return Finding(notice.code, notice.message, notice.path, notice.frame, notice.camera)
 
 
 def _counted(views: Sequence[tuple[int, View]], what: str, on_progress: OnProgress | None) -> Iterator[View]:
@@ -163,7 +181,7 @@ def _box(draft: Draft, aabb: ArrayLike | None, result: Survey) -> np.ndarray | N
 # ---- Cameras -----------------------------------------------------------------
 
 
-def _look_at_cameras(result: Survey, frames: Sequence[FrameDraft]) -> None:
+def _look_at_cameras(result: Survey, frames: Sequence[FrameDraft | Frame]) -> None:
     add = result.findings.append
     views = result.views
     train = sum(view.split == "train" for view in views)
@@ -242,12 +260,14 @@ def _look_at_pictures(result: Survey, frames: Sequence[FrameDraft | Frame], has_
         frames = result.dataset.frames
     views = [(frames[i].number, view) for i in chosen for view in sorted(frames[i].views, key=lambda v: v.camera_index)]
     views = [(number, view) for number, view in views if not unreadable & {view.image, view.mask}]
-    for (number, _), view in zip(views, _counted(views, "", on_progress), strict=True):
-        try:
-            result.pictures.append(_picture(view, number))
-        except DatasetError as error:
-            result.add(error)
-            result.dataset = None
+    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+        jobs = [pool.submit(_picture, view, number) for number, view in views]
+        for job, _ in zip(jobs, _counted(views, "", on_progress), strict=True):
+            try:
+                result.pictures.append(job.result())
+            except DatasetError as error:
+                result.add(error)
+                result.dataset = None
     _look_at_pixels(result, has_masks)
     box = result.box
     for number in sorted({picture.frame for picture in result.pictures}):
@@ -266,17 +286,11 @@ def _look_at_pictures(result: Survey, frames: Sequence[FrameDraft | Frame], has_
 
 
 def _picture(view: View, number: int) -> Picture:
-    rgba = view.load()
-    height, width = rgba.shape[:2]
-    step = max(1, -(-max(height, width) // THUMBNAIL))
-    # The mean over squares, of premultiplied colour; what does not fill a square is left off.
-    h, w = max(1, height // step), max(1, width // step)
-    part = rgba[:h * step, :w * step].copy()
-    part[..., :3] *= part[..., 3:]
-    mean = part.reshape(h, part.shape[0] // h, w, part.shape[1] // w, 4).mean((1, 3))
-    mean[..., :3] = np.divide(mean[..., :3], mean[..., 3:], out=np.zeros_like(mean[..., :3]), where=mean[..., 3:] > 0)
+    downscale = max(1.0, max(view.camera.width, view.camera.height) / THUMBNAIL)
+    rgba, kept = load_view(view, downscale)
     digest = hashlib.sha256(np.round(rgba * 255).astype(np.uint8).data).digest()
-    return Picture(view, number, mean, float((rgba[..., 3] > 0.5).mean()), digest)
+    shown = (rgba[..., 3] > 0.5) if kept is None else (rgba[..., 3] > 0.5) & kept
+    return Picture(view, number, rgba, float(shown.mean()), digest)
 
 
 def _look_at_pixels(result: Survey, has_masks: bool) -> None:

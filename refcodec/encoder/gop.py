@@ -250,7 +250,8 @@ class _Encode:
         o = dataclasses.asdict(self.options)
         for name in ("resume", "evaluate", "frames", "executor", "jobs", "scheduler"):
             del o[name]
-        pictures = [(str(v.image), v.image_position, v.image.stat().st_size, v.split)
+        pictures = [(str(v.image), v.image_position, v.image.stat().st_size, v.split,
+                     v.mask and (v.mask_use, v.mask.name), v.orientation)
                     for f in self.dataset.frames for v in f.views]
         text = json.dumps([o, self.device, pictures, dataclasses.astuple(self.settings),
                            self.header.to_syntax()], default=str, sort_keys=True)
@@ -262,7 +263,8 @@ class _Encode:
         for name in ("resume", "evaluate", "frames", "executor", "jobs", "scheduler", "threads", "device"):
             del o[name]
         root = Path(self.dataset.source).absolute()
-        pictures = [(os.path.relpath(v.image.absolute(), root), v.image_position, v.image.stat().st_size, v.split)
+        pictures = [(os.path.relpath(v.image.absolute(), root), v.image_position, v.image.stat().st_size, v.split,
+                     v.mask and (v.mask_use, v.mask.name), v.orientation)
                     for f in self.dataset.frames for v in f.views]
         text = json.dumps([__version__, o, pictures, dataclasses.astuple(self.settings), self.header.to_syntax()],
                           default=str, sort_keys=True)
@@ -308,8 +310,8 @@ class _Encode:
         self.on_progress(Progress(
             step.phase, step.frame, len(frames), "IP"[self._type(step.frame) - 1], step.iteration, step.iterations,
             step.loss, step.psnr, step.kilobytes, time.monotonic() - self.started,
-            left / max(len(groups), 1) if results else None, len(finished) + sum(self.in_work.values()), step.worker,
-            remark))
+            left / max(len(groups), 1) if results else step.seconds_left, len(finished) + sum(self.in_work.values()),
+            step.worker, remark))
 
     def _expected(self, results: list[FrameResult]) -> dict[int, float]:
         """Seconds that a frame of each type should take, from those seen."""
@@ -332,7 +334,8 @@ class _Encode:
         if message.frame >= self._next(group):
             for i in range(message.frame + 1, self._range(group).stop):  # of an attempt before
                 self.in_work.pop(i, None)
-            share = message.iteration / message.iterations if message.iterations else float(message.phase != "load")
+            trained = message.phase != "load"
+            share = message.iteration / message.iterations if message.iterations and trained else float(trained)
             self.in_work[message.frame] = share
         self._tell(message)
 

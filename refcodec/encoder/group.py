@@ -72,7 +72,7 @@ class FrameResult:
 @dataclass(frozen=True, slots=True)
 class Step:
     """Where the encode of a frame stands; see `gop.Progress`. frame: number in the sequence.
-    worker: that encodes it, if it is not the process that asked for it."""
+    worker: that encodes it, if it is not the process that asked for it. seconds_left: of loading."""
 
     frame: int
     phase: str
@@ -82,6 +82,7 @@ class Step:
     psnr: float | None = None
     kilobytes: float | None = None
     worker: str | None = None
+    seconds_left: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,17 +242,34 @@ class _Group:
               psnr: float | None = None, kilobytes: float | None = None) -> None:
         self.tell(Step(self.job.first + position, phase, iteration, iterations, loss, psnr, kilobytes))
 
-    def _pictures(self, frame: DatasetFrame, split: Split) -> list[Picture]:
+    def _pictures(self, frame: DatasetFrame, split: Split, on_progress: Callable[[int, int], None] | None = None
+                  ) -> list[Picture]:
+        from ..datasets.pixels import load_views
         from .rays import Picture
 
-        scale = self.job.downscale
-        return [Picture(v.camera.scaled(1 / scale), v.load(scale)) for v in frame.split(split)]
+        scale, views = self.job.downscale, frame.split(split)
+        return [Picture(v.camera.scaled(1 / scale), rgba, kept)
+                for v, (rgba, kept) in zip(views, load_views(views, scale, on_progress), strict=True)]
+
+    def _load(self, position: int) -> list[Picture]:
+        """A frame's training pictures; how far it is, and the seconds left, are told once a second."""
+        self._tell("load", position)
+        started = told = time.monotonic()
+
+        def on_progress(done: int, count: int) -> None:
+            nonlocal told
+            now = time.monotonic()
+            if done and now - told >= 1:
+                told = now
+                self.tell(Step(self.job.first + position, "load", done, count,
+                               seconds_left=(now - started) / done * (count - done)))
+
+        return self._pictures(self.job.frames[position], "train", on_progress)
 
     def _frame(self, position: int) -> None:
         started = time.monotonic()
         writer, frame = self.writer, self.job.frames[position]
-        self._tell("load", position)
-        pictures = self._pictures(frame, "train")
+        pictures = self._load(position)
         before = writer.state
         trials: list[_Trial] = []
         lagrangian: float | None = self._first_lagrangian(position)
@@ -319,7 +337,7 @@ class _Group:
         from ..evaluation.held_out import view_psnr
         from ..fields import TorchOps
 
-        views = [(v.camera, v.rgba) for v in self._pictures(frame, "test")]
+        views = [(v.camera, v.rgba, v.kept) for v in self._pictures(frame, "test")]
         if views:
             self._tell("evaluate", position)
         return view_psnr(state.header, state.tensors, state.occupancy, views, TorchOps(self.device))

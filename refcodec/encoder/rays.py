@@ -30,10 +30,14 @@ _ERRORS_EVERY = 25  # batches between renewals of the distribution
 
 @dataclass(frozen=True)
 class Picture:
-    """A training picture: its camera and straight-alpha sRGB (h, w, 4) float32 in [0, 1]."""
+    """A training picture: its camera and straight-alpha sRGB (h, w, 4) float32 in [0, 1].
+
+    kept: the pixels to train on and to compare, bool (h, w); None: all.
+    """
 
     camera: Camera
     rgba: np.ndarray
+    kept: np.ndarray | None = None
 
 
 def voxel_centres(header: SequenceHeader) -> np.ndarray:
@@ -174,8 +178,11 @@ class RayBank:
         self._tight = corners.amin(0) - 0.51 / self._per_voxel, corners.amax(0) + 0.51 / self._per_voxel
         for index, picture in enumerate(pictures):
             height, width = picture.rgba.shape[:2]
-            self.pixels += height * width
-            rows, columns = np.nonzero(footprint(picture.camera, centres, radius))
+            wanted = footprint(picture.camera, centres, radius)
+            if picture.kept is not None:
+                wanted &= picture.kept
+            self.pixels += height * width if picture.kept is None else int(picture.kept.sum())
+            rows, columns = np.nonzero(wanted)
             rgba = picture.rgba[rows, columns]
             rgba = np.concatenate([rgba[:, :3] * rgba[:, 3:], rgba[:, 3:]], 1)
             row, column, colour = (torch.from_numpy(a).to(device) for a in (rows, columns, rgba))

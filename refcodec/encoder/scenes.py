@@ -16,6 +16,7 @@ from typing import BinaryIO, TypedDict
 
 from .. import fields
 from ..datasets import Dataset, Frame, Split, load_dataset
+from ..datasets.pixels import load_views
 from ..errors import UsageError
 from ..evaluation.held_out import view_psnr
 from ..fields import MlpSizes, field_header
@@ -108,7 +109,9 @@ class _Source:
     downscale: float
 
     def pictures(self, split: Split) -> list[Picture]:
-        return [Picture(v.camera.scaled(1 / self.downscale), v.load(self.downscale)) for v in self.frame.split(split)]
+        views = self.frame.split(split)
+        return [Picture(v.camera.scaled(1 / self.downscale), rgba, kept)
+                for v, (rgba, kept) in zip(views, load_views(views, self.downscale), strict=True)]
 
     def cameras(self, wanted: str, scene: int) -> list[Camera]:
         """Those of the wanted split, or all, or none, as cameras of the scene."""
@@ -233,7 +236,7 @@ class _Encode:
 
     def _quality(self, scene: int, state: FrameState) -> float | None:
         """Mean PSNR of the held-out views, rendered from reconstructed tensors."""
-        views = [(v.camera, v.rgba) for v in self.sources[scene].pictures("test")]
+        views = [(v.camera, v.rgba, v.kept) for v in self.sources[scene].pictures("test")]
         if views:
             self._tell("evaluate", scene)
         return view_psnr(state.header, state.tensors, state.occupancy, views, fields.TorchOps(self.options.device))[0]

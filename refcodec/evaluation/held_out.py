@@ -14,18 +14,25 @@ from ..rendering.pictures import composite
 from ..syntax.headers import SequenceHeader
 from .metrics import psnr
 
+HeldOut = tuple[Camera, np.ndarray] | tuple[Camera, np.ndarray, np.ndarray | None]
+
 
 def view_psnr(header: SequenceHeader, tensors: Sequence[np.ndarray], occupancy: np.ndarray | None,
-              views: Iterable[tuple[Camera, np.ndarray]], ops: Ops | None) -> tuple[float | None, float | None]:
+              views: Iterable[HeldOut], ops: Ops | None) -> tuple[float | None, float | None]:
     """Mean PSNR in dB over views: of whole pictures, and inside the boxes of the masks.
 
     header: as the scene sees it. tensors: reconstructed int32 (C, z, y, x). views: cameras
-    with straight-alpha sRGB pictures (h, w, 4) in [0, 1]. ops: array library of the field.
+    with straight-alpha sRGB pictures (h, w, 4) in [0, 1], and the pixels that count, bool
+    (h, w), if not all. ops: array library of the field.
     None where there is no view, or none with a mask of its own.
     """
     values = [t.astype(np.float32) * np.float32(2.0**-i.frac_bits) for t, i in zip(tensors, header.tensors)]
     whole, boxed = [], []
     for rendered in render_views(header, values, occupancy, views, ops):
+        if rendered.kept is not None:
+            if rendered.kept.any():
+                whole.append(psnr(rendered.picture[rendered.kept][None], rendered.truth[rendered.kept][None]))
+            continue
         whole.append(psnr(rendered.picture, rendered.truth))
         if rendered.mask is not None:
             boxed.append(psnr(rendered.picture, rendered.truth, mask=rendered.mask))
@@ -36,23 +43,26 @@ def view_psnr(header: SequenceHeader, tensors: Sequence[np.ndarray], occupancy: 
 class RenderedView:
     """A view as the field shows it and as it is: (h, w, 3) sRGB in [0, 1] on the background.
 
-    mask: (h, w) alpha, None where the view has none, or an empty one. seconds: of rendering.
+    mask: (h, w) alpha, None where the view has none, or an empty one. seconds: of rendering. kept: the pixels that
+    count, bool (h, w), None: all.
     """
 
     picture: np.ndarray
     truth: np.ndarray
     mask: np.ndarray | None
     seconds: float
+    kept: np.ndarray | None = None
 
 
 def render_views(header: SequenceHeader, values: Sequence[np.ndarray], occupancy: np.ndarray | None,
-                 views: Iterable[tuple[Camera, np.ndarray]], ops: Ops | None) -> Iterator[RenderedView]:
+                 views: Iterable[HeldOut], ops: Ops | None) -> Iterator[RenderedView]:
     """Renders a field from the cameras of views. values: float32 (C, z, y, x); the rest as in `view_psnr`."""
     field, background = build(header, values, ops), [c / 255 for c in header.background]
-    for camera, rgba in views:
+    for camera, rgba, *rest in views:
         started = time.perf_counter()
         picture = render_camera(field, occupancy, camera, header).rgb
-        yield RenderedView(picture, composite(rgba, background), view_mask(rgba), time.perf_counter() - started)
+        yield RenderedView(picture, composite(rgba, background), view_mask(rgba), time.perf_counter() - started,
+                           rest[0] if rest else None)
 
 
 def view_mask(rgba: np.ndarray) -> np.ndarray | None:

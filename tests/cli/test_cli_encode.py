@@ -56,7 +56,7 @@ def test_every_option_arrives(calls):
                  "--inter-iterations", "12", "--cameras", "all", "--holdout", "0,7", "--box", "-1", "-2", "-3", "1",
                  "2", "3", "--downscale", "2", "--metadata", "title=A=B", "--no-rate-loss", "--fixed-steps",
                  "--no-resume", "--no-evaluate", "--system", "ecrf", "--representation", "grid", "--transform", "dwt",
-                 "--levels", "3", "--masks", "--model", "static", "--rdo", "--executor", "dask", "--jobs", "3",
+                 "--levels", "3", "--tensor-masks", "--model", "static", "--rdo", "--executor", "dask", "--jobs", "3",
                  "--scheduler", "tcp://host:1", "--threads", "4")
     assert result.exit_code == 0, result.output
     assert calls[0][2] == EncodeOptions(
@@ -77,7 +77,7 @@ def test_every_option_arrives(calls):
     (("--representation", "voxels"), "no representation 'voxels'"),
     (("--levels", "3"), "levels are those of a wavelet"),
     (("--transform", "dct", "--levels", "3"), "levels are those of a wavelet"),
-    (("--system", "cnerf", "--masks"), "can't have a mask"),
+    (("--system", "cnerf", "--tensor-masks"), "can't have a mask"),
     (("--system", "cnerf", "--transform", "dct"), "can't have a transform"),
 ])
 def test_what_does_not_go_together_is_refused(tmp_path, args, message):
@@ -120,7 +120,7 @@ def test_what_is_assumed_is_said_before_training(calls, tmp_path):
 def test_json_log(calls, tmp_path):
     assert run(FOX, "out.rfv", "--log-json", tmp_path / "log").exit_code == 0
     dataset, *events = (json.loads(line) for line in (tmp_path / "log").read_text().splitlines())
-    assert dataset == dict(event="dataset", layout=load_dataset(FOX).layout, frames=8, assumptions=[])
+    assert dataset == dict(event="dataset", layout=load_dataset(FOX).layout, frames=8, assumptions=[], warnings=[])
     # Training is logged once a second at most.
     assert [e["event"] for e in events] == ["progress", "progress", "frame", "result"]
     assert events[0]["iteration"] == 20 and events[0]["eta_seconds"] == 65.0 and events[1]["phase"] == "coded"

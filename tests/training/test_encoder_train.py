@@ -50,6 +50,20 @@ def bank(scene):
     return rays.RayBank(pictures[0], header, hull, torch.device("cpu"), torch.Generator().manual_seed(0))
 
 
+def test_hidden_pixels_are_not_drawn(scene, bank):
+    """Pixels that a mask says to ignore are no candidates, and no part of the mean over the pictures."""
+    header, (pictures, *_), _ = scene
+    kept = np.ones(pictures[0].rgba.shape[:2], bool)
+    kept[:, : kept.shape[1] // 2] = False
+    hull = rays.visual_hull(pictures, header)
+    half = rays.RayBank([dataclasses.replace(p, kept=kept) for p in pictures], header, hull, torch.device("cpu"),
+                        torch.Generator().manual_seed(0))
+    assert half.pixels == kept.sum() * len(pictures) and 0 < len(half) < len(bank)
+    assert int(half._column.min()) >= kept.shape[1] // 2
+    wanted = (bank._column >= kept.shape[1] // 2).sum()
+    assert len(half) == wanted
+
+
 @pytest.fixture(scope="module")
 def stream(scene):
     """An I- and a P-frame, written; the writer and what training handed over."""
