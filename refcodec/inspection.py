@@ -114,13 +114,13 @@ class Demand:
         self.coefficients = self.work = 0
         self._models: dict[int, tuple[bool, int]] = {}
 
-    def frame(self, value: Any) -> None:
+    def frame(self, value: syn.FrameSyntax) -> None:
         """Takes in a parsed frame."""
         if value.frame_type == 1:
             self._models = {}
         self._unit(value, self._models, value.occupancy_model_ref)
 
-    def shared(self, value: Any) -> None:
+    def shared(self, value: syn.SharedSyntax) -> None:
         """Takes in a parsed shared unit."""
         self._unit(value, {})
 
@@ -128,7 +128,8 @@ class Demand:
         """The lowest level that holds the stream; None when none does."""
         return lowest_level(self.header, unit_size, group_frames, self.work, self.coefficients)
 
-    def _unit(self, value: Any, models: dict[int, tuple[bool, int]], occupancy_model: int | None = None) -> None:
+    def _unit(self, value: syn.CodingSyntax, models: dict[int, tuple[bool, int]],
+              occupancy_model: int | None = None) -> None:
         """models: of each whether it is joint, and the multiplications of one use. occupancy_model: its `model_id`."""
         for m in value.model:
             c = m.context
@@ -145,7 +146,7 @@ class Demand:
             cells = math.prod(size)
             coefficients += cells * channels
             for model in (t.mask_model_ref, t.model_ref):
-                joint, cost = models.get(model, (False, 0))
+                joint, cost = models.get(model, (False, 0)) if model is not None else (False, 0)
                 work += cells * (1 if joint else channels) * cost
         self.coefficients, self.work = max(self.coefficients, coefficients), max(self.work, work)
 
@@ -332,7 +333,7 @@ class _Inspector:
         self.on_unit(number, unit, trace)
         getattr(self, "_" + unit.label)(value, trace, unit, number)
 
-    def _sequence_header(self, value: Any, trace: Trace, unit: Unit, number: int) -> None:
+    def _sequence_header(self, value: syn.SequenceHeaderSyntax, trace: Trace, unit: Unit, number: int) -> None:
         if self.report.header is None:
             self.report.header = SequenceHeader.from_syntax(value)
             self.demand = Demand(self.report.header)
@@ -358,28 +359,28 @@ class _Inspector:
         assert self.report.header is not None, "the first unit"
         return self.report.header
 
-    def _cameras(self, value: Any, trace: Trace, unit: Unit, number: int) -> None:
+    def _cameras(self, value: syn.CamerasSyntax, trace: Trace, unit: Unit, number: int) -> None:
         self.report.cameras = [
             camera_dict(c.camera_name.decode(), c.camera_width, c.camera_height, c.focal, c.centre,
                         c.camera_to_world) | dict(scene=c.camera_scene) for c in value.camera]
 
-    def _metadata(self, value: Any, trace: Trace, unit: Unit, number: int) -> None:
+    def _metadata(self, value: syn.MetadataSyntax, trace: Trace, unit: Unit, number: int) -> None:
         self.report.metadata.update((e.key.decode(), e.value.decode()) for e in value.entry)
 
-    def _group_header(self, value: Any, trace: Trace, unit: Unit, number: int) -> None:
+    def _group_header(self, value: syn.GroupHeaderSyntax, trace: Trace, unit: Unit, number: int) -> None:
         self.report.groups.append(dict(
             unit=number, offset=unit.offset, scene=value.scene_id, first_frame=value.first_frame_number,
             frame_count=value.frame_count))
 
-    def _index(self, value: Any, trace: Trace, unit: Unit, number: int) -> None:
+    def _index(self, value: syn.IndexSyntax, trace: Trace, unit: Unit, number: int) -> None:
         self.report.index = dict(unit=number, offset=unit.offset, entries=[
             dict(frame=e.indexed_frame, type=frame_type(e.indexed_type), offset=e.frame_offset)
             for e in value.entry])
 
-    def _end(self, value: Any, trace: Trace, unit: Unit, number: int) -> None:
+    def _end(self, value: syn.EndSyntax, trace: Trace, unit: Unit, number: int) -> None:
         pass
 
-    def _frame(self, value: Any, trace: Trace, unit: Unit, number: int) -> None:
+    def _frame(self, value: syn.FrameSyntax, trace: Trace, unit: Unit, number: int) -> None:
         header = self._header
         occupied = self.state is not None and self._occupancy(value, self.state)
         tensors = self._tensors(value, trace, "frame", occupied)
@@ -390,9 +391,9 @@ class _Inspector:
             value.frame_number, frame_type(value.frame_type), value.time_stamp,
             value.time_stamp / header.ticks_per_second, number, unit.offset, unit.size, value.occupancy_mode,
             len(value.occupancy_data), models, steps, tensors,
-            value.frame_digest and value.frame_digest.hex()))
+            None if value.frame_digest is None else value.frame_digest.hex()))
 
-    def _tensors(self, value: Any, trace: Trace, unit: str, occupied: bool) -> list[CodedTensor]:
+    def _tensors(self, value: syn.CodingSyntax, trace: Trace, unit: str, occupied: bool) -> list[CodedTensor]:
         """The coded tensors of a frame or of the shared unit."""
         found, infos = [], self._header.tensors
         for i, t in enumerate(value.tensor):
@@ -414,7 +415,7 @@ class _Inspector:
                                      count))
         return found
 
-    def _shared(self, value: Any, trace: Trace, unit: Unit, number: int) -> None:
+    def _shared(self, value: syn.SharedSyntax, trace: Trace, unit: Unit, number: int) -> None:
         tensors = self._tensors(value, trace, "shared", False)
         self.demand.shared(value)
         self.report.shared = dict(
@@ -423,7 +424,7 @@ class _Inspector:
             tensors=[t.to_dict() for t in tensors],
             digest=value.shared_digest and value.shared_digest.hex())
 
-    def _occupancy(self, value: Any, state: FrameState) -> bool:
+    def _occupancy(self, value: syn.FrameSyntax, state: FrameState) -> bool:
         """Brings the state's occupancy up to date; False when the data don't allow it."""
         from .entropy.coder import EntropyError
         from .entropy.models import model_from_syntax, occupancy_fault, work
@@ -435,7 +436,7 @@ class _Inspector:
         if not header.has_occupancy:
             return False
         readable = True
-        if value.occupancy_mode == OccupancyMode.CODED:
+        if value.occupancy_model_ref is not None:
             model = state.models.get(value.occupancy_model_ref)
             readable = (model is not None and occupancy_fault(model) is None
                         and work(model, (1, *header.occupancy_shape)) <= self._bounds.model_work)

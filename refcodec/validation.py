@@ -348,7 +348,7 @@ class _Validator:
     def _frame(self, unit: Unit) -> None:
         self.report.frames += 1
         self.group_frames += 1
-        value: Any = None
+        value: syn.FrameSyntax | None = None
         if not self.broken:
             try:
                 frame = self.decoder.feed(unit)
@@ -364,7 +364,7 @@ class _Validator:
                 except BitstreamError:
                     pass
                 if e.requirement != "R-TEN-12" or not self.base_lost:  # else the group's note says enough
-                    self.add(e, value and value.frame_number)
+                    self.add(e, None if value is None else value.frame_number)
         else:
             try:
                 value, _ = parse_unit(unit, self.decoder.file_header, self.decoder.header)
@@ -391,7 +391,7 @@ class _Validator:
             self._models(value, trace, unused, "shared", None)
             self._report_unused(unused, "shared")
 
-    def _models(self, value: Any, trace: Trace, unused: dict[int, tuple[int, int | None]], unit: str,
+    def _models(self, value: syn.CodingSyntax, trace: Trace, unused: dict[int, tuple[int, int | None]], unit: str,
                 frame: int | None) -> None:
         """Keeps account of the models that no tensor has used; notes those that are replaced before."""
         element = f"{unit}.model.model_id"
@@ -402,11 +402,10 @@ class _Validator:
             defined_at = trace.offset(f"{unit}.model[{i}].model_id")
             assert defined_at is not None
             unused[model.model_id] = (defined_at, frame)
-        if unit == "frame":
-            unused.pop(value.occupancy_model_ref, None)
-        for tensor in value.tensor:
-            unused.pop(tensor.model_ref, None)
-            unused.pop(tensor.mask_model_ref, None)
+        used = [ref for tensor in value.tensor for ref in (tensor.model_ref, tensor.mask_model_ref)]
+        for ref in [*used, value.occupancy_model_ref if isinstance(value, syn.FrameSyntax) else None]:
+            if ref is not None:
+                unused.pop(ref, None)
 
     def _closing(self, unit: Unit) -> None:
         """Index and end unit, whose contents the decoder does not judge once something was wrong."""

@@ -11,6 +11,7 @@ from ..rendering.cameras import Camera
 from ..syntax.coding import FrameType
 from ..syntax.declare import Trace
 from ..syntax.headers import SequenceHeader
+from ..syntax.structures import FrameSyntax
 
 if TYPE_CHECKING:
     from ..rendering.march import Picture
@@ -66,7 +67,7 @@ class Frame:
     tensors: tuple[np.ndarray, ...]
     offset: int
     size: int
-    syntax: Any
+    syntax: FrameSyntax
     trace: Trace
 
     def __repr__(self) -> str:

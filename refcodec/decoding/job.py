@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from ..entropy.models import EntropyModel
 from ..errors import BitstreamError
 from ..syntax.coding import FrameType, Tools
 from ..syntax.declare import Trace
+from ..syntax.structures import CodedTensorSyntax, CodingSyntax, FrameSyntax
 from ..tensors.bound import BoundTensor
 from ..tensors.state import FrameState, frame_digest, frame_occupancy
 from .frame import Frame, Group
@@ -30,7 +30,7 @@ class DecodedTensor:
     """
 
     bound: BoundTensor
-    syntax: Any
+    syntax: CodedTensorSyntax
     values: np.ndarray
     selected: np.ndarray | None
     model: EntropyModel
@@ -48,7 +48,7 @@ class FrameJob:
     hold for it. needed: for a wanted frame, itself or one after it in its group.
     """
 
-    syntax: Any
+    syntax: FrameSyntax
     trace: Trace
     offset: int
     size: int
@@ -101,7 +101,7 @@ class FrameJob:
         return frame
 
 
-def decode_tensors(v: Any, trace: Trace, unit: str, state: FrameState, models: Mapping[int, EntropyModel],
+def decode_tensors(v: CodingSyntax, trace: Trace, unit: str, state: FrameState, models: Mapping[int, EntropyModel],
                    leaves: Executor | None = None, on_tensor: OnTensor | None = None) -> None:
     """The tensors of a frame or of the shared unit. They do not depend on each other. Raises BitstreamError.
 
@@ -113,11 +113,11 @@ def decode_tensors(v: Any, trace: Trace, unit: str, state: FrameState, models: M
         tensor = v.tensor[i]
         tools = Tools.from_syntax(tensor)
         bound = state.bind(tensor.tensor_id, tools)
-        model, mask_model = models[tensor.model_ref], models[tensor.mask_model_ref] if tools.masked else None
+        model, mask_model = models[tensor.model_ref], None
         selected, element = None, "value_data"
         try:
-            if mask_model is not None:
-                element = "mask_data"
+            if tensor.mask_model_ref is not None and tensor.mask_data is not None:
+                mask_model, element = models[tensor.mask_model_ref], "mask_data"
                 selected = state.kernels.decode_mask(mask_model, bound.layout, tensor.mask_data)
                 element = "value_data"
             values = state.kernels.decode_symbols(model, bound.layout, tensor.value_data, selected)

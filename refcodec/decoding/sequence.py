@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from ..errors import BitstreamError
 from ..kernels import Kernels, best
 from ..rendering.cameras import Camera
 from ..syntax import structures as syn
-from ..syntax.coding import FrameType, OccupancyMode, Prediction, Tools
+from ..syntax.coding import FrameType, Prediction, Tools
 from ..syntax.declare import Structure, Trace
 from ..syntax.headers import Mapping, SequenceHeader
 from ..syntax.registry import UnitType
@@ -229,7 +229,7 @@ class SequenceDecoder:
         self.frames += 1
         self._position = Position(job.group.scene, v.frame_number, v.time_stamp)
 
-    def _check_frame(self, v: Any, trace: Trace) -> None:
+    def _check_frame(self, v: syn.FrameSyntax, trace: Trace) -> None:
         """Requirements that tie a frame to the sequence and its group (spec 4.7 to 4.11)."""
 
         def refuse(requirement: str, element: str, detail: str = "") -> NoReturn:
@@ -252,21 +252,22 @@ class SequenceDecoder:
         if intra and len(v.tensor) != len(header.tensors):
             refuse("R-FRM-05", "coded_count", f"{len(v.tensor)} of {len(header.tensors)} tensors.")
 
-    def _check_coding(self, v: Any, trace: Trace, unit: str, models: dict[int, EntropyModel], intra: bool) -> None:
+    def _check_coding(self, v: syn.CodingSyntax, trace: Trace, unit: str, models: dict[int, EntropyModel],
+                      intra: bool) -> None:
         """Requirements on the models and tensors of a frame or of the shared unit; adds to `models`."""
 
         def refuse(requirement: str, element: str, detail: str = "") -> NoReturn:
             path = f"{unit}.{element}"
             raise BitstreamError(requirement, trace.offset(path), path, detail)
 
-        for i, model in enumerate(v.model):
-            if i and model.model_id <= v.model[i - 1].model_id:
-                refuse("R-MOD-01", f"model[{i}].model_id", f"{model.model_id} follows {v.model[i - 1].model_id}.")
-        for model in v.model:
-            models[model.model_id] = model_from_syntax(model)
+        for i, defined in enumerate(v.model):
+            if i and defined.model_id <= v.model[i - 1].model_id:
+                refuse("R-MOD-01", f"model[{i}].model_id", f"{defined.model_id} follows {v.model[i - 1].model_id}.")
+        for defined in v.model:
+            models[defined.model_id] = model_from_syntax(defined)
         header, shared = self.sequence_header, unit == "shared"
         bounds, multiplications, coefficients, following = self.file_header.bounds, 0, 0, 0
-        if not shared and v.occupancy_mode == OccupancyMode.CODED:
+        if isinstance(v, syn.FrameSyntax) and v.occupancy_model_ref is not None:
             model = models.get(v.occupancy_model_ref)
             if model is None:
                 refuse("R-OCC-05", "occupancy_model_ref", f"It is {v.occupancy_model_ref}.")
@@ -291,8 +292,10 @@ class SequenceDecoder:
                 refuse("R-TEN-05", at + "significance")
             shape = tools.coefficient_shape(info.shape)
             coefficients += math.prod(shape)
-            uses = [("mask_model_ref", tensor.mask_model_ref, BIT_FAMILIES)] if tools.masked else []
-            for element, model_ref, families in [*uses, ("model_ref", tensor.model_ref, VALUE_FAMILIES)]:
+            uses = [("model_ref", tensor.model_ref, VALUE_FAMILIES)]
+            if tensor.mask_model_ref is not None:
+                uses.insert(0, ("mask_model_ref", tensor.mask_model_ref, BIT_FAMILIES))
+            for element, model_ref, families in uses:
                 model = models.get(model_ref)
                 if model is None:
                     refuse("R-TEN-06", at + element, f"Model {model_ref} is not defined.")

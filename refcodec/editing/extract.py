@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import io
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -44,7 +44,7 @@ def extract(file: BinaryIO, out: BinaryIO, number: int) -> EditReport:
     raise UsageError(f"the stream holds no frame {number}")
 
 
-def _note_steps(steps: list[set[int]], frame: Any) -> None:
+def _note_steps(steps: list[set[int]], frame: syn.FrameSyntax) -> None:
     """Keeps those steps of which the tensors may be multiples after a frame."""
     for t in frame.tensor:
         if not Prediction.of(t.prediction).needs_previous:
@@ -53,7 +53,7 @@ def _note_steps(steps: list[set[int]], frame: Any) -> None:
             steps[t.tensor_id].update(s.step_index for s in t.step)
 
 
-def _copied(source: Source, out: BinaryIO, unit: Unit, frame: Any) -> EditReport:
+def _copied(source: Source, out: BinaryIO, unit: Unit, frame: syn.FrameSyntax) -> EditReport:
     writer = UnitWriter(out, source.header, source.file_header.level)
     needs_shared = any(Prediction.of(t.prediction).needs_shared for t in frame.tensor)
     writer.begin()
@@ -65,7 +65,7 @@ def _copied(source: Source, out: BinaryIO, unit: Unit, frame: Any) -> EditReport
     return _report(writer, frame, recoded=False)
 
 
-def _recoded(source: Source, out: BinaryIO, frame: Any, steps: list[set[int]]) -> EditReport:
+def _recoded(source: Source, out: BinaryIO, frame: syn.FrameSyntax, steps: list[set[int]]) -> EditReport:
     state, scene = source.decoder.state, source.decoder.current_group.scene
     coding = code_exactly(state.header, state.tensors, state.occupancy, steps)
     buffer = io.BytesIO()
@@ -93,7 +93,7 @@ def _recoded(source: Source, out: BinaryIO, frame: Any, steps: list[set[int]]) -
     return report
 
 
-def _report(writer: UnitWriter, frame: Any, recoded: bool) -> EditReport:
+def _report(writer: UnitWriter, frame: syn.FrameSyntax, recoded: bool) -> EditReport:
     report = EditReport().close(writer)
     report.details = dict(frame=frame.frame_number, recoded=recoded)
     return report

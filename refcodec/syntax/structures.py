@@ -566,6 +566,9 @@ class MetadataSyntax:
 METADATA = _structure(MetadataSyntax)
 
 
+# What has entropy models and coded tensors.
+CodingSyntax = FrameSyntax | SharedSyntax
+
 # What each unit holds (Table 4-1).
 PAYLOADS: dict[UnitType, Structure[Any]] = {
     UnitType.SEQUENCE_HEADER: SEQUENCE_HEADER, UnitType.GROUP_HEADER: GROUP_HEADER,

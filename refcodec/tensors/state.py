@@ -4,7 +4,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from ..entropy.occupancy import decompressed, pack
 from ..kernels import Kernels, best
 from ..syntax.coding import FrameType, OccupancyMode, Prediction, Tools, Transform
 from ..syntax.headers import SequenceHeader
+from ..syntax.structures import FrameSyntax
 from . import transforms
 from .bound import BoundTensor
 from .reconstruction import digest
@@ -72,7 +72,7 @@ class FrameState:
         self._masks.clear()
         self._masked_bands.clear()
 
-    def decode_occupancy(self, v: Any) -> np.ndarray | None:
+    def decode_occupancy(self, v: FrameSyntax) -> np.ndarray | None:
         """Occupancy that a parsed frame states: bool (z, y, x) (spec 6.1). The model of an entropy coded one
         is in `models` and can serve. Raises EntropyError."""
         return frame_occupancy(v, self.header.occupancy_shape, self.models, self.occupancy, self.kernels)
@@ -144,7 +144,7 @@ class FrameState:
         return digest(b"", [self.shared[i] for i in sorted(self.shared)])
 
 
-def frame_occupancy(v: Any, shape: tuple[int, int, int], models: Mapping[int, EntropyModel],
+def frame_occupancy(v: FrameSyntax, shape: tuple[int, int, int], models: Mapping[int, EntropyModel],
                     before: np.ndarray | None, kernels: Kernels) -> np.ndarray | None:
     """Occupancy that a parsed frame states: bool `shape`, which is (z, y, x), or None (spec 6.1).
 
@@ -154,6 +154,7 @@ def frame_occupancy(v: Any, shape: tuple[int, int, int], models: Mapping[int, En
     if v.occupancy_mode == OccupancyMode.UNCHANGED:
         return before
     if v.occupancy_mode == OccupancyMode.CODED:
+        assert v.occupancy_model_ref is not None, "there with this mode"
         context = _occupancy_context(before, v.frame_type == FrameType.INTRA)
         return kernels.decode_occupancy(models[v.occupancy_model_ref], shape, context, v.occupancy_data)
     bits = decompressed(v.occupancy_data, shape)
