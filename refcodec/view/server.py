@@ -13,7 +13,8 @@ from .bundle import served
 HOST = "127.0.0.1"
 # The page runs what comes from here and nothing else; it may read files from elsewhere that a link names.
 _POLICY = (
-    "default-src 'self'; img-src 'self' data: blob:; media-src blob:; style-src 'self' 'unsafe-inline'; "
+    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' data: blob:; media-src blob:; "
+    "style-src 'self' 'unsafe-inline'; "
     "connect-src 'self' https:"
 )
 

@@ -49,17 +49,22 @@ def run(*args, data=None):
 # The decoder
 
 
+both_kernels = pytest.mark.parametrize("kernels", ["wasm", "javascript"])
+
+
 @needs_node
-def test_every_vector_is_decoded_as_expected(tmp_path):
+@both_kernels
+def test_every_vector_is_decoded_as_expected(kernels, tmp_path):
     pairs = [x for v in VECTORS for x in (v / "stream.rfv", tmp_path / v.name)]
-    result = node(WEB / "conformance.mjs", *pairs)
+    result = node(WEB / "conformance.mjs", f"--kernels={kernels}", *pairs)
     assert result.stderr == ""
     wrong = [v.name for v in VECTORS if (tmp_path / v.name).read_text() != (v / "expected.txt").read_text()]
     assert len(VECTORS) > 900 and wrong == []
 
 
 @needs_node
-def test_damaged_files_are_judged_as_refcodec_judges_them(tmp_path):
+@both_kernels
+def test_damaged_files_are_judged_as_refcodec_judges_them(kernels, tmp_path):
     """Files that the fuzzer has changed, with right checksums: every frame, every error code."""
     wanted = {}
     for number in range(120):
@@ -68,7 +73,8 @@ def test_damaged_files_are_judged_as_refcodec_judges_them(tmp_path):
         path = tmp_path / f"{number}.rfv"
         path.write_bytes(data)
         wanted[path] = refcodec_lines(data)
-    assert node(WEB / "conformance.mjs", *(x for p in wanted for x in (p, p.with_suffix(".txt")))).stderr == ""
+    pairs = [x for p in wanted for x in (p, p.with_suffix(".txt"))]
+    assert node(WEB / "conformance.mjs", f"--kernels={kernels}", *pairs).stderr == ""
     found = {p: p.with_suffix(".txt").read_text().splitlines() for p in wanted}
     assert found == wanted and len({lines[-1] for lines in wanted.values()}) > 20
 

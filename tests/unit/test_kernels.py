@@ -1,6 +1,7 @@
 """Compiled kernels and threads: the same results, value by value and error by error, as without either."""
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import json
 import math
@@ -19,7 +20,7 @@ from hypothesis import given, settings, strategies as st
 from test_entropy import tensors
 
 from checkout import ROOT
-from native import native
+from native import SOURCES, compiler, native
 from refcodec.decoding import Limits, open_stream
 from refcodec.entropy.coder import MAX_SYMBOL, EntropyError, encode_symbols
 from refcodec.entropy.layout import Layout
@@ -27,7 +28,7 @@ from refcodec.entropy.models import BERNOULLI
 from refcodec.errors import BitstreamError, UsageError
 from refcodec.export import digest_lines
 from refcodec.inspection import inspect
-from refcodec.kernels import NumpyKernels, choose
+from refcodec.kernels import NumpyKernels, choose, wasm
 from refcodec.syntax.coding import Prediction, Tools, Transform, band_count
 from refcodec.syntax.headers import Alignment, Mapping, Role, TensorInfo
 from refcodec.syntax.registry import UnitType
@@ -439,3 +440,39 @@ def test_figures_of_coding_a_file():
     assert figures.symbols == sum(t.symbols for f in report.frames for t in f.tensors)
     assert 1 < figures.ideal_ratio < 1.02 and figures.size == path.stat().st_size
     assert min(figures.raw_speed, figures.entropy_speed, figures.decode_speed, figures.plain_speed) > 0
+
+
+# The sources.
+
+
+def test_the_sources_are_clean_under_sanitizers(tmp_path):
+    """Random and garbled input, every buffer of exactly the size that is declared (fuzz/kernels.c)."""
+    program, flags = tmp_path / "kernels", ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    probe = tmp_path / "probe.c"
+    probe.write_text("int main(void) { return 0; }\n")
+    if subprocess.run([compiler(), *flags, probe, "-o", program], capture_output=True).returncode:
+        pytest.skip("the compiler has no sanitizers")
+    sources = [p for p in SOURCES.glob("*.c") if p.name not in ("module.c", "wasm.c")]
+    subprocess.run([compiler(), "-std=c99", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-DRFV_DEBUG", *flags,
+                    f"-I{SOURCES}", ROOT / "fuzz" / "kernels.c", *sources, "-o", program], check=True, timeout=300)
+    done = subprocess.run([program, "20261201", "1500"], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout) == (0, "1500 rounds\n"), done.stderr[-2000:]
+
+
+def test_the_webassembly_is_that_of_the_sources():
+    text = wasm.PATH.read_text("utf-8")
+    assert wasm.recorded_digest(text) == wasm.source_digest(), "run `python -m refcodec.kernels.wasm`"
+    assert len(text) < 300_000
+
+
+def test_the_webassembly_can_be_built_again():
+    pytest.importorskip("ziglang", reason="ziglang is not installed")
+    if importlib.metadata.version("ziglang") != pinned("ziglang"):
+        pytest.skip("not here: another version of ziglang")
+    assert wasm.script(wasm.compiled()) == wasm.PATH.read_text("utf-8")
+
+
+def pinned(name: str) -> str:
+    """Version of a package in constraints.txt."""
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    return next(version for line in lines for package, _, version in [line.partition("==")] if package == name)

@@ -4,7 +4,12 @@
 
 #include "rfv.h"
 
+#if defined(__wasm__) && !__STDC_HOSTED__
+void *memset(void *to, int value, size_t size); /* in wasm.c: there is no library */
+void *memcpy(void *to, const void *from, size_t size);
+#else
 #include <string.h>
+#endif
 
 #if defined(__GNUC__)
 #define RFV_INLINE static inline __attribute__((always_inline))

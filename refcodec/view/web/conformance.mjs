@@ -1,7 +1,7 @@
 /**
  * The decoder as a program for `refcodec conformance run`:
  *
- *     node conformance.mjs INPUT OUTPUT [INPUT OUTPUT …]
+ *     node conformance.mjs [--kernels=wasm|javascript] INPUT OUTPUT [INPUT OUTPUT …]
  *
  * Writes the digest list (docs/conformance.md) of each stream. Exit code 2 when the last one is refused.
  */
@@ -9,8 +9,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { hex, sha256 } from './decoder/checksums.js';
 import { decode } from './decoder/decoder.js';
 import { Refused } from './decoder/errors.js';
+import { chooseKernels } from './decoder/kernels.js';
 
-export function digestList(data) {
+export function digestList(data, kernels) {
   const lines = ['rfv-digests 1'];
   let frames = 0;
   let refused = null;
@@ -20,7 +21,7 @@ export function digestList(data) {
       lines.push(`frame ${frame.number} ${'IP'[frame.type - 1]} ${frame.timeStamp}`);
       lines.push(`occupancy ${header.hasOccupancy ? hex(sha256(frame.occupancy)) : '-'}`);
       frame.tensors.forEach((tensor, i) => lines.push(`tensor ${i} ${hex(sha256(new Uint8Array(tensor.buffer)))}`));
-    });
+    }, kernels);
     lines.push(`end ${frames}`);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
@@ -31,12 +32,13 @@ export function digestList(data) {
 }
 
 const files = process.argv.slice(2);
+const kernels = chooseKernels(files[0]?.startsWith('--kernels=') ? files.shift().slice(10) : 'auto');
 if (files.length === 0 || files.length % 2 !== 0) {
-  console.error('usage: node conformance.mjs INPUT OUTPUT [INPUT OUTPUT …]');
+  console.error('usage: node conformance.mjs [--kernels=wasm|javascript] INPUT OUTPUT [INPUT OUTPUT …]');
   process.exit(1);
 }
 for (let i = 0; i < files.length; i += 2) {
-  const { text, refused } = digestList(new Uint8Array(readFileSync(files[i])));
+  const { text, refused } = digestList(new Uint8Array(readFileSync(files[i])), kernels);
   writeFileSync(files[i + 1], text);
   process.exitCode = refused ? 2 : 0;
 }

@@ -1,8 +1,7 @@
 /** From units to frames: order of units, checks of frames, reconstruction, digests (specification, 5.6 and 7). */
-import { sha256 } from './checksums.js';
 import { Refused, require } from './errors.js';
+import { chooseKernels } from './kernels.js';
 import { inflate } from './lzma2.js';
-import { Significance } from './significance.js';
 import {
   FILE_HEADER_SIZE,
   UNIT_HEADER_SIZE,
@@ -29,8 +28,10 @@ const NO_GROUP = { scene: 0, firstFrame: 0, frameCount: 0, offset: 0 };
 
 /** Decodes the units of one sequence, fed in order. Throws Refused. */
 export class SequenceDecoder {
-  constructor(level) {
+  /** @param {object} [kernels]  WebAssembly or JavaScript (kernels.js) */
+  constructor(level, kernels = chooseKernels()) {
     this.level = level;
+    this.kernels = kernels;
     this.header = null;
     this.cameras = [];
     this.metadata = new Map();
@@ -67,7 +68,7 @@ export class SequenceDecoder {
       require(type === Unit.SEQUENCE_HEADER, 'R-UNIT-08');
       this.header = readSequenceHeader(payload, this.level);
       this._headerPayload = payload.slice();
-      this.state = new State(this.header);
+      this.state = new State(this.header, this.kernels);
       return null;
     }
     if (type === null) return null;
@@ -125,7 +126,7 @@ export class SequenceDecoder {
     this.state.decodeTensors(unit, models, tensors, new Map(), 0);
     this.state.shared = tensors;
     if (unit.digest !== null) {
-      checkDigest(unit.digest, tensors.filter((t) => t !== null).map(bytesOf), 'R-DIG-02');
+      this.state.checkDigest(unit.digest, tensors.filter((t) => t !== null).map(bytesOf), 'R-DIG-02');
     }
   }
 
@@ -239,11 +240,6 @@ function bytesOf(tensor) {
   return new Uint8Array(tensor.buffer, tensor.byteOffset, tensor.byteLength);
 }
 
-function checkDigest(stated, pieces, requirement) {
-  const found = sha256(...pieces);
-  require(stated.every((byte, i) => byte === found[i]), requirement);
-}
-
 /** Bytes of a frame unit by component; `tensors` by tensor_id, data and mask data. */
 function componentBytes(unit, total) {
   const tensors = new Map(unit.tensors.map((t) => [t.id, t.data.length + (t.maskData?.length ?? 0)]));
@@ -256,27 +252,40 @@ function componentBytes(unit, total) {
 
 /** What lasts from frame to frame. */
 class State {
-  constructor(header) {
+  constructor(header, kernels) {
     this.header = header;
+    this.kernels = kernels;
     this.models = new Map();
     this.tensors = header.tensors.map((t) => new Int32Array(t.elements));
     this.shared = new Array(header.tensors.length).fill(null);
-    this.quantised = new Map(); // tensor_id: { transform, levels, values }
+    this.contexts = new Map(); // tensor_id: { transform, levels, values }, what the next frame's models see
     this.packed = new Uint8Array(0); // occupancy bits
-    this.rules = new Map(); // `scene tensor`: Significance
-    this.bands = new Map();
   }
 
   decodeFrame(unit, scene) {
-    if (unit.type === 1) this.quantised = new Map();
-    if (unit.occupancyMode === 3) this._codedOccupancy(unit);
-    else if (unit.occupancyMode > 0) this._occupancy(unit);
-    this.quantised = this.decodeTensors(unit, this.models, this.tensors, this.quantised, scene);
+    if (unit.type === 1) this.contexts = new Map();
+    if (unit.occupancyMode === 3) {
+      const previous = unit.type === 1 ? null : this.packed;
+      this.packed = this.kernels.decodeOccupancy(
+        this.models.get(unit.occupancyModel),
+        this.header.occupancyDims,
+        previous,
+        unit.occupancyData,
+      );
+    } else if (unit.occupancyMode > 0) {
+      this._occupancy(unit);
+    }
+    this.contexts = this.decodeTensors(unit, this.models, this.tensors, this.contexts, scene);
     if (unit.digest !== null) {
       const number = new Uint8Array(4);
       new DataView(number.buffer).setUint32(0, unit.number, true);
-      checkDigest(unit.digest, [number, this.packed, ...this.tensors.map(bytesOf)], 'R-DIG-01');
+      this.checkDigest(unit.digest, [number, this.packed, ...this.tensors.map(bytesOf)], 'R-DIG-01');
     }
+  }
+
+  checkDigest(stated, pieces, requirement) {
+    const found = this.kernels.sha256(...pieces);
+    require(stated.every((byte, i) => byte === found[i]), requirement);
   }
 
   /** Section 6.1.1. */
@@ -288,153 +297,31 @@ class State {
     this.packed = content;
   }
 
-  /** Section 6.1.2. */
-  _codedOccupancy(unit) {
-    const {
-      voxels,
-      occupancyDims: [width, height, depth],
-    } = this.header;
-    const previous =
-      unit.type === 1 ? null : Int8Array.from({ length: voxels }, (_, n) => (this.packed[n >> 3] >> (n & 7)) & 1);
-    const grid = { channels: 1, depth, height, width, band: null, blocks: [1, 1, 1] };
-    const bits = decodeSymbols(this.models.get(unit.occupancyModel), grid, null, null, previous, unit.occupancyData);
-    require(bits.every(isBit), 'R-ENT-05');
-    this.packed = new Uint8Array((voxels + 7) >> 3);
-    for (let n = 0; n < voxels; n++) this.packed[n >> 3] |= bits[n] << (n & 7);
-  }
-
-  /** Section 7.3: the tensors of a unit into `tensors`. Returns the quantised values for the next frame's contexts. */
-  decodeTensors(unit, models, tensors, previous, scene) {
-    const quantised = new Map();
-    let occupied = null;
+  /** Section 7.3: the tensors of a unit into `tensors`. Returns what the next frame's models see. */
+  decodeTensors(unit, models, tensors, contexts, scene) {
+    const found = new Map();
     for (const t of unit.tensors) {
-      const info = this.header.tensors[t.id];
-      const [depth, height, width] = coefficientSize(info, t.transform);
-      const blocks = [depth, height, width].map((n) => (t.transform === 1 && n > 1 ? n / 8 : 1));
-      const grid = { channels: info.channels, depth, height, width, band: this._bands(t), blocks };
-      let cells = null;
-      if (t.significance & 1) {
-        occupied ??= occupiedVoxels(this.packed);
-        cells = this._rule(scene, t.id).codedCells(occupied, t.transform, t.levels);
-      }
-      const kept = previous.get(t.id);
+      const kept = contexts.get(t.id);
       const before = kept && kept.transform === t.transform && kept.levels === t.levels ? kept.values : null;
-      let selected = null;
-      if (t.significance >= 2) {
-        const bits = decodeSymbols(models.get(t.maskModel), grid, cells, null, before, t.maskData);
-        require(bits.every(isBit), 'R-ENT-05');
-        selected = Uint8Array.from(bits);
-      }
-      const values = decodeSymbols(models.get(t.model), grid, cells, selected, before, t.data);
-      tensors[t.id] = reconstruct(info, t, grid, values, tensors[t.id], this.shared[t.id]);
-      quantised.set(t.id, { transform: t.transform, levels: t.levels, values: clamped(values) });
+      const source = [null, tensors[t.id], this.shared[t.id], null][t.prediction];
+      const used = { model: models.get(t.model), maskModel: models.get(t.maskModel) };
+      const { tensor, values } = this.kernels.decodeTensor(this.header, scene, t, used, this.packed, before, source);
+      tensors[t.id] = tensor;
+      found.set(t.id, { transform: t.transform, levels: t.levels, values });
     }
-    return quantised;
+    return found;
   }
-
-  _rule(scene, id) {
-    const key = scene * 64 + id;
-    if (!this.rules.has(key)) {
-      this.rules.set(
-        key,
-        new Significance(this.header.scenes[scene], this.header.occupancyDims, this.header.tensors[id]),
-      );
-    }
-    return this.rules.get(key);
-  }
-
-  _bands(t) {
-    if (t.transform === 0) return null;
-    const key = (t.id * 3 + t.transform) * 8 + t.levels;
-    if (!this.bands.has(key)) this.bands.set(key, bandsOf(this.header.tensors[t.id], t.transform, t.levels));
-    return this.bands.get(key);
-  }
-}
-
-function isBit(value) {
-  return value === 0 || value === 1;
-}
-
-/** Numbers of the occupied voxels. */
-function occupiedVoxels(packed) {
-  let count = 0;
-  for (let i = 0; i < packed.length; i++) for (let bits = packed[i]; bits !== 0; bits &= bits - 1) count++;
-  const voxels = new Int32Array(count);
-  for (let i = 0, at = 0; i < packed.length; i++) {
-    if (packed[i] === 0) continue;
-    for (let k = 0; k < 8; k++) if ((packed[i] >> k) & 1) voxels[at++] = 8 * i + k;
-  }
-  return voxels;
-}
-
-function clamped(values) {
-  const out = new Int8Array(values.length);
-  for (let i = 0; i < values.length; i++) {
-    const v = values[i];
-    out[i] = v > 127 ? 127 : v < -127 ? -127 : v;
-  }
-  return out;
-}
-
-/** Section 7.2. The products are below 2^52, with a shared tensor's factor below 2^61 and then a multiple of 2^15. */
-function dequantise(q, [mantissa, exponent]) {
-  const product = q * mantissa;
-  return exponent >= 0 ? product * 2 ** exponent : Math.floor((product + 2 ** (-exponent - 1)) / 2 ** -exponent);
-}
-
-const STEP = [32768, 35734, 38968, 42495, 46341, 50535, 55109, 60097];
-
-/** Mantissa and exponent of a step_index (7.2). */
-function stepOf(index) {
-  return [STEP[index & 7], (index >> 3) - 15];
-}
-
-/** The elements of a tensor, channel outermost, from its quantised values (7.2, 7.3). */
-function reconstruct(info, t, grid, values, previous, shared) {
-  const { channels, band } = grid;
-  const size = info.depth * info.height * info.width;
-  const count = grid.depth * grid.height * grid.width;
-  const tensor = new Int32Array(info.elements);
-  const steps = t.steps.map(stepOf);
-  let residual = null;
-  if (t.transform > 0) {
-    residual = new Int32Array(tensor.length);
-    const coefficients = new Int32Array(count);
-    for (let c = 0; c < channels; c++) {
-      for (let cell = 0; cell < count; cell++) {
-        const q = values[cell * channels + c];
-        coefficients[cell] = q === 0 ? 0 : clamp32(dequantise(q, steps[band[cell]]));
-      }
-      residual.set(inverseTransform(info, t.transform, t.levels, coefficients), c * size);
-    }
-  }
-  const { prediction, baseMantissa, baseExponent, baseOffset } = t;
-  const factor = [baseMantissa, baseExponent];
-  for (let c = 0, at = 0; c < channels; c++) {
-    for (let cell = 0; cell < size; cell++, at++) {
-      let value = baseOffset;
-      if (prediction === 1) value = previous[at];
-      else if (prediction === 2) value += dequantise(shared[at], factor);
-      if (residual !== null) {
-        value += residual[at];
-      } else {
-        const q = values[cell * channels + c];
-        if (q !== 0) value += dequantise(q, steps[0]);
-      }
-      tensor[at] = clamp32(value);
-    }
-  }
-  return tensor;
 }
 
 /**
  * Decodes a whole file (5.6), calling `output` with each frame. Throws Refused.
  * @param {Uint8Array} data
  * @param {(frame: object, header: object) => void} output
+ * @param {object} [kernels]  see SequenceDecoder
  */
-export function decode(data, output) {
+export function decode(data, output, kernels = chooseKernels()) {
   const { level } = readFileHeader(data.subarray(0, FILE_HEADER_SIZE));
-  const decoder = new SequenceDecoder(level);
+  const decoder = new SequenceDecoder(level, kernels);
   let at = FILE_HEADER_SIZE;
   while (!decoder.ended) {
     const size = readUnitSize(data.subarray(at, at + UNIT_HEADER_SIZE), level);

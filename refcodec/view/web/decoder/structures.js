@@ -311,7 +311,7 @@ function codingOf({ model, tensor }) {
 function modelOf({ modelId: id, modelType: type, context: c, static: s }) {
   if (c === null) {
     const { assignment, table } = s;
-    return { id, type, assignment, tables: table.map((t) => staticTable(t.firstValue, t.count)) };
+    return { id, type, assignment, counts: table, tables: table.map((t) => staticTable(t.firstValue, t.count)) };
   }
   const listed = c.neighbour.map((n) => [n.neighbourSource, n.offsetC, n.offsetZ, n.offsetY, n.offsetX]);
   return {
