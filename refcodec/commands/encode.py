@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from ..encoder.systems import DEFAULT_SYSTEM, TRANSFORMS
+from ..encoder.systems import DEFAULT_SYSTEM, transforms
 from ..errors import UsageError
 from ..files import log_file
 from ..syntax.structures import MAX_WAVELET_LEVELS
@@ -73,7 +73,8 @@ class Indices(click.ParamType):  # type: ignore[type-arg]  # generic in new vers
 @click.option("--system", default=DEFAULT_SYSTEM, show_default=True,
               help="Coding tools and loss: rate-aware, dynamic-dif, masked-wavelet, ecrf or cnerf (docs/systems.md).")
 @click.option("--representation", help="dif, vm, triplane, grid or mlp; by default the first that the system codes.")
-@click.option("--transform", type=click.Choice(list(TRANSFORMS)), help="Of grids and planes, in place of the system's.")
+@click.option("--transform", type=click.Choice(list(transforms())),
+              help="Of grids and planes, in place of the system's.")
 @click.option("--levels", type=click.IntRange(1, MAX_WAVELET_LEVELS), help="Of the wavelet.")
 @click.option("--tensor-masks/--no-tensor-masks", "masks", default=None,
               help="Trained masks of grids and planes, in place of the system's.")

@@ -17,7 +17,6 @@ from refcodec.syntax.structures import MAX_WAVELET_LEVELS
 from refcodec.text import suggestion
 
 DEFAULT_SYSTEM = "rate-aware"
-TRANSFORMS = {t.option: t for t in Transform}
 _WAVELET_LEVELS = 4
 _SMALLEST_APPROXIMATION = 6  # cells along an axis, where the number of levels is not asked for
 
@@ -116,6 +115,11 @@ class CodingPlan:
         return Prediction.NONE if info.role in self.anew else Prediction.PREVIOUS
 
 
+def transforms() -> dict[str, Transform]:
+    """All transforms, by the names that users give them."""
+    return {t.option: t for t in Transform}
+
+
 def kind_of(info: TensorInfo) -> Kind:
     """The kind of a tensor, from its mapping and shape."""
     if info.mapping == Mapping.NONE:
@@ -184,8 +188,8 @@ def plan(system: str = DEFAULT_SYSTEM, representation: str | None = None,
 
 
 def _check(tools: ToolChoice, chosen: CodingPlan, field: Representation) -> None:
-    if tools.transform is not None and tools.transform not in TRANSFORMS:
-        raise UsageError(f"no transform {tools.transform!r}; there are {', '.join(TRANSFORMS)}")
+    if tools.transform is not None and tools.transform not in transforms():
+        raise UsageError(f"no transform {tools.transform!r}; there are {', '.join(transforms())}")
     if tools.model not in (None, "context", "static"):
         raise UsageError(f"the probability model is {tools.model!r}; it may be context or static")
     if not chosen.spatial:
@@ -196,7 +200,7 @@ def _check(tools: ToolChoice, chosen: CodingPlan, field: Representation) -> None
     if tools.levels is not None:
         if not 1 <= tools.levels <= MAX_WAVELET_LEVELS:
             raise UsageError(f"a wavelet has 1 to {MAX_WAVELET_LEVELS} levels, not {tools.levels}")
-        transform = TRANSFORMS[tools.transform] if tools.transform else chosen.plane.transform
+        transform = transforms()[tools.transform] if tools.transform else chosen.plane.transform
         if not transform.has_levels or not chosen.spatial:
             raise UsageError("levels are those of a wavelet: give --transform dwt too")
 
@@ -204,7 +208,7 @@ def _check(tools: ToolChoice, chosen: CodingPlan, field: Representation) -> None
 def _replaced(old: TensorPlan, tools: ToolChoice) -> TensorPlan:
     new = old
     if tools.transform is not None:
-        new = dataclasses.replace(new, transform=TRANSFORMS[tools.transform], levels=0)
+        new = dataclasses.replace(new, transform=transforms()[tools.transform], levels=0)
     if tools.levels is not None:
         new = dataclasses.replace(new, levels=tools.levels)
     if tools.masks is not None:
