@@ -9,18 +9,21 @@ by one thread.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping as MappingOf, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
+from typing import TypeVar
 
 import numpy as np
 import torch
 
-from refcodec.fields.rule import FeatureSet, FieldRule, FirstOutput, Network
+from refcodec.encoder.rays import Samples
+from refcodec.fields.rule import Combination, FeatureSet, FirstOutput, Network
 from refcodec.syntax.headers import Alignment, SequenceHeader
 
+Item = TypeVar("Item")
 _RAYS = 32  # of a block
 _CHANNELS = 1 << 14  # values that one thread adds up at a time, about: channels of a table times samples
 
@@ -68,8 +71,8 @@ class FusedShading:
         self.row = offset
         words = [len(self._slots), offset, int(first), outputs - first, rule.colour.feature_frequencies,
                  rule.colour.direction_frequencies, *entries, *sets]
-        for network in (Network() if first else rule.density.network, rule.features.network,  # type: ignore[union-attr]
-                        rule.colour.network):
+        own = Network() if isinstance(rule.density, FirstOutput) else rule.density.network
+        for network in (own, rule.features.network, rule.colour.network):
             words += self._network(network)
         self._words = np.array(words, np.int32)
         low, high = (np.array(corner, np.float64) for corner in header.box)
@@ -95,7 +98,7 @@ class FusedShading:
                     offset += info.shape[0]
                 width = offset - offsets[-1]
             words += [len(offsets), width, *offsets]
-        summed = part.combination.value == "sum" and bool(part.terms)
+        summed = part.combination == Combination.SUM
         return [first, len(self._slots) - first, len(part.terms), int(summed), *words], offset, entries
 
     def _width(self, part: FeatureSet) -> int:
@@ -112,25 +115,25 @@ class FusedShading:
             self._layers += [layer.weight, *([layer.bias] if layer.bias is not None else [])]
         return words
 
-    def __call__(self, tensors: Sequence[torch.Tensor], wanted: MappingOf[int, bool] | set[int], position: torch.Tensor,
-                 ray: torch.Tensor, direction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, *,
-                 differentiate: bool = True) -> Step:
-        """Errors of a batch and the gradients of the tensors in `wanted`.
+    def __call__(self, tensors: Sequence[torch.Tensor], wanted: Collection[int], samples: Samples,
+                 target: torch.Tensor, weight: torch.Tensor, *, differentiate: bool = True) -> Step:
+        """Errors of a batch, and the gradients of the tensors in `wanted`, by tensor_id.
 
-        tensors: real values, (z, y, x, C) of tables and of matrices. position: (N, 3) samples, in the order of ray:
-        (N,). direction: (R, 3). target: (R, 4) premultiplied colour and opacity. weight: (R,).
+        tensors: real values, (z, y, x, C). samples: in the order of their rays. target: (R, 4) premultiplied colour
+        and opacity. weight: of each ray, (R,).
         """
-        module, rays = kernel(), len(direction)
+        module, rays = kernel(), samples.shape[0]
         assert module is not None
         arrays = [_array(t) for t in tensors]
         gradients = {t: np.zeros(arrays[t].shape, np.float32) for t in self._slots if differentiate and t in wanted}
         field = module.field(self._words, self._reals, [arrays[t] for t in self._slots],
                              [gradients.get(t) for t in self._slots], [arrays[t] for t in self._layers])
-        ends = torch.bincount(ray, minlength=rays).cumsum(0).to(torch.int32).numpy()
+        count = len(samples.ray)
+        ends = torch.bincount(samples.ray, minlength=rays).cumsum(0).to(torch.int32).numpy()
         error = np.empty((rays, 2), np.float32)
-        rows, seen = np.empty((len(ray), self.row), np.float32), np.empty(len(ray), np.uint8)
-        batch = module.batch(field, _array(position), _array(direction), _array(target), _array(weight / rays), ends,
-                             error, rows, seen)
+        rows, seen = np.empty((count, self.row), np.float32), np.empty(count, np.uint8)
+        batch = module.batch(field, _array(samples.position), _array(samples.direction), _array(target),
+                             _array(weight / rays), ends, error, rows, seen)
         starts = range(0, rays, _RAYS)
         sizes = [int(np.prod(arrays[t].shape)) for t in self._layers]
         partial = np.zeros((len(starts), sum(sizes)), np.float32) if differentiate else None
@@ -142,13 +145,13 @@ class FusedShading:
         self._each(shade, range(len(starts)))
         if partial is not None:
             parts = [(s, c) for s, t in enumerate(self._slots) if t in gradients
-                     for c in _split(arrays[t].shape[-1], len(ray))]
+                     for c in _split(arrays[t].shape[-1], count)]
             self._each(lambda part: module.scatter(field, batch, part[0], *part[1]), parts)
             networks = np.split(partial.sum(0), np.cumsum(sizes)[:-1])
             gradients |= {t: g.reshape(arrays[t].shape) for t, g in zip(self._layers, networks) if t in wanted}
         return Step(torch.from_numpy(error), {t: torch.from_numpy(g) for t, g in gradients.items()})
 
-    def _each(self, function, items) -> None:  # type: ignore[no-untyped-def]
+    def _each(self, function: Callable[[Item], None], items: Iterable[Item]) -> None:
         if self._pool is None:
             for item in items:
                 function(item)
@@ -173,8 +176,9 @@ def _inputs(inputs: object) -> FeatureSet:
     return inputs
 
 
-def serves(rule: FieldRule) -> bool:
-    """Whether the kernel is there and has all parts of a rule."""
+def serves(header: SequenceHeader) -> bool:
+    """Whether the kernel is there and has all parts of the rule of a field."""
+    rule = header.representation.rule(header)
     branches = [rule.features] + ([] if isinstance(rule.density, FirstOutput) else [rule.density])
     return kernel() is not None and rule.coarse is None and all(
         isinstance(b.inputs, FeatureSet) and not b.network.skip for b in branches)

@@ -39,6 +39,8 @@ class TrainingSettings:
         more, for a scene must find its shape before; 0.3 of all at most.
     mask_rate: Adam's learning rate for the logits of masks. first_logit: theirs at the start.
     model_iterations: of Adam, when context models are fitted to the final symbols.
+    fused: batches of rays in one compiled kernel, where it was built, has the field's rule, and the device is a
+        processor; see `refcodec.encoder.fused`.
     mixed_precision, compiled: for GPUs; see `refcodec.fields.TorchOps`.
     """
 
@@ -66,6 +68,7 @@ class TrainingSettings:
     mask_rate: float = 0.05
     first_logit: float = 0.5
     model_iterations: int = 200
+    fused: bool = True
     mixed_precision: bool = False
     compiled: bool = False
     seed: int = 0

@@ -84,18 +84,20 @@ class Latents:
             self.active.remove(slot)
             self.values[slot.part] = 0.0
 
-    def field(self, ops: fields.TorchOps, leaves: Sequence[torch.Tensor] = ()) -> fields.RadianceField:
-        """The field of the values in `work`; leaves: (z, y, x, C) for each active slot, to differentiate instead."""
-        tensors = {}
+    def tensors(self, leaves: Sequence[torch.Tensor] = ()) -> list[torch.Tensor]:
+        """Real values (z, y, x, C) of all tensors, from `work`; leaves: (z, y, x, C) for each active slot, to
+        differentiate instead."""
+        found = {}
         for slot, leaf in zip(self.active, leaves or [slot.grid(self.work) for slot in self.active]):
             values = slot.synthesis(leaf)
             if slot.transformed and slot.id in self.predicted:
                 values = values + slot.reconstructed(self.base)
-            tensors[slot.id] = values
-        for slot in self.slots:
-            if slot.id not in tensors:
-                tensors[slot.id] = slot.reconstructed(self.base)
-        return fields.build(self.header, [tensors[s.id].permute(3, 0, 1, 2) for s in self.slots], ops)
+            found[slot.id] = values
+        return [found[s.id] if s.id in found else s.reconstructed(self.base) for s in self.slots]
+
+    def field(self, ops: fields.TorchOps, leaves: Sequence[torch.Tensor] = ()) -> fields.RadianceField:
+        """The field of `tensors`."""
+        return fields.build(self.header, [t.permute(3, 0, 1, 2) for t in self.tensors(leaves)], ops)
 
 
 class Support:

@@ -17,6 +17,7 @@ from refcodec.rendering.cameras import Camera
 from refcodec.syntax.headers import SequenceHeader
 
 _CHUNK = 1 << 21  # samples tested at once
+LEAST_WEIGHT = 1e-4  # of a sample whose colour is evaluated
 ALPHA_WEIGHT = 0.1  # of the error of opacity, which the background colour alone can hide
 _PRUNE_ALPHA = 0.02  # opacity of a ray step below which a voxel counts as empty
 # A sample is occluded behind an optical depth of _OPAQUE (0.1 % of the light passes);
@@ -292,14 +293,21 @@ class RayBank:
         added to what is minimised: where an object has the background's colour, D is blind.
         """
         batch = self.batch(size)
-        colour, opacity = shade(field, batch.samples, self.step)
+        colour, opacity = shade(field, batch.samples, self.step, LEAST_WEIGHT)
         alpha_error = opacity - batch.target[:, 3]
         colour_error = colour - batch.target[:, :3] - alpha_error[:, None] * self.background
         of_colour, of_alpha = colour_error.square().mean(1), ALPHA_WEIGHT * alpha_error.square()
+        distortion = self.judge(batch, of_colour, of_alpha)
+        return distortion + (self.share(batch) * of_alpha).mean(), distortion.detach(), batch.samples
+
+    def share(self, batch: Batch) -> torch.Tensor:
+        """How much the error of each ray of a batch counts in D, (rays,)."""
+        return batch.weight * (len(self) / self.pixels)
+
+    def judge(self, batch: Batch, of_colour: torch.Tensor, of_alpha: torch.Tensor) -> torch.Tensor:
+        """D over all pixels, from the errors of a batch's rays, (rays,), which are remembered."""
         self._remember(batch.rays, (of_colour + of_alpha).detach().sqrt())
-        weight = batch.weight * (len(self) / self.pixels)
-        distortion = (weight * of_colour).mean()
-        return distortion + (weight * of_alpha).mean(), distortion.detach(), batch.samples
+        return (self.share(batch) * of_colour).mean()
 
     def _remember(self, rays: torch.Tensor, error: torch.Tensor) -> None:
         """The gradient of a squared error is about as large as the error: where it is large, more rays are drawn."""
@@ -334,7 +342,7 @@ class RayBank:
         return True
 
 
-def shade(field: RadianceField, samples: Samples, step: float, min_weight: float = 1e-4
+def shade(field: RadianceField, samples: Samples, step: float, min_weight: float = LEAST_WEIGHT
           ) -> tuple[torch.Tensor, torch.Tensor]:
     """Premultiplied colour (rays, 3) and opacity (rays,) of a batch (spec 9.3).
 

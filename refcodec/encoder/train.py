@@ -28,13 +28,14 @@ import torch
 from refcodec import fields
 from refcodec.encoder.adam import BETAS, BETAS_WITHOUT_RATE, Adam
 from refcodec.encoder.contexts import ByTensor, RateModel
+from refcodec.encoder.fused import FusedShading, serves
 from refcodec.encoder.latents import Slot
 from refcodec.encoder.loop import Moment, Progress, Schedule, TrainedFrame, train
 from refcodec.encoder.model_selection import ModelSelection, Symbols
 from refcodec.encoder.presets import TrainingSettings
 from refcodec.encoder.quantiser import Latents, Masks, Quantiser, Support
 from refcodec.encoder.rate_term import RateTerm
-from refcodec.encoder.rays import Picture, RayBank, visual_hull
+from refcodec.encoder.rays import ALPHA_WEIGHT, LEAST_WEIGHT, Picture, RayBank, visual_hull
 from refcodec.encoder.systems import CodingPlan, plan as system_plan
 from refcodec.entropy.layout import Layout
 from refcodec.syntax.coding import FrameType, block_counts
@@ -104,6 +105,11 @@ class FieldTrainer:
         generator = torch.Generator(device).manual_seed(settings.seed)
         host_generator = torch.Generator().manual_seed(settings.seed)
         self.ops = fields.TorchOps(device, mixed=settings.mixed_precision, compiled=settings.compiled)
+        self.shading = None
+        on_torch = device.type != "cpu" or settings.mixed_precision or settings.compiled or not settings.fused
+        if not on_torch and serves(header):
+            self.shading = FusedShading(header, opacity_weight=ALPHA_WEIGHT, least_weight=LEAST_WEIGHT,
+                                        threads=torch.get_num_threads())
         self.latents = Latents(header, plan, previous, settings.spread, generator)
         self.masks = Masks(self.latents, settings.first_logit, plan.mask_bits)
         self.quantiser = Quantiser(self.latents, self.masks, settings)
@@ -177,12 +183,29 @@ class FieldTrainer:
         # One leaf a tensor: slices of a single one would each cost a full-length gradient.
         active = self.latents.active
         leaves = [slot.grid(self.latents.work).detach().requires_grad_() for slot in active]
-        loss, distortion, _ = self.rays.error(self.latents.field(self.ops, leaves), self.settings.rays)
-        for slot, change in zip(active, torch.autograd.grad(loss, leaves)):
+        if self.shading is None:
+            loss, distortion, _ = self.rays.error(self.latents.field(self.ops, leaves), self.settings.rays)
+            changes: Sequence[torch.Tensor] = torch.autograd.grad(loss, leaves)
+        else:
+            distortion, changes = self._fused(self.shading, leaves)
+        for slot, change in zip(active, changes):
             slot.grid(self.gradient).copy_(change)
             if slot.transformed:
                 self.gradient[slot.part] *= self.support.coded[slot.part]
         return distortion
+
+    def _fused(self, shading: FusedShading, leaves: Sequence[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """D of a batch of rays, and the gradients of the leaves of the active slots."""
+        active, tensors, batch = self.latents.active, self.latents.tensors(leaves), self.rays.batch(self.settings.rays)
+        step = shading(tensors, {slot.id for slot in active}, batch.samples, batch.target, self.rays.share(batch))
+        distortion = self.rays.judge(batch, step.error[:, 0], step.error[:, 1])
+        changes = []
+        for slot, leaf in zip(active, leaves):
+            change = step.gradients[slot.id]
+            if slot.transformed:
+                change, = torch.autograd.grad(tensors[slot.id], leaf, change)
+            changes.append(change)
+        return distortion, changes
 
     def _refresh(self, moment: Moment) -> None:
         """Renews what follows the values only now and then: ranges, distributions, the tensors that take part."""

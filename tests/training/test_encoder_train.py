@@ -245,7 +245,7 @@ def test_reduced_precision_and_fused_kernels(scene, monkeypatch):
     monkeypatch.setattr("refcodec.fields.ops._KERNELS", {})
     found = {}
     for name in ("plain", "mixed_precision", "compiled"):
-        settings = dataclasses.replace(SETTINGS, **({} if name == "plain" else {name: True}))
+        settings = dataclasses.replace(SETTINGS, fused=False, **({} if name == "plain" else {name: True}))
         training = trainer(header, pictures[0], settings)
         training.set_values(False)
         for _ in range(3):  # another number of samples each time

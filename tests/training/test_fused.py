@@ -66,8 +66,7 @@ def by_torch(header, tensors, samples, target, weight):
 
 def by_kernel(header, tensors, samples, target, weight, threads=1, wanted=None, **options):
     shading = fused.FusedShading(header, opacity_weight=ALPHA_WEIGHT, least_weight=LEAST, threads=threads)
-    return shading(tensors, set(range(len(tensors))) if wanted is None else wanted, samples.position, samples.ray,
-                   samples.direction, target, weight, **options)
+    return shading(tensors, range(len(tensors)) if wanted is None else wanted, samples, target, weight, **options)
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -111,12 +110,11 @@ def test_rays_without_samples():
 
 
 def test_what_it_serves():
-    def rule(sizes):
-        header = field_header(sizes, BOX, ticks_per_second=30)
-        return header.representation.rule(header)
+    def serves(sizes):
+        return fused.serves(field_header(sizes, BOX, ticks_per_second=30))
 
-    assert all(fused.serves(rule(sizes)) for sizes in SIZES.values())
-    assert not fused.serves(rule(MlpSizes(position_frequencies=2, hidden_layers=2, hidden=16, skip_layer=0)))
+    assert all(map(serves, SIZES.values()))
+    assert not serves(MlpSizes(position_frequencies=2, hidden_layers=2, hidden=16, skip_layer=0))
 
 
 @pytest.mark.parametrize("change", ["row", "short table", "other field", "rays", "ends", "word"])
@@ -170,3 +168,30 @@ def test_wrong_sizes_are_refused(change):
         other = module.field(words, shading._reals, tables, [None] * len(tables), layers)
         with pytest.raises(ValueError):
             module.shade(other, batch(ends), 0, 70, None)
+
+
+@pytest.mark.parametrize("representation, system", [
+    ("vm", "ecrf"), ("dif", "rate-aware"), ("triplane", "masked-wavelet")])
+def test_training_goes_the_same_way(representation, system):
+    """Values of the tensors after some iterations of a real frame, with the kernel and without."""
+    from checkout import ROOT
+    from refcodec.datasets import load_dataset
+    from refcodec.encoder import presets, rays, systems, train
+
+    frame = load_dataset(ROOT / "demo/fox", frames=range(1)).frames[0]
+    pictures = [rays.Picture(v.camera.scaled(0.25), v.load(4)) for v in frame.split("train")][:6]
+    plan, _ = systems.plan(system, representation)
+    sizes = {"vm": VmSizes(2, 4, 24), "dif": DifSizes(6, (5, 7), (4, 3), (2.0, 3.3)),
+             "triplane": TriplaneSizes(4, 24, 12)}
+    header = field_header(sizes[representation], BOX, ticks_per_second=30, samples_per_diagonal=64)
+    errors = []
+    for on in (True, False):
+        settings = presets.TrainingSettings(intra_iterations=12, rays=128, fused=on)
+        trainer = train.FieldTrainer(header, pictures, settings, plan, None)
+        assert (trainer.shading is not None) == on
+        errors.append([])
+        for i in range(12):
+            moment = trainer.schedule.at(i)
+            trainer.prepare(moment)
+            errors[-1].append(float(trainer.descend(moment)))
+    assert errors[0] == pytest.approx(errors[1], rel=5e-3)
