@@ -2,10 +2,11 @@
 import { decode } from './decoder/decoder.js';
 import { RfvPlayer, define } from './element.js';
 import { RfvError, RfvStream } from './frames.js';
+import { Playback } from './playback.js';
 import { RendererError } from './renderer.js';
 import { Viewer } from './viewer.js';
 import { makeWorker } from './workers.js';
 
 RfvStream.makeWorker = makeWorker;
 
-export { RendererError, RfvError, RfvPlayer, RfvStream, Viewer, decode, define, makeWorker };
+export { Playback, RendererError, RfvError, RfvPlayer, RfvStream, Viewer, decode, define, makeWorker };

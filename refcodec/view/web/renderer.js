@@ -1,5 +1,6 @@
 /** Pictures of a frame by WebGL2: data on the GPU, and passes of growing resolution. */
 import { boxOf } from './camera.js';
+import { SPARE_TEXTURES, bounded, giveTextures, placeRows } from './layout.js';
 import { blocksOf } from './occupancy.js';
 import { planOf } from './plan.js';
 import { COPY, MOST_COARSE_SAMPLES, TEXTURE_WIDTH, VERTEX, fragmentShader } from './shader.js';
@@ -9,42 +10,9 @@ const BATCH = 60; // milliseconds of one batch of rows: the page stays responsiv
 const COARSEST = 16;
 const FIRST_BATCH = 256; // pixels, before the speed is known
 const FIRST_PICTURE = 1000;
-const SPARE_TEXTURES = 3; // data, occupancy, distances
-const TEXTURE_UNITS = 16; // every WebGL2 has them
-const SIZE_3D = 2048;
 
 /** The graphics hardware cannot do it; for people. */
 export class RendererError extends Error {}
-
-/**
- * Gives the grids of a plan textures that the hardware interpolates, as many as there is room for:
- * `item.texture` { name, size }, vectors one behind the other along the last axis.
- */
-export function giveTextures(plan, largest, largest3d = SIZE_3D) {
-  let left = TEXTURE_UNITS - SPARE_TEXTURES;
-  for (const item of plan.items) {
-    if (item.kind !== 'grid' || left === 0) continue;
-    const { info } = item;
-    const sizes = [info.width, info.height, info.depth].filter((n) => n > 1);
-    while (sizes.length < 2) sizes.push(1);
-    sizes[sizes.length - 1] *= item.map.length / 4;
-    if (Math.max(...sizes) > (sizes.length === 3 ? largest3d : largest)) continue;
-    item.texture = { name: `grid${plan.items.indexOf(item)}`, size: sizes };
-    left--;
-  }
-}
-
-/** Places the items of a plan that have neither texture nor block in rows of one; returns the rows. */
-export function placeRows(plan) {
-  let rows = 0;
-  for (const item of plan.items) {
-    if (item.texture || item.block !== undefined) continue;
-    item.base = rows * TEXTURE_WIDTH;
-    rows += Math.ceil(item.vectors / TEXTURE_WIDTH);
-    if (item.kind === 'layer') item.at = (index) => `fetch(${item.base} + ${index})`;
-  }
-  return Math.max(1, rows);
-}
 
 /** A program for a sequence in one quality, and the data that it reads. */
 class Look {
@@ -534,14 +502,6 @@ function makeTexture(gl, kind, allocate, filter = gl.NEAREST) {
   for (const axis of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T, gl.TEXTURE_WRAP_R])
     gl.texParameteri(kind, axis, gl.CLAMP_TO_EDGE);
   return texture;
-}
-
-const MOST = 65504; // of a half float
-
-/** The values, within the range of half floats. */
-function bounded(values) {
-  for (const v of values) if (v > MOST || v < -MOST) return values.map((x) => Math.min(Math.max(x, -MOST), MOST));
-  return values;
 }
 
 /** Vectors (or bytes) into rows of a texture, from a row on. */

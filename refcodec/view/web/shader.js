@@ -204,8 +204,8 @@ function compositedOf(plan) {
 
 /**
  * The functions of a field: `vec4 seen(vec3 eye, vec3 d, float from, float to, out float depth)` gives colour times
- * opacity, and opacity, of a ray between two distances, and the distance at which half of the light is gone
- * (-1 where it never is).
+ * opacity, and opacity, of a ray between two distances, and the distance at which half of the light is gone, or where
+ * it never is, the mean (-1 where there is nothing).
  *
  * @param {object} plan  of planOf; grids have `base` or `texture` { name, size }, layers `at(index)`, an expression
  *   for a vector
@@ -276,6 +276,7 @@ float longest;
 vec3 total = vec3(0.0);
 float through = 1.0;
 float half_ = -1.0;
+float reach = 0.0;
 
 ${
   mlp
@@ -357,6 +358,7 @@ bool composite(vec3 x, float t, float span) {
     }
   }
   through *= 1.0 - alpha;
+  reach += weight * t;
   if (half_ < 0.0 && through < 0.5) half_ = t;
   return through >= OPAQUE;
 }
@@ -386,7 +388,7 @@ vec4 seen(vec3 eye, vec3 d, float from, float to, out float depth) {
   }`
       : ''
   }
-  depth = half_;
+  depth = half_ < 0.0 && through < 1.0 ? reach / (1.0 - through) : half_;
   return vec4(total, 1.0 - through);
 }
 `;

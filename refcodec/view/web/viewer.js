@@ -1,10 +1,10 @@
 /** A canvas that plays a stream: camera, playback, what is drawn when. No controls. */
 import { Camera, boxOf, upOf } from './camera.js';
 import { RfvError, RfvStream } from './frames.js';
+import { Playback } from './playback.js';
 import { Renderer } from './renderer.js';
 
 const SETTLED = 150; // milliseconds without movement after which the full picture is drawn
-const STILL = 1 / 30; // seconds for which a frame without neighbour is shown
 const MOST_RATIO = 2; // device pixels a CSS pixel beyond which nobody sees a difference
 
 /**
@@ -17,29 +17,22 @@ export const QUALITIES = { auto: ['fast', 'exact'], fast: ['fast', 'fast'], exac
  * Events, with `detail`: ready; frame { number, position, time }; picture { final, milliseconds, quality, scale };
  * progress { loaded, size }; lost { error, positions }; camera; playing { playing }; error { error }.
  */
-export class Viewer extends EventTarget {
+export class Viewer extends Playback {
   /**
    * @param {HTMLCanvasElement} canvas
    * @param {{makeWorker?: () => Worker, transparent?: boolean, quality?: string, loop?: boolean}} options
    */
   constructor(canvas, { makeWorker, transparent = false, quality = 'auto', loop = true } = {}) {
-    super();
+    super({ loop });
     this.canvas = canvas;
     this.makeWorker = makeWorker;
     this.transparent = transparent;
-    this.loop = loop;
     this.camera = new Camera();
     this.choice = null; // of a camera: its number as text, around, or free
     this.ratio = null; // canvas pixels a CSS pixel; null: as dense as the screen
     this.fixed = null; // [width, height] of a picture that is asked for
-    this.stream = null;
     this.quality = quality;
     this.bytes = new Map(); // position: bytes by component
-    this.times = new Map(); // position: time stamp
-    this.playing = false;
-    this.position = 0; // of the frame that is to be shown
-    this.shown = -1;
-    this.range = [0, 0];
     this.decoding = { frames: 0, milliseconds: 0, symbols: 0 };
     this.drawn = { milliseconds: 0, times: [], scale: 1, quality: null };
     this.timings = {}; // milliseconds from the start to opened, compiled, decoded, picture
@@ -108,10 +101,6 @@ export class Viewer extends EventTarget {
     this.renderer = null;
   }
 
-  _tell(type, detail) {
-    this.dispatchEvent(new CustomEvent(type, { detail }));
-  }
-
   _reached(what) {
     this.timings[what] ??= performance.now() - this.started;
   }
@@ -134,9 +123,9 @@ export class Viewer extends EventTarget {
   }
 
   chooseScene(scene) {
-    const { frames, cameras } = this.stream;
+    const { cameras } = this.stream;
     this.scene = scene;
-    this.range = [frames.findIndex((f) => f.scene === scene), frames.findLastIndex((f) => f.scene === scene) + 1];
+    this.range = this.rangeOf(scene);
     this.cameras = cameras.filter((c) => c.scene === scene);
     this.box = boxOf(this.header.scenes[scene]);
     this.chooseCamera(null);
@@ -184,78 +173,6 @@ export class Viewer extends EventTarget {
     this._changed(true);
   }
 
-  // Playback
-
-  play() {
-    if (this.playing || this.count < 2) return;
-    this.playing = true;
-    this.due = null;
-    if (!this.loop && this.position === this.range[1] - 1) this.seek(this.range[0]);
-    this._tell('playing', { playing: true });
-    this._wake();
-  }
-
-  pause() {
-    if (!this.playing) return;
-    this.playing = false;
-    this._changed();
-    this._tell('playing', { playing: false });
-  }
-
-  /** Frames of the scene. */
-  get count() {
-    return this.range[1] - this.range[0];
-  }
-
-  step(by) {
-    this.pause();
-    const [from, to] = this.range;
-    this.seek(from + ((((this.position - from + by) % (to - from)) + to - from) % (to - from)));
-  }
-
-  /** Shows the frame at a position as soon as it is there. */
-  seek(position) {
-    this.position = position;
-    this.stream.want(position, this.range);
-    this.fresh = true;
-    this._wake();
-    this._tell('seek', {});
-  }
-
-  /** Seconds from the scene's first frame to the one at a position; null where it is not known yet. */
-  timeOf(position) {
-    if (!this.times.has(position) || !this.times.has(this.range[0])) return null;
-    return (this.times.get(position) - this.times.get(this.range[0])) / this.header.ticksPerSecond;
-  }
-
-  /** Shows the frame of a time, in seconds: by the frames whose times are known, else evenly by the frame's number. */
-  seekTime(seconds) {
-    const [from, to] = this.range;
-    const known = [...this.times.keys()].filter((p) => p >= from && p < to).sort((a, b) => a - b);
-    let best = from;
-    for (const p of known) if (this.timeOf(p) !== null && this.timeOf(p) <= seconds + 1e-9) best = p;
-    const last = known.at(-1);
-    if (known.length > 1 && best === last && last < to - 1) {
-      const rate = (last - from) / Math.max(1e-9, this.timeOf(last));
-      best = Math.min(to - 1, Math.max(from, from + Math.floor(seconds * rate + 1e-6)));
-    }
-    this.seek(best);
-  }
-
-  /** Seconds for which the frame at a position is shown (9.3); null where the next one's time is not known yet. */
-  _duration(position) {
-    const [from, to] = this.range;
-    const { lost } = this.stream;
-    const between = (a, b) =>
-      this.times.has(a) && this.times.has(b)
-        ? (this.times.get(b) - this.times.get(a)) / this.header.ticksPerSecond
-        : null;
-    let next = position + 1;
-    while (next < to && lost.has(next)) next++;
-    if (next < to) return between(position, next);
-    return (position > from ? between(position - 1, position) : null) ?? STILL;
-  }
-
   /** Looks again at what is to be drawn; the page rests while there is nothing. */
   _wake() {
     if (!this.ready || this.request) return;
@@ -278,26 +195,6 @@ export class Viewer extends EventTarget {
     }
     if (this.stale && this.shown >= 0) this._draw(now);
     if (this.playing || this.stale) this._wake();
-  }
-
-  _advance(now) {
-    const { stream } = this;
-    const [from, to] = this.range;
-    const duration = this._duration(this.position);
-    const after = (p) => (p + 1 < to ? p + 1 : from);
-    let next = after(this.position);
-    while (stream.lost.has(next) && next !== this.position) next = after(next);
-    stream.want(this.position, this.range);
-    if (this.due === null && duration !== null) this.due = now + 1000 * duration;
-    if (this.due === null || now < this.due) return;
-    if (next <= this.position && !this.loop) {
-      this.pause();
-      this._tell('ended', {});
-    } else if (stream.at(next)) {
-      // On time, or from now on where the machine is behind.
-      this.due = Math.max(this.due, now - 100) + 1000 * (this._duration(next) ?? STILL);
-      this.seek(next);
-    }
   }
 
   /** Something about the view has changed. */
@@ -376,11 +273,7 @@ export class Viewer extends EventTarget {
 
   _lost({ error, positions }) {
     this._tell('lost', { error, positions });
-    const { frames, lost } = this.stream;
-    if (!positions.includes(this.position)) return;
-    const good = frames.findIndex((f, p) => p >= this.range[0] && p < this.range[1] && !lost.has(p));
-    if (good < 0) this._tell('error', { error });
-    else if (this.shown < 0 || this.playing) this.seek(good);
+    this._leave(error, positions);
   }
 
   /** The picture of what is shown, finished. */

@@ -1,0 +1,1 @@
+export { RfvPlayer } from './index.js';
