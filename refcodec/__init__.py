@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from .encoder import EncodeOptions, EncodeReport, Progress, encode
     from .errors import BitstreamError, DatasetError, RefcodecError, UsageError
     from .inspection import inspect
+    from .quantisation import TensorTools, quantise_frame
     from .rendering.cameras import Camera
     from .rendering.march import Picture
     from .validation import validate
+    from .writer import StreamWriter as Writer
 
 __version__ = "0.1.0"
 
@@ -35,6 +37,9 @@ _LAZY = {
     "salvage": ("decoding", "salvage"),
     "inspect": ("inspection", "inspect"),
     "validate": ("validation", "validate"),
+    "Writer": ("writer", "StreamWriter"),
+    "TensorTools": ("quantisation", "TensorTools"),
+    "quantise_frame": ("quantisation", "quantise_frame"),
     "Camera": ("rendering.cameras", "Camera"),
     "Picture": ("rendering.march", "Picture"),
     "encode": ("encoder", "encode"),
@@ -48,9 +53,9 @@ _LAZY = {
 }
 
 __all__ = [
-    "__version__", "open", "Frame", "Limits", "Salvage", "Stream", "salvage", "inspect", "validate", "Camera",
-    "Picture", "encode", "EncodeOptions", "EncodeReport", "Progress", "BitstreamError", "DatasetError",
-    "RefcodecError", "UsageError",
+    "__version__", "open", "Frame", "Limits", "Salvage", "Stream", "salvage", "inspect", "validate", "Writer",
+    "TensorTools", "quantise_frame", "Camera", "Picture", "encode", "EncodeOptions", "EncodeReport", "Progress",
+    "BitstreamError", "DatasetError", "RefcodecError", "UsageError",
 ]
 
 

@@ -28,11 +28,11 @@ from refcodec.encoder.rate import (
     neighbours,
     plane_template,
     slope_table,
-    table_index,
     tabled_slope,
 )
 from refcodec.encoder.systems import Kind, Model, Rate, kind_of
 from refcodec.entropy.models import LAPLACE, MIXTURE, SCALES, ContextModel, EntropyModel
+from refcodec.quantisation import table_index
 from refcodec.syntax.coding import block_counts
 from refcodec.tensors.state import FrameState
 

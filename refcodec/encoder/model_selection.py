@@ -9,12 +9,12 @@ import numpy as np
 from refcodec.encoder.contexts import ByTensor, ContextGroup, RateModel
 from refcodec.encoder.latents import Slot
 from refcodec.encoder.models import MaskSymbols, best_mask_model, fit_occupancy_model, occupancy_symbols
-from refcodec.encoder.rate import table_index
 from refcodec.encoder.systems import Kind, Model, kind_of
-from refcodec.entropy.fitting import best_static, model_bytes
+from refcodec.entropy.fitting import model_bytes
 from refcodec.entropy.layout import Layout
-from refcodec.entropy.models import ContextModel, EntropyModel, fits
+from refcodec.entropy.models import EntropyModel, fits
 from refcodec.kernels import best
+from refcodec.quantisation import smallest_model, unconditional_models
 from refcodec.syntax.coding import Prediction, Tools
 from refcodec.writer import TensorCoding, compressed_occupancy
 
@@ -160,10 +160,7 @@ class ModelSelection:
     def _unconditional(self, slot: Slot) -> _Choice:
         """Static tables, the model of the frame before, or one Laplace table: the smallest."""
         s, model_id = self.symbols[slot.id], self.first_value + self.rate.slots.index(slot)
-        values = s.values if s.mask is None else s.values[s.mask]
-        index = round(table_index(float(np.abs(values).mean()) if values.size else 0.0))
-        tables: list[EntropyModel] = [ContextModel.fixed([0], [index]),
-                                      best_static(s.values, s.layout.band, s.mask, bands=slot.band_count)]
+        tables = unconditional_models(s.values, s.layout.band, slot.band_count, s.mask)
         return self._smallest(model_id, tables, {slot.id: s.bits})[slot.id]
 
     def _of_masks(self, model_id: int, slots: Sequence[Slot]) -> dict[int, _Choice]:
@@ -181,11 +178,15 @@ class ModelSelection:
 
         bits: the code length of each tensor's symbols, by tensor_id.
         """
-        offers = [(c, 8 * model_bytes(c)) for c in candidates]
         known = self.known.get(model_id)
-        if known is not None and all(self.symbols[i].serves(known) for i in bits):
-            offers.append((known, 0))
-        costs = [[under(model) for under in bits.values()] for model, _ in offers]
-        best = min(range(len(offers)), key=lambda i: sum(costs[i]) + offers[i][1])
-        model, extra = offers[best]
-        return {i: _Choice(model_id, model, b, extra) for i, b in zip(bits, costs[best])}
+        if known is not None and not all(self.symbols[i].serves(known) for i in bits):
+            known = None
+        costs: dict[int, dict[int, float]] = {}  # of each tensor, by identity of the model
+
+        def total(model: EntropyModel) -> float:
+            costs[id(model)] = {i: under(model) for i, under in bits.items()}
+            return sum(costs[id(model)].values())
+
+        model = smallest_model(candidates, known, total)
+        extra = 0 if model is known else 8 * model_bytes(model)
+        return {i: _Choice(model_id, model, b, extra) for i, b in costs[id(model)].items()}

@@ -25,6 +25,7 @@ from refcodec.entropy.models import (
     ContextModel,
 )
 from refcodec.entropy.tables import MIXTURE_DISTANCE, MIXTURE_WIDE, laplace_tables, mixture_tables
+from refcodec.quantisation import table_index
 from refcodec.syntax.registry import BY_FREQUENCY, EXPLICIT, TEMPLATES, is_energy, is_magnitude, is_previous
 
 # Tables that training knows, by number: mixtures, then Laplace.
@@ -167,11 +168,6 @@ def code_length(x: torch.Tensor, scale: torch.Tensor, shape: torch.Tensor | None
 def table_scale(index: torch.Tensor) -> torch.Tensor:
     """Scale b of Laplace table `index` (spec 6.7); fractions lie between the tables."""
     return 0.06 * torch.exp2(index / 4)
-
-
-def table_index(scale: float) -> float:
-    """Inverse of `table_scale`, within the family."""
-    return min(max(4 * math.log2(max(scale, 1e-9) / 0.06), 0.0), SCALES - 1.0)
 
 
 def _round(x: torch.Tensor) -> torch.Tensor:

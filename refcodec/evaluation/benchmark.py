@@ -27,7 +27,6 @@ import numpy as np
 
 from ..datasets import Dataset
 from ..decoding import DecodedTensor, Frame, SequenceDecoder, open_stream
-from ..entropy.coder import MAX_SYMBOL
 from ..entropy.layout import Layout
 from ..entropy.models import EntropyModel, StaticModel, model_from_syntax
 from ..entropy.tables import laplace_tables
@@ -43,7 +42,7 @@ from ..syntax.units import Unit, UnitReader, build_unit
 from ..tensors.state import frame_digest
 from .held_out import render_views
 from .metrics import psnr
-from .published import Quantised, recoded
+from .published import requantised
 
 if TYPE_CHECKING:
     from ..encoder import EncodeOptions, Progress
@@ -130,12 +129,10 @@ def requantise(frames: Sequence[Frame], step: float) -> bytes:
     entropy coding, in the same format, with the same occupancy. Weights keep eight
     fractional bits.
     """
-    def quantise(info: TensorInfo, values: np.ndarray) -> Quantised:
-        index = step_index((step if info.mapping != Mapping.NONE else 2.0**-8) * 2.0**info.frac_bits)
-        q = np.clip(np.round(values / math.ldexp(*step_of(index))), -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
-        return q, index, histogram_model(q)
+    def index(info: TensorInfo, values: np.ndarray) -> int:
+        return step_index((step if info.mapping != Mapping.NONE else 2.0**-8) * 2.0**info.frac_bits)
 
-    return recoded(frames, quantise)
+    return requantised(frames, index, candidates=lambda values, band, bands: [histogram_model(values)])
 
 
 def histogram_model(q: np.ndarray) -> StaticModel:

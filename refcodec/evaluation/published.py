@@ -25,14 +25,14 @@ from typing import Protocol
 import numpy as np
 
 from ..decoding import DecodedTensor, Frame, SequenceDecoder
-from ..entropy.models import EntropyModel
-from ..syntax.coding import STEP_INDICES, FrameType, Tools, step_of
+from ..quantisation import Candidates, TensorTools, quantise_frame
+from ..syntax.coding import STEP_INDICES, Tools, step_of
 from ..syntax.headers import Mapping, SequenceHeader, TensorInfo
 from ..syntax.units import UnitReader
 from ..tensors.passes import box
 from ..tensors.significance import coded_mask
 from ..tensors.wavelet import box_sizes
-from ..writer import FrameCoding, StreamWriter, TensorCoding
+from ..writer import StreamWriter
 
 _LONGEST_RUN = 127  # of a pair: the published code stores runs as int8
 _HEADER = struct.Struct("<4HBBi")  # shape, levels, bytes of a value, smallest value
@@ -271,11 +271,8 @@ def masked_wavelet_inverse(data: bytes, cells: Cells = None) -> tuple[list[np.nd
 
 # Independent frames.
 
-Quantised = tuple[np.ndarray, int, EntropyModel]  # integers, index of their step, model
-
-
 class Recodable(Protocol):
-    """What coding a field anew reads of a `decoder.Frame`."""
+    """What re-encoding a field reads of a `decoder.Frame`."""
 
     @property
     def header(self) -> SequenceHeader: ...
@@ -298,39 +295,35 @@ def independent_frames(frames: Sequence[Recodable], bits: int = 8, occupied_only
     False, and each tensor has the tables that code it in the fewest bytes: what is
     compared is coding, not waste. Networks have 8 bits at least.
     """
-    from ..entropy.fitting import best_static
 
-    def quantise(info: TensorInfo, values: np.ndarray) -> Quantised:
-        values = values.astype(np.int64)
-        spread = int(values.max() - values.min()) if values.size else 0
-        own = bits if info.mapping != Mapping.NONE else max(bits, 8)
-        index = _step_at_least(spread, (1 << own) - 2)
-        q = np.round(values / math.ldexp(*step_of(index))).astype(np.int32)
-        return q, index, best_static(q)
+    def step(info: TensorInfo, values: np.ndarray) -> int:
+        spread = int(values.max()) - int(values.min()) if values.size else 0
+        return _step_at_least(spread, (1 << (bits if info.mapping != Mapping.NONE else max(bits, 8))) - 2)
 
-    return recoded(frames, quantise, occupied_only)
+    return requantised(frames, step, occupied_only)
 
 
-def recoded(frames: Sequence[Recodable], quantise: Callable[[TensorInfo, np.ndarray], Quantised],
-            occupied_only: bool = True) -> bytes:
-    """An RFV file of I-frames with the same fields, their tensors quantised anew.
+def requantised(frames: Sequence[Recodable], step: Callable[[TensorInfo, np.ndarray], int],
+                occupied_only: bool = True, candidates: Candidates | None = None) -> bytes:
+    """An RFV file of I-frames with the same fields, their tensors quantised again.
 
-    quantise(info, values): of integers (coded cells, C), those of the cells that occupied
-    voxels touch or, without `occupied_only`, all, to (quantised values int32, index of their
-    step, their model).
+    step(info, values): `step_index` for integers (C, coded cells): those of the cells that occupied voxels touch or,
+    without `occupied_only`, all. candidates: see `refcodec.quantisation.quantise_frame`.
     """
     header, out = frames[0].header, io.BytesIO()
     writer = StreamWriter(out, header)
     writer.begin()
     for position, frame in enumerate(frames):
         writer.begin_group(position, 1)
-        tensors, models = [], {}
+        tools = {}
         for i, (info, tensor) in enumerate(zip(header.tensors, frame.tensors)):
             occupancy = frame.occupancy if occupied_only and info.mapping != Mapping.NONE else None
-            cells = np.ones(info.shape[1:], bool) if occupancy is None else coded_mask(header, info, occupancy)
-            q, step, models[i] = quantise(info, tensor[:, cells].T)
-            tensors.append(TensorCoding(i, q, i, Tools((step,), significance=int(occupancy is not None))))
-        writer.write_frame(FrameCoding(position, FrameType.INTRA, frame.time_stamp, frame.occupancy, models, tensors))
+            coded = tensor if occupancy is None else tensor[:, coded_mask(header, info, occupancy)]
+            tools[i] = TensorTools(math.ldexp(*step_of(step(info, coded))) * 2.0**-info.frac_bits)
+        values = [t * 2.0**-info.frac_bits for t, info in zip(frame.tensors, header.tensors)]
+        writer.write_frame(quantise_frame(writer.state, values, tools, number=position, time_stamp=frame.time_stamp,
+                                          occupancy=frame.occupancy, occupied_only=occupied_only,
+                                          candidates=candidates))
     writer.finish()
     return out.getvalue()
 

@@ -15,6 +15,7 @@ from refcodec.entropy.coder import encode_symbols
 from refcodec.entropy.layout import Layout
 from refcodec.entropy.models import LAPLACE, MIXTURE, ContextModel
 from refcodec.entropy.tables import laplace_tables
+from refcodec.quantisation import table_index
 from refcodec.syntax.coding import step_of
 
 
@@ -163,7 +164,7 @@ def test_contexts_are_those_of_the_coder(seed, neighbourhood):
     family = MIXTURE if template in (14, 15) else LAPLACE
     net = rate.ContextNetwork(template, 8, torch.Generator().manual_seed(seed), scan, family)
     with torch.no_grad():
-        net.output_bias[1] = rate.table_index(8.0) / 8
+        net.output_bias[1] = table_index(8.0) / 8
         net.output_weight *= 2
     around = rate.Neighbourhood(template, torch.from_numpy(current), torch.from_numpy(previous), scan, blocks)
     inputs = around.inputs(torch.arange(cells))
