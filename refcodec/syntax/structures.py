@@ -91,7 +91,8 @@ class _Such:
         return (int(p) for p in self.points if getattr(p, self.attribute))
 
     def __contains__(self, value: object) -> bool:
-        return value in tuple(self)
+        member = self.points.members().get(value) if isinstance(value, int) else None
+        return member is not None and bool(getattr(member, self.attribute))
 
 
 # What expressions may use: registries, constants, and functions for what takes more than an expression.
