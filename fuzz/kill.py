@@ -72,19 +72,21 @@ def run(words: list[str], errors: Path, delay: float | None = None, number: int 
     pid = os.fork()
     if not pid:
         code = 3
-        with contextlib.suppress(BaseException):
+        try:
             from refcodec.cli import cli
 
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            out = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            os.dup2(out, 2)
-            try:
-                cli.main(words)
-            except SystemExit as e:
-                code = e.code if isinstance(e.code, int) else 3
-            except KeyboardInterrupt:
-                code = 130
+            os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+            cli.main(words)
+        except SystemExit as e:
+            code = e.code if isinstance(e.code, int) else 3
+        except KeyboardInterrupt:
+            code = 130  # before or behind what the command does
+        except BaseException as e:
+            print(repr(e), file=sys.stderr, flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            os._exit(code)
         os._exit(code)
     if delay is not None:
         time.sleep(delay)

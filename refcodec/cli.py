@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import io
 import os
@@ -99,7 +100,10 @@ class CommandLine(click.Group):
         except MemoryError:
             return _fail("error: out of memory", EXIT_USAGE)
         except OSError as e:
-            return _fail(f"error: {e.strerror or e}" + (f": {e.filename}" if e.filename else ""), EXIT_USAGE)
+            where = f": {e.filename}" if e.filename else ""
+            if not where and e.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+                where = ": standard output"
+            return _fail(f"error: {e.strerror or e}{where}", EXIT_USAGE)
         except Exception as e:
             if self.debug:
                 import traceback

@@ -87,6 +87,9 @@ def no_frames(wanted: range | None) -> UsageError:
 class InputPath(click.Path):
     """A file or folder that the command reads; - where it may be a pipe."""
 
+    def __init__(self, allow_dash: bool = False):
+        super().__init__(allow_dash=allow_dash, readable=False)  # opening it says what is wrong
+
 
 class OutputFile(click.Path):
     """A file that the command writes. later: the command asks itself whether it may be replaced, since it may be the
@@ -94,7 +97,7 @@ class OutputFile(click.Path):
     """
 
     def __init__(self, allow_dash: bool = False, later: bool = False):
-        super().__init__(allow_dash=allow_dash)
+        super().__init__(allow_dash=allow_dash, readable=False)
         self.later = later
 
 
@@ -102,7 +105,7 @@ class OutputFolder(click.Path):
     """A folder that the command writes files to. made: their names; None: it goes on from what it finds there."""
 
     def __init__(self, made: str | None):
-        super().__init__()
+        super().__init__(readable=False)
         self.made = made if made is None else re.compile(made)
 
 

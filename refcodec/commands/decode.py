@@ -23,6 +23,7 @@ from .common import (
     no_frames,
     open_input,
     outputs,
+    printable,
     progress_bar,
     ranges,
     stored_input,
@@ -164,7 +165,7 @@ def command(file: str, out: str, frames: range | None, scene: int | None, kind: 
         click.echo(f"refcodec: decoded {len(entries)} frames; lost: {ranges(lost.lost) or 'no frame'}", err=True)
         return EXIT_NOT_CONFORMING
     if not quiet and out != "-":
-        click.echo(f"{len(entries)} frames decoded to {out}", err=True)
+        click.echo(f"{len(entries)} frames decoded to {printable(out)}", err=True)
     return 0
 
 

@@ -54,4 +54,4 @@ def tell(report: EditReport, command: str, out: str, as_json: bool, quiet: bool)
         frames = f"frame {report.first_frame}" if report.frames == 1 else \
             f"{report.frames} frames ({report.first_frame} to {report.last_frame})"
         click.echo(f"{frames} in {report.groups} group{'s' * (report.groups > 1)}, {report.bytes} bytes"
-                   + ("" if out == "-" else f", written to {out}"), err=True)
+                   + ("" if out == "-" else f", written to {printable(out)}"), err=True)

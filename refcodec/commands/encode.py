@@ -293,5 +293,6 @@ def _summary(report: EncodeReport, err: bool) -> None:
         click.echo(f"frame {f.number} {f.type}  {f.size:>8,} bytes{quality}  payload {f.payload_bytes:,} "
                    f"(estimate {off:+.2f} %)  {f.seconds:.1f} s", err=err)
     resumed = f", {report.resumed_frames} frames resumed" if report.resumed_frames else ""
-    click.echo(f"{report.path}: {report.size:,} bytes, {len(report.frames)} frames, {report.seconds:.1f} s{resumed}; "
+    click.echo(f"{printable(str(report.path))}: {report.size:,} bytes, {len(report.frames)} frames, "
+               f"{report.seconds:.1f} s{resumed}; "
                "decoded and verified", err=err)

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import UsageError
-from .common import DOWNSCALE, LAMBDA, SEED, FileCommand, FrameRange, InputPath, KeyValue, OutputFile, examples
+from .common import (
+    DOWNSCALE,
+    LAMBDA,
+    SEED,
+    FileCommand,
+    FrameRange,
+    InputPath,
+    KeyValue,
+    OutputFile,
+    examples,
+    printable,
+)
 from .encode import progress_sinks
 
 if TYPE_CHECKING:
@@ -73,7 +84,7 @@ def _summary(report: ScenesReport) -> None:
     for i, s in enumerate(report.scenes):
         quality = f"  PSNR {s.psnr:.2f} dB" if s.psnr is not None else ""
         click.echo(f"scene {i:<5} {s.report.size:>8,} bytes{quality}  {s.source}, frame {s.frame}", err=True)
-    click.echo(f"{report.path}: {report.size:,} bytes, {len(report.scenes)} scenes "
+    click.echo(f"{printable(str(report.path))}: {report.size:,} bytes, {len(report.scenes)} scenes "
                f"({report.float_bytes:,} bytes as 32-bit "
                f"floats), {report.seconds:.1f} s; decoded and verified", err=True)
     sys.stderr.flush()

@@ -4,7 +4,7 @@ from __future__ import annotations
 import click
 
 from ..errors import UsageError
-from .common import FileCommand, InputPath, examples, to_json
+from .common import FileCommand, InputPath, examples, printable, to_json
 
 
 @click.command("serve", cls=FileCommand, epilog=examples(
@@ -28,7 +28,7 @@ def command(path: str, host: str, port: int, allow_origin: str | None, as_json: 
         url = f"http://{f'[{host}]' if ':' in host else host}:{bound}/"
         if as_json:
             click.echo(to_json({"url": url, "host": host, "port": bound}).replace("\n", ""))
-        click.echo(f"refcodec: serving {path} at {url}", err=True)
+        click.echo(f"refcodec: serving {printable(path)} at {url}", err=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

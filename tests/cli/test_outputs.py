@@ -258,6 +258,7 @@ def test_names(path, name, place):
     out.unlink()
     result = run(*words(path, FILES[path], place, out))
     assert result.exit_code in (0, 2), result.output
+    assert all(c.isprintable() or c == "\n" for c in result.output) and "\nline" not in result.output
     assert sorted(p.name for p in place.iterdir()) == sorted(["inputs", name])
 
 
