@@ -13,7 +13,9 @@ import numpy as np
 import torch
 
 from refcodec.fields import RadianceField
+from refcodec.rendering.arrays import arrays_of
 from refcodec.rendering.cameras import Camera
+from refcodec.rendering.compositing import composite
 from refcodec.syntax.headers import SequenceHeader
 
 _CHUNK = 1 << 21  # samples tested at once
@@ -349,13 +351,13 @@ def shade(field: RadianceField, samples: Samples, step: float, min_weight: float
     Colours of samples that contribute less than `min_weight` are not evaluated.
     """
     sigma, features = field.density(samples.position)
-    optical = sigma.new_zeros(samples.shape)
-    optical[samples.ray, samples.slot] = sigma * step
-    through = torch.exp(-torch.cumsum(optical, 1))  # after each sample
-    before = torch.cat([torch.ones_like(through[:, :1]), through[:, :-1]], 1)
-    weight = (before - through)[samples.ray, samples.slot]
+    rays, slots = samples.shape
+    depths = sigma.new_zeros((rays, slots + 1))
+    depths[samples.ray, samples.slot + 1] = sigma * step
+    light, weights = composite(arrays_of(field), depths)
+    weight = weights[samples.ray, samples.slot]
     seen = torch.nonzero(weight.detach() > min_weight).squeeze(1)
     rgb = field.radiance(features[seen], samples.direction, samples.ray[seen])
-    colour = rgb.new_zeros((samples.shape[0], 3))
+    colour = rgb.new_zeros((rays, 3))
     colour = colour.index_add(0, samples.ray[seen], rgb * weight[seen, None])
-    return colour, 1 - through[:, -1]
+    return colour, 1 - light[:, -1]

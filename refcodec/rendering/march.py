@@ -16,6 +16,7 @@ from refcodec.arrays import Array
 from refcodec.errors import UsageError
 from refcodec.rendering.arrays import NumpyArrays, TorchArrays, arrays_of
 from refcodec.rendering.cameras import Camera
+from refcodec.rendering.compositing import composite
 from refcodec.syntax.headers import SequenceHeader
 
 if TYPE_CHECKING:
@@ -231,13 +232,12 @@ class _March:
         part = (far - near) / count
         coarse = near[:, None] + (xp.floats(xp.arange(count)) + 0.5) * part[:, None]
         ray, index = xp.nonzero(self._occupied(origins, directions, coarse, coarse < far[:, None]))
-        thickness = xp.zeros((len(hit), count))
+        depths = xp.zeros((len(hit), count + 1))
         for start in range(0, len(ray), _COARSE):
             r, i = ray[start:start + _COARSE], index[start:start + _COARSE]
             points = origins[r] + coarse[r, i][:, None] * directions[r]
-            thickness[r, i] = (self.field.coarse_density(points) * part[r]).clip(None, _OPAQUE)
-        weight = xp.exp(thickness - thickness.cumsum(1)) * -xp.expm1(-thickness)
-        fine = quantiles(xp, near, part, weight, self.field.fine_samples)
+            depths[r, i + 1] = (self.field.coarse_density(points) * part[r]).clip(None, _OPAQUE)
+        fine = quantiles(xp, near, part, composite(xp, depths)[1], self.field.fine_samples)
         time = xp.sort(xp.concatenate([coarse, fine]))
         length = xp.concatenate([time[:, 1:], far[:, None]]) - time
         ray, index = xp.nonzero(self._occupied(origins, directions, time, length > 0))
@@ -277,13 +277,12 @@ class _March:
             points = origins[active][row] + t[:, None] * heading[row]
             density, features = self.field.density(points)
 
-            # Columns 0 to _ROUND: the optical depth in front of each slot, then behind all.
-            thickness = xp.zeros((len(active), _ROUND + 1))
-            thickness[:, 1:][filled] = density * (length if isinstance(length, float) else length[listed])
-            light = passing[active, None] * xp.exp(-thickness.cumsum(1))
+            depths = xp.zeros((len(active), _ROUND + 1))
+            depths[:, 1:][filled] = density * (length if isinstance(length, float) else length[listed])
+            light, weight = composite(xp, depths, passing[active, None])
             # Slots behind the one that made the ray opaque no longer count.
             lit = light[:, :-1] >= self.early_stop
-            weight = light[:, :-1] * -xp.expm1(-thickness[:, 1:]) * lit
+            weight = weight * lit
 
             each = weight[filled]
             # Those that hardly show leave their colour to the others of the round; if all do, to the strongest.

@@ -1,0 +1,16 @@
+"""Compositing along rays (spec 9.3), once for rendering and for training."""
+from __future__ import annotations
+
+from refcodec.arrays import Array
+from refcodec.rendering.arrays import NumpyArrays, TorchArrays
+
+
+def composite(xp: NumpyArrays | TorchArrays, depths: Array, passing: Array | float = 1.0) -> tuple[Array, Array]:
+    """What passes to each sample of rays, and the samples' weights.
+
+    xp: array operations. depths: (N, S + 1), 0 and then the optical depth of each sample, front to back. passing:
+    (N, 1), the share of light that reaches the first sample. Returns light (N, S + 1), in front of each sample and
+    behind the last, and weights (N, S) of the samples' colours. Differentiable in torch.
+    """
+    light = passing * xp.exp(-depths.cumsum(1))
+    return light, light[:, :-1] * -xp.expm1(-depths[:, 1:])
