@@ -9,14 +9,16 @@ import email.utils
 import hashlib
 import html
 import io
+import ipaddress
 import mimetypes
 import os
 import re
 import socket
 import stat
 import sys
+import time
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,6 +29,7 @@ from . import __version__
 from .errors import UsageError
 
 _CHUNK = 1 << 18
+_MOST_BODY = 1 << 16  # bytes of a request's body that are read, and thrown away
 _UNREGISTERED = {".rfv": "application/octet-stream", ".js": "text/javascript; charset=utf-8",
                  ".mjs": "text/javascript; charset=utf-8", ".wasm": "application/wasm",
                  ".html": "text/html; charset=utf-8", ".json": "application/json"}
@@ -53,13 +56,21 @@ class Resource:
             raise FileNotFoundError(path)
         file = open(path, "rb")
         status = os.fstat(file.fileno())
-        return cls(file, status.st_size, content_type(path.name), f'"{status.st_size:x}-{status.st_mtime_ns:x}"',
+        return cls(file, status.st_size, content_type(path.name), f'"{"-".join(map("{:x}".format, _version(file)))}"',
                    status.st_mtime)
 
     @classmethod
     def of_bytes(cls, data: bytes, kind: str) -> Resource:
         """Data in memory. kind: media type."""
         return cls(io.BytesIO(data), len(data), kind, f'"{hashlib.sha256(data).hexdigest()[:32]}"')
+
+
+def _version(file: BinaryIO) -> tuple[int, ...]:
+    """What changes when a file is replaced or written: its number, size and times. () for data in memory."""
+    if isinstance(file, io.BytesIO):
+        return ()
+    status = os.fstat(file.fileno())
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def content_type(name: str) -> str:
@@ -91,6 +102,8 @@ class RangeHandler(BaseHTTPRequestHandler):
     `/` and the folders' names list them.
     quiet: whether requests go unlogged. allow_origin: pages of that origin may read what is
     served (`*`: of all); None: only pages that come from here.
+    hosts: names that the server goes by, beside its addresses, `localhost` and the machine's name. Requests for
+    others are refused: a name of somebody else's that leads here would make his pages ours.
     """
 
     protocol_version = "HTTP/1.1"
@@ -99,6 +112,7 @@ class RangeHandler(BaseHTTPRequestHandler):
     root: Path
     quiet = False
     allow_origin: str | None = None
+    hosts: Collection[str] = ()
 
     def find(self, path: str) -> Resource | str | None:
         """What `path` (decoded, with its leading slash) names: a resource, another path to go to, or None."""
@@ -117,18 +131,25 @@ class RangeHandler(BaseHTTPRequestHandler):
         return None if path.endswith("/") else Resource.of_file(target)
 
     def do_GET(self) -> None:
-        self._reply(body=True)
+        if self._accepted():
+            self._reply(body=True)
 
     def do_HEAD(self) -> None:
-        self._reply(body=False)
+        if self._accepted():
+            self._reply(body=False)
 
     def do_OPTIONS(self) -> None:
         """Browsers ask before they send a header such as `Range` to another origin."""
+        if not self._accepted():
+            return
         self.send_response(HTTPStatus.NO_CONTENT)
         self.send_header("Allow", "GET, HEAD, OPTIONS")
         if self.allow_origin is not None:
             self.send_header("Access-Control-Allow-Methods", "GET, HEAD")
             self.send_header("Access-Control-Allow-Headers", "Range, If-Range, If-None-Match")
+            self.send_header("Access-Control-Max-Age", "86400")
+            if self.headers.get("Access-Control-Request-Private-Network") == "true":
+                self.send_header("Access-Control-Allow-Private-Network", "true")
         self.end_headers()
 
     def end_headers(self) -> None:
@@ -137,9 +158,42 @@ class RangeHandler(BaseHTTPRequestHandler):
             self.send_header("Access-Control-Expose-Headers", "Accept-Ranges, Content-Length, Content-Range, ETag")
         super().end_headers()
 
-    def _reply(self, body: bool) -> None:
-        path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
+    def _accepted(self) -> bool:
+        """Whether a request is for this server; an answer has been sent where it is not."""
+        self._skip_body()
+        named = self.headers.get_all("Host", [])
+        if len(named) > 1 or (not named and self.request_version >= "HTTP/1.1"):
+            self.send_error(HTTPStatus.BAD_REQUEST, "One Host header is needed")
+        elif named and not self._is_ours(named[0].strip()):
+            self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "Another host's name")
+        else:
+            return True
+        return False
+
+    def _is_ours(self, authority: str) -> bool:
+        match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:/@]+)(:\d{1,5})?", authority)
+        if match is None:
+            return False
+        name = match[1].lower().removesuffix(".")
         try:
+            ipaddress.ip_address(name.strip("[]"))
+        except ValueError:
+            machine = socket.gethostname().lower()
+            return name in ("localhost", machine, f"{machine}.local") or name in self.hosts
+        return True  # addresses belong to nobody else
+
+    def _skip_body(self) -> None:
+        """Nothing that is asked for has a body; one that comes is no further request."""
+        length = self.headers.get("Content-Length", "0").strip()
+        if "Transfer-Encoding" not in self.headers and length == "0":
+            return
+        self.close_connection = True
+        if re.fullmatch(r"[0-9]{1,9}", length):  # closed with bytes unread, a connection may lose the answer
+            self.rfile.read(min(int(length), _MOST_BODY))
+
+    def _reply(self, body: bool) -> None:
+        try:
+            path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path, errors="surrogateescape")
             found = self.find(path)
         except (OSError, ValueError):
             found = None
@@ -147,7 +201,8 @@ class RangeHandler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND)
         elif isinstance(found, str):
             self.send_response(HTTPStatus.FOUND)
-            self.send_header("Location", urllib.parse.quote(found))
+            # With one slash in front: two would lead to another host.
+            self.send_header("Location", "/" + urllib.parse.quote(found.lstrip("/"), errors="surrogateescape"))
             self._finish(0)
         else:
             with found.file:
@@ -189,8 +244,10 @@ class RangeHandler(BaseHTTPRequestHandler):
         header, condition = self.headers.get("Range"), self.headers.get("If-Range")
         if header is None or self.command != "GET":
             return None
-        if condition is not None and condition.strip() not in (found.etag, _date(found)):
-            return None
+        if condition is not None and condition.strip() != found.etag:
+            # A date says which version it was only when that was not written in the same second (RFC 9110, 8.8.2.2).
+            if found.modified is None or condition.strip() != _date(found) or time.time() - found.modified < 2:
+                return None
         return byte_range(header, found.size)
 
     def _describe(self, found: Resource) -> None:
@@ -205,11 +262,13 @@ class RangeHandler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _copy(self, file: BinaryIO, wanted: range) -> None:
+        """Sends bytes of a file, and ends early where it changes meanwhile: no answer mixes two versions."""
+        version = _version(file)
         file.seek(wanted.start)
         left = len(wanted)
         while left:
             data = file.read(min(left, _CHUNK))
-            if not data:  # the file has become shorter; the client sees too few bytes
+            if not data or _version(file) != version:  # the client sees too few bytes
                 self.close_connection = True
                 return
             self.wfile.write(data)
@@ -229,10 +288,11 @@ def _listing(folder: Path, path: str) -> Resource:
     for entry in sorted(folder.iterdir()):
         if not entry.name.startswith("."):
             name = entry.name + "/" * entry.is_dir()
-            rows.append(f'<li><a href="{urllib.parse.quote(name)}">{html.escape(name)}</a></li>')
+            link = urllib.parse.quote(name, errors="surrogateescape")
+            rows.append(f'<li><a href="{link}">{html.escape(name)}</a></li>')
     page = (f"<!DOCTYPE html><meta charset=utf-8><title>{html.escape(path)}</title>"
             f"<h1>{html.escape(path)}</h1><ul>{''.join(rows)}</ul>")
-    return Resource.of_bytes(page.encode(), "text/html; charset=utf-8")
+    return Resource.of_bytes(page.encode(errors="replace"), "text/html; charset=utf-8")
 
 
 class _Server(ThreadingHTTPServer):
@@ -251,16 +311,18 @@ class _Server(ThreadingHTTPServer):
 
 def make_server(root: str | os.PathLike[str], host: str = "127.0.0.1", port: int = 0, *,
                 handler: type[RangeHandler] = RangeHandler, quiet: bool = False, allow_origin: str | None = None,
+                hosts: Collection[str] = (),
                 extra: Callable[[str], Resource | str | None] | None = None) -> ThreadingHTTPServer:
     """A server of a file or folder, bound but not yet running (`serve_forever`).
 
-    port 0 takes a free one: `server.server_address`. extra: asked first, as `RangeHandler.find`
-    is. Raises UsageError.
+    port 0 takes a free one: `server.server_address`. hosts: further names that the server goes by (RangeHandler).
+    extra: asked first, as `RangeHandler.find` is. Raises UsageError.
     """
     path = Path(root)
     if not path.is_dir() and not path.is_file():
         raise UsageError(f"can't serve {root}: there is no such file or folder")
-    members: dict[str, Any] = dict(root=path, quiet=quiet, allow_origin=allow_origin)
+    members: dict[str, Any] = dict(root=path, quiet=quiet, allow_origin=allow_origin,
+                                   hosts=frozenset(name.lower() for name in hosts))
     if extra is not None:
         members["find"] = lambda self, asked: extra(asked) or handler.find(self, asked)
     try:

@@ -244,7 +244,7 @@ def test_server_sends_page_and_stream(server):
 def test_server_has_nothing_else_and_answers_no_other_name(server):
     for path in ("/../pyproject.toml", "/server.py", "/conformance.mjs", "/web/main.js", "/index.html/"):
         assert get(server, path)[0].status == 404
-    assert get(server, Host="example.org")[0].status == 404
+    assert get(server, Host="example.org")[0].status == 421
     assert get(server, Host=f"localhost:{server.server_port}")[0].status == 200
     assert get(server, method="POST")[0].status == 501
 

@@ -5,9 +5,11 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -107,20 +109,117 @@ def test_head_and_headers(connection):
 
 def test_conditions(connection, folder):
     response, _ = ask(connection, "/some.rfv")
-    tag, date = response.headers["ETag"], response.headers["Last-Modified"]
+    tag = response.headers["ETag"]
     for known in (tag, f'"other", W/{tag}', "*"):
         response, body = ask(connection, "/some.rfv", If_None_Match=known)
         assert (response.status, body) == (304, b"") and response.headers["ETag"] == tag
     assert ask(connection, "/some.rfv", If_None_Match='"other"')[0].status == 200
-    for same in (tag, date):
-        assert ask(connection, "/some.rfv", If_Range=same, Range="bytes=1-2")[1] == DATA[1:3]
+    assert ask(connection, "/some.rfv", If_Range=tag, Range="bytes=1-2")[1] == DATA[1:3]
+    # A date is good enough when the file was not written just before.
+    dated = folder / "dated.rfv"
+    dated.write_bytes(DATA)
+    for seconds, expected in ((time.time() + 100, DATA), (1e9, DATA[1:3])):
+        os.utime(dated, (seconds, seconds))
+        date = ask(connection, "/dated.rfv")[0].headers["Last-Modified"]
+        assert ask(connection, "/dated.rfv", If_Range=date, Range="bytes=1-2")[1] == expected
+    dated.unlink()
     assert ask(connection, "/some.rfv", If_Range='"other"', Range="bytes=1-2")[1] == DATA
     target = folder / "changing.rfv"
     target.write_bytes(b"one")
     before = ask(connection, "/changing.rfv")[0].headers["ETag"]
     target.write_bytes(b"three")
     assert ask(connection, "/changing.rfv", If_None_Match=before)[1] == b"three"
+    # Another file of the same size and date under the same name is another version.
+    before, status = ask(connection, "/changing.rfv")[0].headers["ETag"], target.stat()
     target.unlink()
+    target.write_bytes(b"other")
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert ask(connection, "/changing.rfv", If_None_Match=before)[1] == b"other"
+    assert ask(connection, "/changing.rfv", If_Range=before, Range="bytes=1-2")[1] == b"other"
+    target.unlink()
+
+
+def raw(server, data: bytes) -> bytes:
+    """All that comes for bytes sent as they are, until the server closes or rests."""
+    with socket.create_connection(server.server_address[:2], timeout=10) as client:
+        client.sendall(data)
+        client.settimeout(0.5)
+        out = b""
+        try:
+            while part := client.recv(1 << 16):
+                out += part
+        except TimeoutError:
+            pass
+        return out
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST"])
+@pytest.mark.parametrize("head", ["Content-Length: {n}", "Transfer-Encoding: chunked", "Content-Length: x",
+                                  "Content-Length: {n}\r\nTransfer-Encoding: chunked"])
+def test_a_body_is_no_request(server, method, head):
+    inner = b"GET /some.rfv HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    chunk = b"%x\r\n%s\r\n0\r\n\r\n" % (len(inner), inner)
+    body = chunk if "chunked" in head else inner
+    data = f"{method} /none HTTP/1.1\r\nHost: localhost\r\n{head.format(n=len(body))}\r\n\r\n".encode() + body
+    answer = raw(server, data)
+    assert answer.count(b"HTTP/1.1 ") == 1 and DATA not in answer
+
+
+def test_only_names_of_its_own_are_answered(server, folder):
+    def status(head: str) -> int:
+        return int(raw(server, f"GET /some.rfv HTTP/1.1\r\n{head}Connection: close\r\n\r\n".encode()).split()[1])
+
+    for host in ("localhost", "LOCALHOST:80", "127.0.0.1:1234", "[::1]:8000", "192.168.0.7", socket.gethostname()):
+        assert status(f"Host: {host}\r\n") == 200, host
+    for host in ("example.org", "localhost.example.org", "127.0.0.1.example.org", "a@localhost", "localhost/", "[::1",
+                 ""):
+        assert status(f"Host: {host}\r\n") == 421, host
+    assert status("") == 400 and status("Host: localhost\r\nHost: localhost\r\n") == 400
+    with make_server(folder, quiet=True, hosts=["Films.example"]) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        connection = http.client.HTTPConnection(*other.server_address[:2], timeout=10)
+        assert ask(connection, "/some.rfv", Host="films.EXAMPLE:443")[0].status == 200
+        assert ask(connection, "/some.rfv", "OPTIONS", Host="films.example.org")[0].status == 421
+        connection.close()
+        other.shutdown()
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    name = b"\xff:<b>.rfv"
+    (tmp_path / os.fsdecode(name)).write_bytes(b"odd")
+    (tmp_path / "sub").mkdir()
+    with make_server(tmp_path, quiet=True) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        connection = http.client.HTTPConnection(*server.server_address[:2], timeout=10)
+        response, body = ask(connection, "/")
+        link = "%FF%3A%3Cb%3E.rfv"
+        assert response.status == 200 and f'href="{link}"'.encode() in body and b"<b>" not in body
+        assert ask(connection, "/" + link)[1] == b"odd"
+        # Two slashes in front would lead to another host.
+        assert ask(connection, "//sub")[0].headers["Location"] == "/sub/"
+        connection.close()
+        server.shutdown()
+
+
+def test_a_file_that_changes_while_it_is_sent_is_not_mixed(tmp_path):
+    path = tmp_path / "film.rfv"
+    path.write_bytes(b"a" * (8 << 20))
+    with make_server(path, quiet=True) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        connection = http.client.HTTPConnection(*server.server_address[:2], timeout=10)
+        connection.connect()
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+        connection.request("GET", "/film.rfv")
+        response = connection.getresponse()
+        start = response.read(1000)
+        with open(path, "r+b") as file:
+            file.write(b"b" * (8 << 20))
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)) as caught:
+            response.read()
+        rest = getattr(caught.value, "partial", b"")
+        assert set(start + rest) == {ord("a")}
+        connection.close()
+        server.shutdown()
 
 
 @pytest.mark.parametrize("path", ["/none", "/.hidden", "/../outside", "/%2e%2e/outside",
@@ -177,6 +276,8 @@ def test_other_origins_have_to_be_allowed(folder, connection):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         other = http.client.HTTPConnection(*server.server_address[:2], timeout=10)
         assert "Range" in ask(other, "/some.rfv", "OPTIONS")[0].headers["Access-Control-Allow-Headers"]
+        response, _ = ask(other, "/some.rfv", "OPTIONS", Access_Control_Request_Private_Network="true")
+        assert response.headers["Access-Control-Allow-Private-Network"] == "true"
         response, body = ask(other, "/some.rfv", Range="bytes=0-1")
         assert response.headers["Access-Control-Allow-Origin"] == "https://example.org" and body == DATA[:2]
         assert "Content-Range" in response.headers["Access-Control-Expose-Headers"]
