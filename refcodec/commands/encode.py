@@ -287,8 +287,8 @@ def _clock(seconds: float) -> str:
 
 def _summary(report: EncodeReport, err: bool) -> None:
     for f in report.frames:
-        quality = f"  PSNR {f.psnr:.2f} dB" if f.psnr is not None else ""
-        quality += f"  in the box {f.psnr_box:.2f} dB" if f.psnr_box is not None else ""
+        quality = "" if f.psnr is None else f"  PSNR {f.psnr:.2f} dB" if f.psnr_box is None else (
+            f"  PSNR {f.psnr_box:.2f} dB inside the masks' boxes, {f.psnr:.2f} dB whole pictures")
         off = 100 * (f.estimated_bytes / f.payload_bytes - 1) if f.payload_bytes else 0.0
         click.echo(f"frame {f.number} {f.type}  {f.size:>8,} bytes{quality}  payload {f.payload_bytes:,} "
                    f"(estimate {off:+.2f} %)  {f.seconds:.1f} s", err=err)

@@ -113,8 +113,7 @@ def _leave_out(draft: Draft, headers: Headers) -> None:
         draft.problems.errors = [error for error in draft.problems.errors if error not in lost]
     elif count and total > 1:
         for i in missing:
-            error = own[i]
-            own[i] = _many_missing(error, count, total) if isinstance(error, DatasetError) else error
+            own[i] = _many_missing(own[i], count, total)
     if drop:
         frame.views = [view for i, view in enumerate(frame.views) if i not in drop]
         headers[0] = [header for i, header in enumerate(own) if i not in drop]
@@ -126,7 +125,8 @@ def _is_missing(error: DatasetError) -> bool:
     return error.path is not None and not os.path.isfile(error.path) and "the image is missing" in str(error)
 
 
-def _many_missing(error: DatasetError, count: int, total: int) -> DatasetError:
+def _many_missing(error: ImageHeader | DatasetError, count: int, total: int) -> DatasetError:
+    assert isinstance(error, DatasetError)
     text = str(error).removeprefix(f"{error.code}: ").removesuffix(f" [{error.path}]")
     return DatasetError(error.code, f"{text}; {count} of {total} pictures are: check where the pictures are, or take "
                                     "their "

@@ -121,19 +121,20 @@ def settle(draft: Draft, layout: str, has_masks: bool, source: Path, holdout: Co
         assumptions.append("the box is the cube around the largest ball that the median camera sees whole, where the "
                            "cameras' axes meet" + _OTHER_BOX)
     checks.check_box([view.camera for view in loaded[0].views], scene_box, source)
+    # What holds of most datasets first, what is peculiar to this one last, where it is seen.
+    common = []
     if holdout is None and not draft.has_split:
         every = _HOLDOUT_SEQUENCE if draft.is_sequence else _HOLDOUT_STATIC
-        assumptions.append(f"every {every}th camera is held out (--holdout names others, or none)")
+        common.append(f"every {every}th camera is held out (--holdout names others, or none)")
     if any(view.lens is not None for frame in loaded for view in frame.views):
-        assumptions.append("lens distortion is removed when the pictures are read (undistorted ones have to come "
-                           "without "
-                           "k1, k2, …)")
+        common.append("lens distortion is removed when the pictures are read (undistorted ones have to come without "
+                      "k1, k2, …)")
     background = draft.background or ((1.0, 1.0, 1.0) if has_masks else (0.0, 0.0, 0.0))
     if draft.background is None:
-        assumptions.append("the background is " + ("white, as there are masks" if has_masks else "black, as there is "
-                                                   "no alpha") + " (`background` of a transforms file)")
+        common.append("the background is " + ("white, as there are masks" if has_masks else "black, as there is no "
+                                              "alpha") + " (`background` of a transforms file)")
     return Dataset(loaded, np.asarray(scene_box, np.float64), background, draft.frame_rate, has_masks, source, layout,
-                   tuple(assumptions), tuple(draft.notices))
+                   (*common, *assumptions), tuple(draft.notices))
 
 
 def _without_cube(box: np.ndarray, assumptions: list[str], cameras: list[Camera], source: Path

@@ -107,7 +107,8 @@ class Progress:
     """Where an encode stands. frame counts from 0; phase: wait (for workers), load, train, code,
     evaluate, coded, retry (of a group whose worker failed), verify.
 
-    psnr: dB on training rays, or on the held-out views in phase coded.
+    psnr: dB on training rays, or on the held-out views in phase coded, there inside the
+        boxes of their masks, if they have any.
     kilobytes: estimated size of the frame while it trains, its real size afterwards.
     done: frames that are finished, with fractions of those in work, whose order is any when
     several groups are encoded at a time; None: `frame` and `iteration` say it. worker: that

@@ -292,7 +292,7 @@ class _Group:
             coding.number, "IP"[coding.type - 1], chosen.lagrangian, report.size, report,
             sum(chosen.trained.estimated_bits.values()) / 8, sum(report.tensors.values()), psnr, psnr_box,
             time.monotonic() - started, self.slope if self.job.target_kb else None))
-        self._tell("coded", position, psnr=psnr, kilobytes=report.size / 1000)
+        self._tell("coded", position, psnr=psnr if psnr_box is None else psnr_box, kilobytes=report.size / 1000)
 
     def _train(self, pictures: Sequence[Picture], previous: FrameState, position: int, lagrangian: float
                ) -> TrainedFrame:
