@@ -235,7 +235,7 @@ class Outputs:
             return isinstance(path, int)
         if not stat.S_ISCHR(found.st_mode):  # a terminal, say, is no worse for being written to
             self._inputs[found.st_dev, found.st_ino] = str(path)
-        if stat.S_ISDIR(found.st_mode):
+        if stat.S_ISDIR(found.st_mode) and not isinstance(path, int):
             self._folders.append(Path(os.path.realpath(path)))
         return True
 
