@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .rays import Picture
 
 _TARGET_TOLERANCE = 0.08
-_TARGET_TRIALS = 5
+_TARGET_TRIALS = 7
 _FIRST_SLOPE = -0.7  # d log(size) / d log(lambda), refined as the frames of a group are coded
 
 
@@ -210,6 +210,20 @@ class _Trial:
     state: FrameState
 
 
+def _root(points: Sequence[tuple[float, float]]) -> float:
+    """Where a falling function is 0, from at least three points (x, y) on both sides of it: by inverse quadratic
+    interpolation through the nearest, or a straight line between the two that bracket it where that leads outside."""
+    (xa, ya), (xb, yb), (xc, yc) = sorted(points, key=lambda p: abs(p[1]))[:3]
+    low, above = max(p for p in points if p[1] > 0)
+    high, below = min(p for p in points if p[1] <= 0)
+    if len({ya, yb, yc}) == 3:
+        found = (xa * yb * yc / ((ya - yb) * (ya - yc)) + xb * ya * yc / ((yb - ya) * (yb - yc))
+                 + xc * ya * yb / ((yc - ya) * (yc - yb)))
+        if low < found < high:
+            return found
+    return low + (high - low) * above / (above - below)
+
+
 class _Group:
     def __init__(self, job: GroupJob, tell: Callable[[Step | CodedFrame], None]):
         self.job, self.tell = job, tell
@@ -318,7 +332,8 @@ class _Group:
         return same[-1] if same and self.job.target_kb else self.job.settings.lagrangian
 
     def _next_lagrangian(self, trials: Sequence[_Trial]) -> float | None:
-        """The next lambda to try for `target_kb`: secant steps on log(size) over log(lambda)."""
+        """The next lambda to try for `target_kb`: secant steps on log(size) over log(lambda), inside the bracket once
+        sizes on both sides of the target are known."""
         if not self.job.target_kb or len(trials) >= _TARGET_TRIALS:
             return None
         target = 1000 * self.job.target_kb
@@ -330,7 +345,8 @@ class _Group:
             slope = (y - points[-2][1]) / (x - points[-2][0])
             if slope < -0.05:
                 self.slope = float(np.clip(slope, -2.0, -0.1))
-        return float(np.clip(np.exp(x - y / self.slope), 1e-6, 10.0))
+        bracketed = len(points) > 2 and min(p[1] for p in points) <= 0 < max(p[1] for p in points)
+        return float(np.clip(np.exp(_root(points) if bracketed else x - y / self.slope), 1e-6, 10.0))
 
     def _evaluate(self, state: FrameState, frame: DatasetFrame, position: int) -> tuple[float | None, float | None]:
         """Mean PSNR over the held-out views: whole picture, and inside the mask's box."""
