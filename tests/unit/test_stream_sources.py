@@ -259,7 +259,7 @@ def test_an_index_with_an_unknown_frame_type_is_not_followed():
         assert stream.index() is None and seen(stream.frame(5)) == (5, WHOLE[5])
         with pytest.raises(BitstreamError, match="R-IDX-01"):
             list(stream)
-    assert [f.requirement for f in refcodec.validate(data).findings] == ["R-IDX-01"]
+    assert [f.requirement for f in refcodec.validate(data).findings if f.severity == "error"] == ["R-IDX-01"]
 
 
 def test_an_index_that_names_another_group_is_an_error():
