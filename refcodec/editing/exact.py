@@ -1,24 +1,30 @@
 """Coding given integer tensors so that decoding gives exactly them (spec 7.2, 7.3).
 
-Without a transform and with a step of which all values are multiples, dequantisation
-loses nothing. Values that are too many or too far apart for one table are coded in two
-layers: the high part in the shared unit, the low part as a residual to it (`prediction`
-2). Two layers of 20 bits hold any tensor of 32-bit integers.
+A tensor of a P-frame is the sum of what several frames say. Where two say it, they become two layers: the first in
+the shared unit, the second as a residual to it (`prediction` 2), with their transforms, symbols and models. More are
+one layer, of the sum of their coefficients, and the difference from it, which comes of rounding. What else there may
+be is coded without a transform and with a step of which all values are multiples, so that dequantisation loses
+nothing; values that are too many or too far apart for one table in two layers, of high and low parts. Two layers of
+20 bits hold any tensor of 32-bit integers.
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..entropy.coder import MAX_SYMBOL
-from ..entropy.fitting import best_static
-from ..entropy.models import StaticModel
-from ..syntax.coding import STEP_INDICES, STEPS_PER_OCTAVE, Prediction, Significance, Tools, step_of
+from ..decoding import DecodedTensor
+from ..entropy.coder import MAX_SYMBOL, encode_symbols
+from ..entropy.fitting import best_static, model_bytes
+from ..entropy.models import EntropyModel, fits, work
+from ..syntax.coding import STEP_INDICES, STEPS_PER_OCTAVE, Prediction, Significance, Tools, Transform, step_of
 from ..syntax.headers import Mapping, SequenceHeader, TensorInfo
-from ..tensors.reconstruction import INT32_MAX, INT32_MIN, dequantise
-from ..tensors.significance import coded_mask
+from ..tensors.bound import BoundTensor
+from ..tensors.reconstruction import INT32_MAX, INT32_MIN, dequantise, saturate
+from ..tensors.state import FrameState
+from ..tensors.transforms import band_map
 from ..writer import TensorCoding
 
 _LOW_BITS = (6, 8, 10, 12)  # of the low one of two layers
@@ -28,12 +34,212 @@ _TABLE = 1 << 12  # values that one table can hold
 @dataclass(slots=True)
 class ExactCoding:
     """What a file of one I-frame carries: tensors and models of the shared unit (none: it has none) and
-    of the frame."""
+    of the frame. work: multiplications of the unit that needs most; coefficients: of the one that has most.
+    """
 
     shared: list[TensorCoding] = field(default_factory=list)
-    shared_models: dict[int, StaticModel] = field(default_factory=dict)
+    shared_models: dict[int, EntropyModel] = field(default_factory=dict)
     tensors: list[TensorCoding] = field(default_factory=list)
-    models: dict[int, StaticModel] = field(default_factory=dict)
+    models: dict[int, EntropyModel] = field(default_factory=dict)
+    work: int = 0
+    coefficients: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one unit says of a tensor. symbols: int32 (cells, C), of all cells of the coefficients. models: that may
+    code them."""
+
+    tools: Tools
+    symbols: np.ndarray
+    models: tuple[EntropyModel, ...] = ()
+
+    @property
+    def kind(self) -> tuple[int, int]:
+        return self.tools.transform, self.tools.levels
+
+
+class History:
+    """The layers that a tensor is the sum of, as the frames up to it say them.
+
+    steps: indices of those of which it may be a multiple. whole: whether `layers` are all of it.
+    """
+
+    def __init__(self) -> None:
+        self.layers: list[Layer] = []
+        self.steps: set[int] = set()
+        self.whole = True
+
+    def add(self, tensor: DecodedTensor) -> None:
+        """Takes in what a frame says of it."""
+        tools, layout = tensor.bound.tools, tensor.bound.layout
+        prediction = Prediction.of(tools.prediction)
+        if not prediction.needs_previous:
+            self.layers, self.steps, self.whole = [], set(), not prediction.needs_shared
+        if Transform.of(tools.transform).identity:
+            self.steps.update(tools.steps)
+        if self.layers and not tensor.values.any():
+            return
+        symbols = tensor.values
+        if layout.mask is not None:
+            symbols = np.zeros((math.prod(layout.shape[1:]), layout.channels), np.int32)
+            symbols[layout.mask.reshape(-1)] = tensor.values
+        self.layers.append(Layer(tools, symbols, (tensor.model,)))
+
+    def total(self, info: TensorInfo, allowed: int | None = None) -> Layer | None:
+        """One layer with the sum of the coefficients; None where there is none.
+
+        allowed: index of a step, of which the sum may be off by a half; None: the finest of the layers.
+        """
+        first, kinds = self.layers[0], {layer.kind for layer in self.layers}
+        if len(kinds) > 1:
+            return None
+        transform, levels = first.kind
+        band = band_map(transform, levels, info.shape[1:]).reshape(-1) if transform else np.zeros(1, np.uint8)
+        by_band = zip(*(layer.tools.steps for layer in self.layers))
+        steps = tuple(of_band[0] if len(set(of_band)) == 1 and of_band[0] >= (allowed or 0)
+                      else min(of_band) if allowed is None else allowed for of_band in by_band)
+        total = np.zeros(first.symbols.shape, np.int64)
+        for layer in self.layers:
+            mantissa, exponent = np.array([step_of(s) for s in layer.tools.steps])[band].T
+            total += saturate(dequantise(layer.symbols, mantissa[:, None], exponent[:, None]))
+        size = np.array([math.ldexp(*step_of(s)) for s in steps])[band][:, None]
+        symbols = np.rint(total / size)
+        if np.abs(symbols).max() > MAX_SYMBOL:
+            return None
+        models = tuple({id(m): m for layer in self.layers for m in layer.models}.values())
+        return Layer(replace(first.tools, steps=steps), symbols.astype(np.int32), models)
+
+
+def code_exactly(header: SequenceHeader, tensors: Sequence[np.ndarray], occupancy: np.ndarray | None,
+                 histories: Sequence[History], *, lossy: float | None = None) -> ExactCoding:
+    """How an I-frame carries these tensors.
+
+    header: of the frame's scene. tensors: int32 (C, z, y, x). occupancy: bool (z, y, x) or
+    None. histories: how each tensor has come about. lossy: a quantisation step size in units of the field, by half of
+    which coefficients of grids, planes and lines may differ. None: tensors are the same.
+    """
+    coding, coder = ExactCoding(), _Coder(header, occupancy)
+    totals = [[0, 0], [0, 0]]  # work and coefficients, of the frame and of the shared unit
+    for i, (info, tensor, history) in enumerate(zip(header.tensors, tensors, histories)):
+        allowed = lossy if info.mapping != Mapping.NONE else None
+        found = [coder.code(i, layers) for layers in _splits(coder, i, info, tensor, history, allowed)]
+        if allowed is None:
+            found = [coded for coded in found if np.array_equal(coded.tensor, tensor)]
+        if allowed is None or not found:
+            bits, layers = _plain(tensor, history.steps)
+            if not found or bits < min(f.bits for f in found):
+                found.append(coder.code(i, layers))
+        parts = min(found, key=lambda f: f.bits).parts
+        if len(parts) > 1:
+            coding.shared.append(parts[0].coding)
+            coding.shared_models[i] = parts[0].model
+        coding.tensors.append(parts[-1].coding)
+        coding.models[i] = parts[-1].model
+        for total, part in zip(totals, reversed(parts)):
+            total[0] += work(part.model, part.shape)
+            total[1] += math.prod(part.shape)
+    coding.work, coding.coefficients = (max(values) for values in zip(*totals))
+    return coding
+
+
+def _splits(coder: _Coder, i: int, info: TensorInfo, tensor: np.ndarray, history: History,
+            lossy: float | None) -> Iterator[list[Layer]]:
+    """Ways to say a tensor in layers as its frames did; not all are exact. lossy: see `code_exactly`."""
+    layers = history.layers
+    if not history.whole or not layers:
+        return
+    if len(layers) <= 2:
+        yield layers
+    if lossy is not None and (total := history.total(info, _step_below(lossy * 2.0**info.frac_bits))) is not None:
+        yield [total]
+    elif lossy is None and len(layers) > 1 and (total := history.total(info)) is not None:
+        yield [total]
+        rest = tensor.astype(np.int64) - coder.code(i, [total]).tensor
+        if np.abs(rest).max() <= MAX_SYMBOL:
+            yield [total, Layer(Tools((0,)), np.moveaxis(rest, 0, -1).reshape(-1, info.shape[0]).astype(np.int32))]
+
+
+def _step_below(size: float) -> int:
+    """Index of the largest step of no more than `size` reconstructed integers, 0 where there is none."""
+    return max((i for i in range(STEP_INDICES) if math.ldexp(*step_of(i)) <= size), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A layer as it is coded. shape: of its coefficients. bits: with the model."""
+
+    coding: TensorCoding
+    model: EntropyModel
+    shape: tuple[int, int, int, int]
+    bits: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Coded:
+    """A tensor in one or two layers, the last of them the frame's, and what it decodes to."""
+
+    parts: list[_Part]
+    tensor: np.ndarray
+
+    @property
+    def bits(self) -> float:
+        return sum(p.bits for p in self.parts)
+
+
+class _Coder:
+    """Codes tensors of a shared unit and of the frame after it."""
+
+    def __init__(self, header: SequenceHeader, occupancy: np.ndarray | None):
+        self.shared, self.frame = FrameState(header), FrameState(header)
+        self.frame.set_occupancy(occupancy)
+
+    def code(self, i: int, layers: Sequence[Layer]) -> _Coded:
+        """One layer, or a shared one and the residual to it."""
+        *before, last = layers
+        parts: list[_Part] = []
+        tools = replace(last.tools, significance=Significance.ALL)
+        for layer in before:
+            bound = self.shared.bind(i, replace(layer.tools, significance=Significance.ALL))
+            parts.append(_part(bound, layer))
+            self.shared.reconstruct(bound, parts[0].coding.values)
+            self.frame.shared[i] = self.shared.tensors[i]
+            tools = replace(tools, prediction=Prediction.BASE, base=(1, 0))
+        bound = self.frame.bind(i, tools)
+        if self.frame.occupancy is not None and bound.info.mapping != Mapping.NONE:
+            occupied = self.frame.bind(i, replace(tools, significance=Significance.OCCUPIED))
+            assert occupied.layout.mask is not None
+            if not last.symbols[~occupied.layout.mask.reshape(-1)].any():
+                bound = occupied
+        parts.append(_part(bound, last))
+        tensor, _ = self.frame.kernels.reconstruct(bound, parts[-1].coding.values)
+        return _Coded(parts, tensor)
+
+
+def _part(bound: BoundTensor, layer: Layer) -> _Part:
+    """The layer under the model that takes the fewest bits, those of the model counted."""
+    layout, values = bound.layout, layer.symbols
+    if layout.mask is not None:
+        values = values[layout.mask.reshape(-1)]
+    bands = len(bound.tools.steps)
+    offers = [(8 * model_bytes(model) + encode_symbols(model, layout, values)[1], model)
+              for model in (*layer.models, best_static(values, layout.band, bands=bands))
+              if fits(model, layout.channels, bands)]
+    bits, model = min(offers, key=lambda o: o[0])
+    return _Part(TensorCoding(bound.id, values, bound.id, bound.tools), model, layout.shape, bits)
+
+
+def _plain(tensor: np.ndarray, steps: Collection[int]) -> tuple[float, list[Layer]]:
+    """Layers without a transform that decode to any tensor, and roughly their bits."""
+    values = np.moveaxis(tensor, 0, -1).reshape(-1, tensor.shape[0]).astype(np.int64)
+    choices = [(sum(_estimate(layer.q) for layer in layers if layer is not None), layers)
+               for grid in _grids(values, steps) for layers in _layers(grid)]
+    bits, (low, high) = min(choices, key=lambda c: c[0])
+    prediction = Prediction.CONSTANT if low.offset and high is None else Prediction.NONE
+    layers = [Layer(Tools((low.step,), prediction, offset=low.offset), low.q.astype(np.int32))]
+    if high is not None:
+        layers.insert(0, Layer(Tools((high.step,)), high.q.astype(np.int32)))
+    return bits, layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,43 +251,8 @@ class _Grid:
     offset: int
 
 
-def code_exactly(header: SequenceHeader, tensors: Sequence[np.ndarray], occupancy: np.ndarray | None,
-                 steps: Sequence[Collection[int]]) -> ExactCoding:
-    """How an I-frame carries these tensors.
-
-    header: of the frame's scene. tensors: int32 (C, z, y, x). occupancy: bool (z, y, x) or
-    None. steps: indices, of each tensor those that its values may be multiples of.
-    """
-    coding = ExactCoding()
-    for i, (info, tensor) in enumerate(zip(header.tensors, tensors)):
-        values = np.moveaxis(tensor, 0, -1).reshape(-1, info.shape[0]).astype(np.int64)
-        cells = _coded_cells(header, info, occupancy)
-        choices = [(grid, layers) for grid in _grids(values, steps[i]) for layers in _layers(grid)]
-        grid, (low, high) = min(choices, key=lambda c: sum(_estimate(layer.q) for layer in c[1] if layer is not None))
-        significance, symbols = Significance.ALL, low.q
-        if cells is not None and not grid.q[~cells].any():
-            significance, symbols = Significance.OCCUPIED, symbols[cells]
-        prediction = Prediction.CONSTANT if grid.offset else Prediction.NONE
-        if high is not None:
-            coding.shared.append(TensorCoding(i, high.q.astype(np.int32), i, Tools((high.step,))))
-            coding.shared_models[i] = best_static(high.q)
-            prediction = Prediction.BASE
-        coding.tensors.append(TensorCoding(
-            i, symbols.astype(np.int32), i, Tools((low.step,), prediction, significance,
-                                                  base=(1, 0) if high is not None else (0, 0), offset=low.offset)))
-        coding.models[i] = best_static(symbols)
-    return coding
-
-
-def _coded_cells(header: SequenceHeader, info: TensorInfo, occupancy: np.ndarray | None) -> np.ndarray | None:
-    """Cells that `significance` 1 codes, flat; None where it is not allowed."""
-    if occupancy is None or info.mapping == Mapping.NONE:
-        return None
-    return coded_mask(header, info, occupancy).reshape(-1)
-
-
 def _grids(values: np.ndarray, steps: Collection[int]) -> Iterator[_Grid]:
-    """Ways to write the values as multiples of a step; the last always works."""
+    """Ways to write the values as multiples of a step; one of the last two always works."""
     for index in sorted(steps):
         mantissa, exponent = step_of(index)
         right = max(-exponent, 0)
@@ -96,6 +267,10 @@ def _grids(values: np.ndarray, steps: Collection[int]) -> Iterator[_Grid]:
         offset = int(values.flat[0]) % divisor if divisor > 1 else int(values.flat[0])
         offset -= divisor if divisor > 1 and offset > divisor // 2 else 0
         yield _Grid((values - offset) // divisor, STEPS_PER_OCTAVE * (divisor.bit_length() - 1), offset)
+    low, high = int(values.min()), int(values.max())
+    if max(high, -low) > MAX_SYMBOL and high - low <= 2 * MAX_SYMBOL:  # far from zero, near to each other
+        middle = (low + high) // 2
+        yield _Grid(values - middle, 0, middle)
     yield _Grid(values, 0, 0)
 
 

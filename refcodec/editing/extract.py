@@ -2,32 +2,35 @@
 from __future__ import annotations
 
 import io
+from collections import defaultdict
 from typing import BinaryIO
 
 import numpy as np
 
 from ..errors import UsageError
 from ..syntax import structures as syn
-from ..syntax.coding import FrameType, Prediction, Transform
+from ..syntax.coding import FrameType, Prediction
 from ..syntax.headers import lowest_level
 from ..syntax.registry import LEVELS, UnitType
 from ..syntax.units import FILE_HEADER_SIZE, UNIT_OVERHEAD, Unit, build_file_header
 from ..writer import FrameCoding, StreamWriter, UnitWriter
-from .exact import code_exactly
+from .exact import History, code_exactly
 from .source import EditReport, Source
 
 
-def extract(file: BinaryIO, out: BinaryIO, number: int) -> EditReport:
+def extract(file: BinaryIO, out: BinaryIO, number: int, *, lossy: float | None = None) -> EditReport:
     """Writes one frame to `out` as a file of one I-frame with the same tensors, number and time stamp.
 
-    An I-frame is copied. A P-frame is decoded and coded anew without loss; that takes more
-    bytes, since its tensors are sums of what several frames say. Reads nothing behind the
-    frame. Raises BitstreamError (also where the frame has another digest than it states)
-    and UsageError.
+    An I-frame is copied. A P-frame is decoded and re-encoded without loss; that takes more
+    bytes, since its tensors are sums of what several frames say. lossy: a quantisation step
+    size in units of the field's values, by half of which each coefficient of a P-frame's grids,
+    planes and lines may be off (but for rounding; where there is no transform, each value). The
+    report's details then have the largest error of a value. Reads nothing behind the frame.
+    Raises BitstreamError (also where the frame has another digest than it states) and UsageError.
     """
-    source = Source(file, range(number, number + 1))
+    histories: defaultdict[int, History] = defaultdict(History)
+    source = Source(file, range(number, number + 1), lambda tensor: histories[tensor.bound.id].add(tensor))
     source.seek_frame(number)
-    steps: list[set[int]] = [set() for _ in source.header.tensors]
     for unit in source.units():
         group = source.decoder.current_group
         if unit.type == UnitType.GROUP_HEADER and group.first_frame > number:
@@ -36,21 +39,12 @@ def extract(file: BinaryIO, out: BinaryIO, number: int) -> EditReport:
             continue
         frame, _ = syn.FRAME.parse(unit.payload, unit.payload_offset, level=source.file_header.bounds,
                                    header=source.header)
-        _note_steps(steps, frame)
         if frame.frame_number == number:
             if frame.frame_type == FrameType.INTRA:
                 return _copied(source, out, unit, frame)
-            return _recoded(source, out, frame, steps)
+            of_tensors = [histories[i] for i in range(len(source.header.tensors))]
+            return _recoded(source, out, frame, of_tensors, lossy)
     raise UsageError(f"the stream holds no frame {number}")
-
-
-def _note_steps(steps: list[set[int]], frame: syn.FrameSyntax) -> None:
-    """Keeps those steps of which the tensors may be multiples after a frame."""
-    for t in frame.tensor:
-        if not Prediction.of(t.prediction).needs_previous:
-            steps[t.tensor_id].clear()
-        if Transform.of(t.transform).identity:
-            steps[t.tensor_id].update(s.step_index for s in t.step)
 
 
 def _copied(source: Source, out: BinaryIO, unit: Unit, frame: syn.FrameSyntax) -> EditReport:
@@ -65,9 +59,10 @@ def _copied(source: Source, out: BinaryIO, unit: Unit, frame: syn.FrameSyntax) -
     return _report(writer, frame, recoded=False)
 
 
-def _recoded(source: Source, out: BinaryIO, frame: syn.FrameSyntax, steps: list[set[int]]) -> EditReport:
+def _recoded(source: Source, out: BinaryIO, frame: syn.FrameSyntax, histories: list[History],
+             lossy: float | None) -> EditReport:
     state, scene = source.decoder.state, source.decoder.current_group.scene
-    coding = code_exactly(state.header, state.tensors, state.occupancy, steps)
+    coding = code_exactly(state.header, state.tensors, state.occupancy, histories, lossy=lossy)
     buffer = io.BytesIO()
     writer, payloads = StreamWriter(buffer, source.header, max(LEVELS)), [0]
     UnitWriter.begin(writer)
@@ -80,16 +75,22 @@ def _recoded(source: Source, out: BinaryIO, frame: syn.FrameSyntax, steps: list[
     payloads.append(writer.write_frame(FrameCoding(
         frame.frame_number, FrameType.INTRA, frame.time_stamp, state.occupancy, coding.models,
         coding.tensors)).size - UNIT_OVERHEAD)
-    if not all(map(np.array_equal, writer.state.tensors, state.tensors)):
+    error = max(float(np.abs(a.astype(np.int64) - b).max()) * 2.0**-info.frac_bits
+                for a, b, info in zip(writer.state.tensors, state.tensors, state.header.tensors))
+    if error and lossy is None:
         raise AssertionError(f"frame {frame.frame_number} was not coded exactly")
-    level = lowest_level(source.header, max(payloads))
+    level = lowest_level(source.header, max(payloads), 1, coding.work, coding.coefficients)
     if level is None:
         raise UsageError(f"frame {frame.frame_number}, coded as an I-frame, is larger than any level allows")
     report = _report(writer, frame, recoded=True)
     out.write(build_file_header(max(level, source.file_header.level)))
     out.write(buffer.getbuffer()[FILE_HEADER_SIZE:])
-    report.notes.append(f"frame {frame.frame_number} is a P-frame; "
-                        "it was coded anew as an I-frame with the same tensors")
+    note = f"frame {frame.frame_number} is a P-frame; it was re-encoded as an I-frame with the same tensors"
+    if lossy is not None:
+        report.details["largest_error"] = error
+        if error:
+            note += f", up to {error:.2g}"
+    report.notes.append(note)
     return report
 
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from ..decoding import SequenceDecoder, group_before, read_index
+from ..decoding import DecodedTensor, SequenceDecoder, group_before, read_index
 from ..inspection import tool_dict
 from ..syntax.registry import UnitType
 from ..syntax.units import Unit, UnitReader
@@ -21,13 +21,14 @@ class Source:
     """A file or pipe, read unit by unit: everything is checked but entropy-coded data.
 
     prologue: the units before the first group. `decoder` has the state after the latest
-    unit; wanted is what it decodes. Raises BitstreamError.
+    unit; wanted is what it decodes, and on_tensor is told of the symbols. Raises BitstreamError.
     """
 
-    def __init__(self, file: BinaryIO, wanted: range | None = NOTHING):
+    def __init__(self, file: BinaryIO, wanted: range | None = NOTHING,
+                 on_tensor: Callable[[DecodedTensor], None] | None = None):
         self.file, self.reader = file, UnitReader(file)
         self.file_header = self.reader.read_file_header()
-        self.decoder = SequenceDecoder(self.file_header, wanted=wanted)
+        self.decoder = SequenceDecoder(self.file_header, wanted=wanted, on_tensor=on_tensor)
         self.prologue: list[Unit] = []
         while (unit := self.reader.next_unit()).type != UnitType.GROUP_HEADER or self.decoder.header is None:
             self.decoder.feed(unit)

@@ -25,18 +25,19 @@ from checkout import ROOT
 from refcodec.cli import cli
 from refcodec.decoding import open_stream
 from refcodec.editing import concat, cut, extract, repair
-from refcodec.editing.exact import code_exactly
+from refcodec.editing.exact import History, code_exactly
+from refcodec.entropy.fitting import best_static
 from refcodec.entropy.models import ContextModel
 from refcodec.errors import BitstreamError, UsageError
 from refcodec.inspection import inspect
-from refcodec.syntax.coding import step_index
-from refcodec.syntax.headers import Scene
+from refcodec.syntax.coding import FrameType, Tools, step_index
+from refcodec.syntax.headers import Mapping, Scene, SequenceHeader
 from refcodec.syntax.registry import LEVELS, UnitType
 from refcodec.syntax.units import FILE_HEADER_SIZE, build_unit
 from refcodec.tensors.reconstruction import tensor_digest
 from refcodec.validation import validate
-from refcodec.writer import FrameCoding, StreamWriter, UnitWriter
-from synthetic import random_frame, small_header, small_stream
+from refcodec.writer import FrameCoding, StreamWriter, TensorCoding, UnitWriter
+from synthetic import random_frame, small_header, small_stream, sparse_values
 
 SCHEMA = json.loads((Path(refcodec.__file__).parent / "schemas" / "edit.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -409,6 +410,78 @@ def test_an_extracted_frame_has_the_same_tensors(data, draw):
     assert report.details == dict(frame=number, recoded=number not in starts_of(data))
 
 
+def history(*steps: int) -> History:
+    """Of a tensor of which nothing is known but the steps of its values."""
+    found = History()
+    found.steps.update(steps)
+    return found
+
+
+@pytest.mark.parametrize("values", [(1 << 31) - 1, -(1 << 31), [(1 << 31) - 1, (1 << 31) - 8], [-(1 << 31), 7],
+                                    [1 << 21, (1 << 21) + 1], [0, 0]])
+def test_tensors_of_few_elements_can_be_coded_exactly(values):
+    header = small_header()
+    tensors = [np.resize(np.array(values, np.int64), info.shape).astype(np.int32) for info in header.tensors]
+    coding = code_exactly(header, tensors, None, [History()] * len(tensors))
+    assert len(coding.tensors) == len(tensors)
+
+
+def banded_stream(count: int) -> tuple[bytes, SequenceHeader]:
+    """A group of grids coded by block DCT, every P-frame with a few changes."""
+    header, rng, out = small_header(bases=((4, 24, 1.5),), features=4), np.random.default_rng(2), io.BytesIO()
+    writer = StreamWriter(out, header)
+    writer.begin()
+    writer.begin_group(0, count)
+    occupancy = rng.random(header.occupancy_shape) < 0.2
+    for number in range(count):
+        tensors, models = [], {}
+        for i, info in enumerate(header.tensors):
+            wide = info.mapping != Mapping.NONE
+            if number and not wide:
+                continue
+            tools = Tools((100, 100, 104, 104) if wide else (90,), int(wide and number > 0), int(wide), int(wide))
+            writer.state.set_occupancy(occupancy)
+            layout = writer.state.bind(i, tools).layout
+            values = sparse_values(rng, layout.cells, info.shape[0], 0.5 if number else 4)
+            models[i] = best_static(values, layout.band, bands=len(tools.steps))
+            tensors.append(TensorCoding(i, values, i, tools))
+        kind = FrameType.INTER if number else FrameType.INTRA
+        writer.write_frame(FrameCoding(number, kind, number, occupancy, models, tensors))
+    writer.finish()
+    return out.getvalue(), header
+
+
+def test_an_extracted_p_frame_stays_small():
+    """Its two layers take little more than in the file; with a third, the rounding of the transforms is coded, too."""
+    data, _ = banded_stream(3)
+    frames = frames_of(data)
+    sizes = {}
+    for number in (1, 2):
+        alone, _ = edited(extract, io.BytesIO(data), number)
+        assert frames_of(alone) == {number: frames[number]}
+        sizes[number] = len(alone)
+    layers = [f.size for f in open_stream(data)]
+    assert sizes[1] < 1.25 * sum(layers[:2])
+    assert sizes[2] < 0.6 * sum(t.nbytes for t in next(iter(open_stream(data))).tensors)
+
+
+def test_extracting_with_loss_keeps_to_its_bound():
+    data, header = banded_stream(4)
+    exact = len(edited(extract, io.BytesIO(data), 3)[0])
+    before = open_stream(data).frame(3)
+    sizes = []
+    for step in (0.05, 0.5):
+        alone, report = edited(lambda file, out: extract(file, out, 3, lossy=step), io.BytesIO(data))
+        after = open_stream(alone).frame(3)
+        errors = [np.abs(a - b) for a, b in zip(after.values(), before.values())]
+        assert report.details["largest_error"] == pytest.approx(max(e.max() for e in errors))
+        for e, info in zip(errors, header.tensors):
+            # The transform is orthonormal: half a step in each coefficient is that in the mean square of a block.
+            assert np.sqrt((e**2).mean()) <= (step / 2 if info.mapping else 0) + 2.0**(1 - info.frac_bits)
+        sizes.append(len(alone))
+    assert sizes[1] < sizes[0] and sizes[1] < exact
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 300, 70000, 1 << 23, (1 << 31) - 1]),
        st.sampled_from([1, 3, 1 << 9, 65537, 1 << 17]), st.booleans(), st.booleans())
@@ -424,7 +497,7 @@ def test_any_integers_can_be_coded_exactly(seed, reach, step, sparse, extremes):
         if extremes:
             values.flat[:2] = -(1 << 31), (1 << 31) - 1
         tensors.append(np.clip(values, -(1 << 31), (1 << 31) - 1).astype(np.int32))
-    coding = code_exactly(header, tensors, occupancy, [{5, step_index(step)}] * len(tensors))
+    coding = code_exactly(header, tensors, occupancy, [history(5, step_index(step))] * len(tensors))
     out = io.BytesIO()
     writer = StreamWriter(out, header)
     writer.begin()
@@ -448,7 +521,7 @@ def test_tensors_that_p_frames_leave_alone_keep_their_size():
     header = small_header()
     q = [rng.integers(-3, 4, info.shape) for info in header.tensors]
     tensors = [((v * 42495 + (1 << 5)) >> 6).astype(np.int32) for v in q]
-    coding = code_exactly(header, tensors, None, [{75}] * len(tensors))
+    coding = code_exactly(header, tensors, None, [history(75)] * len(tensors))
     assert not coding.shared and all(t.tools.steps == (75,) for t in coding.tensors)
     assert all(abs(t.values).max() <= 3 for t in coding.tensors)
 
