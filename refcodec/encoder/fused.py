@@ -12,13 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
-from types import ModuleType
 from typing import TypeVar
 
 import numpy as np
 import torch
 
+from refcodec.encoder.kernel import kernel
 from refcodec.encoder.rays import Samples
 from refcodec.fields.rule import Combination, FeatureSet, FirstOutput, Network
 from refcodec.syntax.headers import Alignment, SequenceHeader
@@ -26,17 +25,6 @@ from refcodec.syntax.headers import Alignment, SequenceHeader
 Item = TypeVar("Item")
 _RAYS = 32  # of a block
 _CHANNELS = 1 << 14  # values that one thread adds up at a time, about: channels of a table times samples
-
-
-@cache
-def kernel() -> ModuleType | None:
-    """The compiled training step, None where it was not built."""
-    try:
-        from refcodec.kernels import _training
-    except ImportError:
-        return None
-    module: ModuleType = _training
-    return module
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,13 @@ class Slot:
                                     self.info.shape[1:])
         return values.permute(1, 2, 3, 0)
 
+    def adjoint(self, gradient: torch.Tensor) -> torch.Tensor:
+        """Derivatives of coefficients from those of the values that are their `synthesis`, both (z, y, x, C)."""
+        if not self.transformed:
+            return gradient
+        found = transforms.adjoint(self.plan.transform, self.levels, gradient.permute(3, 0, 1, 2), self.shape)
+        return found.permute(1, 2, 3, 0)
+
     def analysis(self, values: torch.Tensor) -> torch.Tensor:
         """Coefficients of values, both (z, y, x, C)."""
         if not self.transformed:

@@ -180,32 +180,27 @@ class FieldTrainer:
 
     def backward(self) -> torch.Tensor:
         """Gradient of D on a batch of rays into `gradient`; returns D over all pixels."""
-        # One leaf a tensor: slices of a single one would each cost a full-length gradient.
         active = self.latents.active
-        leaves = [slot.grid(self.latents.work).detach().requires_grad_() for slot in active]
         if self.shading is None:
+            # One leaf a tensor: slices of a single one would each cost a full-length gradient.
+            leaves = [slot.grid(self.latents.work).detach().requires_grad_() for slot in active]
             loss, distortion, _ = self.rays.error(self.latents.field(self.ops, leaves), self.settings.rays)
             changes: Sequence[torch.Tensor] = torch.autograd.grad(loss, leaves)
         else:
-            distortion, changes = self._fused(self.shading, leaves)
+            distortion, changes = self._fused(self.shading)
         for slot, change in zip(active, changes):
             slot.grid(self.gradient).copy_(change)
             if slot.transformed:
                 self.gradient[slot.part] *= self.support.coded[slot.part]
         return distortion
 
-    def _fused(self, shading: FusedShading, leaves: Sequence[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """D of a batch of rays, and the gradients of the leaves of the active slots."""
-        active, tensors, batch = self.latents.active, self.latents.tensors(leaves), self.rays.batch(self.settings.rays)
-        step = shading(tensors, {slot.id for slot in active}, batch.samples, batch.target, self.rays.share(batch))
+    def _fused(self, shading: FusedShading) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """D of a batch of rays, and the gradients of the active slots, (z, y, x, C)."""
+        active, batch = self.latents.active, self.rays.batch(self.settings.rays)
+        step = shading(self.latents.tensors(), {slot.id for slot in active}, batch.samples, batch.target,
+                       self.rays.share(batch))
         distortion = self.rays.judge(batch, step.error[:, 0], step.error[:, 1])
-        changes = []
-        for slot, leaf in zip(active, leaves):
-            change = step.gradients[slot.id]
-            if slot.transformed:
-                change, = torch.autograd.grad(tensors[slot.id], leaf, change)
-            changes.append(change)
-        return distortion, changes
+        return distortion, [slot.adjoint(step.gradients[slot.id]) for slot in active]
 
     def _refresh(self, moment: Moment) -> None:
         """Renews what follows the values only now and then: ranges, distributions, the tensors that take part."""

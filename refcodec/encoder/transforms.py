@@ -12,7 +12,9 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from refcodec.encoder.kernel import kernel
 from refcodec.syntax.coding import Transform
+from refcodec.tensors.dct import BLOCK
 from refcodec.tensors.passes import box
 
 
@@ -30,7 +32,7 @@ def inverse(transform: int, levels: int, coefficients: torch.Tensor, spatial: Se
             region = region.clone()
             region[box(values.shape[-3:])] = values
         for axis, n in zip(stage.axes, stage.lengths):
-            region = _along(_constant(stage.synthesis, n, coefficients), region, axis)
+            region = _along(stage.synthesis, n, region, axis)
         values = region
     return coefficients if values is None else values
 
@@ -45,12 +47,30 @@ def forward(transform: int, levels: int, values: torch.Tensor) -> torch.Tensor:
         size = stage.box or cells
         region = coefficients if size == cells else coefficients[box(size)]
         for axis, n in zip(reversed(stage.axes), reversed(stage.lengths)):
-            region = _along(_constant(stage.analysis, n, values), region, axis)
+            region = _along(stage.analysis, n, region, axis)
         if size == cells:
             coefficients = region
         else:
             coefficients = coefficients.clone()
             coefficients[box(size)] = region
+    return coefficients
+
+
+def adjoint(transform: int, levels: int, gradient: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """Derivatives of coefficients (..., *shape), (z, y, x), from those of the values that `inverse` makes of them."""
+    stages = Transform.of(transform).stages(levels, tuple(gradient.shape[-3:]))
+    coefficients = gradient
+    for k in reversed(range(len(stages))):
+        stage = stages[k]
+        for axis, n in zip(reversed(stage.axes), reversed(stage.lengths)):
+            gradient = _along(stage.synthesis, n, gradient, axis, transposed=True)
+        size = tuple(stage.box or shape)
+        if size == tuple(shape):
+            coefficients = gradient
+        else:
+            coefficients[box(size)] = gradient
+        if k:
+            gradient = gradient[box(stages[k - 1].box or shape)]
     return coefficients
 
 
@@ -63,8 +83,19 @@ def band_gains(transform: int, levels: int, spatial: Sequence[int]) -> tuple[flo
     return Transform.of(transform).gains(levels, spatial)
 
 
-def _along(matrix: torch.Tensor, a: torch.Tensor, axis: int) -> torch.Tensor:
-    """The matrix times every line of `a` along the axis (negative)."""
+def _along(make: Callable[[int], np.ndarray], n: int, a: torch.Tensor, axis: int, *, transposed: bool = False
+           ) -> torch.Tensor:
+    """The matrix `make` gives for n cells, or its transpose, times every line of `a` along the axis (negative)."""
+    matrix, in_blocks = _matrix(make, n, transposed, a.dtype, a.device)
+    channels_last = a.movedim(0, -1) if a.ndim == 4 else None
+    if in_blocks and channels_last is not None and not a.requires_grad and channels_last.is_contiguous() \
+            and (module := kernel()) is not None:
+        before, (rows, columns) = channels_last.shape, matrix.shape
+        at = 3 + axis
+        out = torch.empty((*before[:at], rows, *before[at + 1 :]), dtype=a.dtype)
+        module.blocks(matrix.numpy(), rows, columns, channels_last.detach().numpy(), out.numpy(),
+                      math.prod(before[:at]), math.prod(before[at + 1 :]))
+        return out.movedim(-1, 0)
     at = a.ndim + axis
     rest = math.prod(a.shape[at + 1 :])
     if rest == 1:
@@ -74,10 +105,12 @@ def _along(matrix: torch.Tensor, a: torch.Tensor, axis: int) -> torch.Tensor:
     return product.reshape(*a.shape[:at], len(matrix), *a.shape[at + 1 :])
 
 
-def _constant(make: Callable[[int], np.ndarray], n: int, like: torch.Tensor) -> torch.Tensor:
-    return _on_device(make, n, like.dtype, like.device)
-
-
 @lru_cache(maxsize=256)
-def _on_device(make: Callable[[int], np.ndarray], n: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(make(n)).to(device, dtype)
+def _matrix(make: Callable[[int], np.ndarray], n: int, transposed: bool, dtype: torch.dtype, device: torch.device
+            ) -> tuple[torch.Tensor, bool]:
+    """A matrix, and whether the kernel can multiply with it: of float32 blocks on its diagonal, on a processor."""
+    found = torch.from_numpy(np.ascontiguousarray(make(n).T if transposed else make(n))).to(device, dtype)
+    block = torch.arange(max(found.shape), device=device) // BLOCK
+    outside = block[: found.shape[0], None] != block[: found.shape[1]]
+    fits = dtype == torch.float32 and device.type == "cpu" and block[found.shape[0] - 1] == block[found.shape[1] - 1]
+    return found, bool(fits) and not bool(found[outside].any())

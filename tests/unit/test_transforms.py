@@ -339,3 +339,30 @@ def test_gains_are_those_of_unit_coefficients(floats, case):
     for band, gain in enumerate(gains):
         expected = math.sqrt(energy[bands == band].mean()) if (bands == band).any() else 1
         assert gain == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("spatial", [(1, 24, 40), (1, 13, 29), (9, 16, 21), (1, 1, 19)])
+@pytest.mark.parametrize("transform, levels", [(Transform.BLOCK_DCT, 0), (Transform.WAVELET, 2)])
+def test_adjoint_is_the_transpose(spatial, transform, levels):
+    """Of the inverse: by inner products, with the compiled blocks and with matrices."""
+    torch = pytest.importorskip("torch")
+    from native import load_training
+    from refcodec.encoder import transforms as of_encoder
+
+    load_training()
+    if sum(n > 1 for n in spatial) < 2 and transform == Transform.WAVELET:
+        spatial = (1, 7, 19)
+    shape = coefficient_shape(transform, levels, spatial)
+    generator = torch.Generator().manual_seed(3)
+    for channels in (1, 5, 12, 16):
+        coefficients = torch.randn((*shape, channels), generator=generator).permute(3, 0, 1, 2)
+        gradient = torch.randn((*spatial, channels), generator=generator).permute(3, 0, 1, 2)
+        values = of_encoder.inverse(transform, levels, coefficients, spatial)
+        by_matrix = of_encoder.inverse(transform, levels, coefficients.contiguous().requires_grad_(), spatial)
+        torch.testing.assert_close(values, by_matrix.detach(), rtol=1e-4, atol=1e-4)
+        back = of_encoder.adjoint(transform, levels, gradient.clone(memory_format=torch.preserve_format), shape)
+        assert back.shape == coefficients.shape
+        both = (values.detach() * gradient).sum(), (coefficients * back).sum()
+        assert float(both[0]) == pytest.approx(float(both[1]), rel=1e-3, abs=1e-2)
+        again = of_encoder.forward(transform, levels, values)
+        torch.testing.assert_close(of_encoder.inverse(transform, levels, again, spatial), values, rtol=2e-3, atol=2e-3)
