@@ -86,15 +86,13 @@ def band_gains(transform: int, levels: int, spatial: Sequence[int]) -> tuple[flo
 def _along(make: Callable[[int], np.ndarray], n: int, a: torch.Tensor, axis: int, *, transposed: bool = False
            ) -> torch.Tensor:
     """The matrix `make` gives for n cells, or its transpose, times every line of `a` along the axis (negative)."""
-    matrix, in_blocks = _matrix(make, n, transposed, a.dtype, a.device)
-    channels_last = a.movedim(0, -1) if a.ndim == 4 else None
-    if in_blocks and channels_last is not None and not a.requires_grad and channels_last.is_contiguous() \
-            and (module := kernel()) is not None:
-        before, (rows, columns) = channels_last.shape, matrix.shape
-        at = 3 + axis
-        out = torch.empty((*before[:at], rows, *before[at + 1 :]), dtype=a.dtype)
-        module.blocks(matrix.numpy(), rows, columns, channels_last.detach().numpy(), out.numpy(),
-                      math.prod(before[:at]), math.prod(before[at + 1 :]))
+    matrix, by_frequency = _matrix(make, n, transposed, a.dtype, a.device)
+    module = kernel() if by_frequency is not None and a.ndim == 4 and not a.requires_grad else None
+    if module is not None and (lines := a.movedim(0, -1)).is_contiguous():
+        before, after = lines.shape[: 3 + axis], lines.shape[4 + axis :]
+        out = torch.empty((*before, len(matrix), *after))
+        module.blocks(matrix.numpy(), *matrix.shape, by_frequency == "rows", lines.numpy(), out.numpy(),
+                      math.prod(before), math.prod(after))
         return out.movedim(-1, 0)
     at = a.ndim + axis
     rest = math.prod(a.shape[at + 1 :])
@@ -107,10 +105,16 @@ def _along(make: Callable[[int], np.ndarray], n: int, a: torch.Tensor, axis: int
 
 @lru_cache(maxsize=256)
 def _matrix(make: Callable[[int], np.ndarray], n: int, transposed: bool, dtype: torch.dtype, device: torch.device
-            ) -> tuple[torch.Tensor, bool]:
-    """A matrix, and whether the kernel can multiply with it: of float32 blocks on its diagonal, on a processor."""
+            ) -> tuple[torch.Tensor, str | None]:
+    """A matrix, and for the kernel which of its sides is in the order of the block DCT's coefficients, "rows" or
+    "columns"; None where it is not of float32 on a processor, or relates more than the cells of a block."""
     found = torch.from_numpy(np.ascontiguousarray(make(n).T if transposed else make(n))).to(device, dtype)
-    block = torch.arange(max(found.shape), device=device) // BLOCK
-    outside = block[: found.shape[0], None] != block[: found.shape[1]]
-    fits = dtype == torch.float32 and device.type == "cpu" and block[found.shape[0] - 1] == block[found.shape[1] - 1]
-    return found, bool(fits) and not bool(found[outside].any())
+    if dtype == torch.float32 and device.type == "cpu":
+        for side, matrix in (("columns", found), ("rows", found.T)):
+            cells, coefficients = matrix.shape
+            blocks = coefficients // BLOCK
+            if coefficients == -(-cells // BLOCK) * BLOCK:
+                block = torch.arange(cells)[:, None] // BLOCK == torch.arange(coefficients) % blocks
+                if not bool(matrix[~block].any()):
+                    return found, side
+    return found, None

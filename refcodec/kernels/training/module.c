@@ -285,17 +285,17 @@ static PyObject *scatter(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-/* blocks(matrix, rows, columns, in, out, outer, inner): see rfv_blocks. */
+/* blocks(matrix, rows, columns, rows_by_frequency, in, out, outer, inner): see rfv_blocks. */
 static PyObject *blocks(PyObject *self, PyObject *args)
 {
     PyObject *matrix, *in, *out;
-    int rows, columns, outcome = RFV_BAD;
+    int rows, columns, by_frequency, outcome = RFV_BAD;
     Py_ssize_t outer, inner;
     const float *m, *from;
     float *to;
     held *h;
     (void)self;
-    if (!PyArg_ParseTuple(args, "OiiOOnn", &matrix, &rows, &columns, &in, &out, &outer, &inner)) return NULL;
+    if (!PyArg_ParseTuple(args, "OiiiOOnn", &matrix, &rows, &columns, &by_frequency, &in, &out, &outer, &inner)) return NULL;
     if (rows < 1 || columns < 1 || rows > 1 << 16 || columns > 1 << 16 || outer < 1 || inner < 1 ||
         outer > (Py_ssize_t)1 << 31 || inner > (Py_ssize_t)1 << 31) {
         PyErr_SetString(PyExc_ValueError, "sizes that the kernel does not take");
@@ -306,9 +306,9 @@ static PyObject *blocks(PyObject *self, PyObject *args)
         (from = items(h, in, 4, 0, (size_t)outer * (size_t)columns * (size_t)inner)) != NULL &&
         (to = items(h, out, 4, 1, (size_t)outer * (size_t)rows * (size_t)inner)) != NULL) {
         Py_BEGIN_ALLOW_THREADS
-        outcome = rfv_blocks(m, rows, columns, from, to, (size_t)outer, (size_t)inner);
+        outcome = rfv_blocks(m, rows, columns, by_frequency, from, to, (size_t)outer, (size_t)inner);
         Py_END_ALLOW_THREADS
-        if (outcome != RFV_OK) PyErr_SetString(PyExc_ValueError, "rows and columns have different numbers of blocks");
+        if (outcome != RFV_OK) PyErr_SetString(PyExc_ValueError, "rows and columns are no cells and coefficients");
     }
     while (h->count > 0) PyBuffer_Release(&h->views[--h->count]);
     free(h);
@@ -321,7 +321,7 @@ static PyMethodDef methods[] = {
     {"batch", new_batch, METH_VARARGS, "batch(field, position, direction, target, weight, ends, error, rows, seen)"},
     {"shade", shade, METH_VARARGS, "shade(field, batch, first, last, gradients)"},
     {"scatter", scatter, METH_VARARGS, "scatter(field, batch, slot, first, last)"},
-    {"blocks", blocks, METH_VARARGS, "blocks(matrix, rows, columns, in, out, outer, inner)"},
+    {"blocks", blocks, METH_VARARGS, "blocks(matrix, rows, columns, rows_by_frequency, in, out, outer, inner)"},
     {NULL, NULL, 0, NULL}};
 
 static PyModuleDef_Slot slots[] = {{0, NULL}};

@@ -135,19 +135,21 @@ int rfv_scatter(const rfv_field *field, const rfv_batch *batch, int32_t number, 
     return RFV_OK;
 }
 
-int rfv_blocks(const float *matrix, int32_t rows, int32_t columns, const float *in, float *out, size_t outer, size_t inner)
+int rfv_blocks(const float *matrix, int32_t rows, int32_t columns, int rows_by_frequency, const float *in, float *out,
+               size_t outer, size_t inner)
 {
-    if (rows < 1 || columns < 1 || (rows + 7) / 8 != (columns + 7) / 8) return RFV_BAD;
+    const int32_t cells = rows_by_frequency ? columns : rows, coefficients = rows_by_frequency ? rows : columns;
+    if (cells < 1 || coefficients != (cells + 7) / 8 * 8) return RFV_BAD;
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512bw"))
-        blocks_avx512(matrix, rows, columns, in, out, outer, inner);
+        blocks_avx512(matrix, rows, columns, rows_by_frequency, in, out, outer, inner);
     else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        blocks_avx2(matrix, rows, columns, in, out, outer, inner);
+        blocks_avx2(matrix, rows, columns, rows_by_frequency, in, out, outer, inner);
     else
-        blocks_sse2(matrix, rows, columns, in, out, outer, inner);
+        blocks_sse2(matrix, rows, columns, rows_by_frequency, in, out, outer, inner);
 #else
-    blocks_vector(matrix, rows, columns, in, out, outer, inner);
+    blocks_vector(matrix, rows, columns, rows_by_frequency, in, out, outer, inner);
 #endif
     return RFV_OK;
 }

@@ -77,9 +77,10 @@ int rfv_shade(const rfv_field *field, const rfv_batch *batch, int32_t first, int
               float *scratch, size_t scratch_size);
 /* Adds the derivatives of channels first .. last - 1 of a slot's interpolated values to its table's gradient. */
 int rfv_scatter(const rfv_field *field, const rfv_batch *batch, int32_t slot, int32_t first, int32_t last);
-/* A matrix (rows, columns) of blocks of 8 x 8 on its diagonal times every line: in (outer, columns, inner), out (outer,
-   rows, inner). */
-int rfv_blocks(const float *matrix, int32_t rows, int32_t columns, const float *in, float *out, size_t outer,
-               size_t inner);
+/* A matrix (rows, columns) of the block DCT times every line: in (outer, columns, inner), out (outer, rows, inner). It
+   relates the 8 cells of a block to the 8 coefficients of the block, which lie (number of blocks) apart (spec 7.5.2):
+   its rows or its columns. */
+int rfv_blocks(const float *matrix, int32_t rows, int32_t columns, int rows_by_frequency, const float *in, float *out,
+               size_t outer, size_t inner);
 
 #endif
