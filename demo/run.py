@@ -53,13 +53,15 @@ def main() -> None:
 
 def show(metrics: dict, inspected: dict) -> None:
     """Bytes and PSNR per frame."""
-    quality: dict[int, list[float]] = {}
-    for view in metrics["pictures"]:
-        quality.setdefault(view["frame"], []).append(view["psnr"])
-    print("\nframe  type    bytes   PSNR on held-out views")
+    def mean(frame: int, key: str) -> float:
+        values = [view[key] for view in metrics["pictures"] if view["frame"] == frame]
+        return sum(values) / len(values)
+
+    print("\nframe  type    bytes   PSNR on held-out views: around the fox, whole pictures")
     for frame in inspected["frames"]:
-        values = quality[frame["number"]]
-        print(f"{frame['number']:5d}  {frame['type']:>4}  {frame['bytes']:7,d}   {sum(values) / len(values):.2f} dB")
+        number = frame["number"]
+        print(f"{number:5d}  {frame['type']:>4}  {frame['bytes']:7,d}   {mean(number, 'psnr_box'):.2f} dB, "
+              f"{mean(number, 'psnr'):.2f} dB")
 
 
 if __name__ == "__main__":

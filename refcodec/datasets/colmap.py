@@ -192,13 +192,13 @@ def _unknown_model(camera_id: int, name: str | int, path: Path) -> DatasetError:
 def _mask_names(pictures: Path) -> Names | None:
     folder = (pictures.parent if pictures.name in _PICTURE_FOLDERS or pictures.name.startswith("images_") else pictures
               ) / "masks"
-    return Names(folder) if folder.is_dir() else None
+    return Names(folder, extensions=True) if folder.is_dir() else None
 
 
 def mask_of(masks: Names, name: str) -> Path | None:
     """COLMAP names a mask after its picture, with .png behind; others replace the extension."""
     stem = name.rpartition(".")[0] or name
-    return next((path for n in (f"{name}.png", name, f"{stem}.png") if (path := masks.find(n))), None)
+    return next((path for n in (f"{name}.png", name, stem) if (path := masks.find(n))), None)
 
 
 def _picture_folder(root: Path, model: Path, images: list[_Image]) -> Path:

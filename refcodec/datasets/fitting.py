@@ -3,18 +3,21 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from refcodec.datasets import checks
-from refcodec.datasets.layout import Draft, MaskOption
+from refcodec.datasets.layout import Draft, MaskOption, pictures_in
 from refcodec.datasets.model import TURNED, ImageHeader, MaskUse, Notice, View
 from refcodec.datasets.naming import Names
 from refcodec.datasets.videos import is_video
 from refcodec.errors import DatasetError
 
+MIN_SHARE = 0.8  # of the pictures, that a calibration should have poses for
+_DIGIT = "#"
 _MOST_MISSING = 0.5  # of a scene's pictures
 _SCALES = (0.8, 1.25)  # between these a picture's size is an accident, not a scale
 _ROUNDED = 0.99  # pixels that programs round away
@@ -29,6 +32,8 @@ def fit(draft: Draft, layout_masks: MaskOption, masks: MaskOption,
         on_header: Callable[[int, int, str], None] | None = None) -> tuple[list[DatasetError], bool]:
     """Changes the draft's views; the errors that remain, and whether all views have alpha or a foreground mask."""
     headers = _headers(draft, on_header)
+    if not any(isinstance(header, DatasetError) for own in headers for header in own):
+        _compare_with_folder(draft)
     _leave_out(draft, headers)
     _orient(draft, headers)
     _scale(draft, headers)
@@ -119,6 +124,32 @@ def _leave_out(draft: Draft, headers: Headers) -> None:
         headers[0] = [header for i, header in enumerate(own) if i not in drop]
     if draft.has_split and not any(view.split == "test" for view in frame.views):
         draft.has_split = False
+
+
+def _compare_with_folder(draft: Draft) -> None:
+    """Warns where a calibration lists few of its folders' pictures, as one does that could not place the others."""
+    unread = draft.problems.errors or draft.held_out_problems.errors
+    if draft.is_sequence or draft.partial or len(draft.frames) != 1 or unread \
+            or any(n.code == "W17" for n in draft.notices):
+        return
+    listed: dict[tuple[Path, str], int] = {}
+    for view in draft.frames[0].views:
+        if view.image_position is None:
+            kind = view.image.parent, _pattern(view.image)
+            listed[kind] = listed.get(kind, 0) + 1
+    listed = {kind: count for kind, count in listed.items() if _DIGIT in kind[1]}
+    there = {kind: sum(_pattern(path) == kind[1] for path in pictures_in(kind[0])) for kind in listed}
+    own, found = sum(listed.values()), sum(there.values())
+    if own < MIN_SHARE * found:
+        folder = next(iter(listed))[0]
+        draft.notices.append(Notice("W17", f"the calibration lists {own} of the {found} pictures of their kind in "
+                                    f"{folder.name}/: if it could not place the others, more overlap between pictures "
+                                    "helps", folder))
+
+
+def _pattern(path: Path) -> str:
+    """A name without its numbers, so that depths and normals beside pictures are no pictures."""
+    return re.sub("[0-9]+", _DIGIT, path.name)
 
 
 def _is_missing(error: DatasetError) -> bool:
@@ -227,10 +258,11 @@ def _fit_masks(draft: Draft, headers: Headers, layout_masks: MaskOption, option:
         for frame, i in views:
             frame.views[i] = dataclasses.replace(frame.views[i], mask=None, mask_position=None)
         return 0
-    hidden = False
+    hidden = alpha = False
     if not any(frame.views[i].mask is not None for frame, i in views) and layout_masks == "auto":
         hidden = _dynamic_masks(draft)
-        if not hidden and not any(_has_alpha(h) for own in headers for h in own):
+        alpha = not hidden and _alpha_pictures(draft)
+        if not hidden and not alpha and not any(_has_alpha(h) for own in headers for h in own):
             _masks_beside(draft)
     with_mask = [(frame, i) for frame, i in views if frame.views[i].mask is not None]
     if not with_mask:
@@ -239,8 +271,8 @@ def _fit_masks(draft: Draft, headers: Headers, layout_masks: MaskOption, option:
     use: MaskUse
     if option in ("foreground", "ignore"):
         use = "ignore" if option == "ignore" else "foreground"
-    elif hidden:
-        use = "ignore"
+    elif hidden or alpha:
+        use = "ignore" if hidden else "foreground"
     elif layout_masks == "auto":
         use = _meaning([frame.views[i] for frame, i in with_mask])
     else:
@@ -249,7 +281,7 @@ def _fit_masks(draft: Draft, headers: Headers, layout_masks: MaskOption, option:
         frame.views[i] = dataclasses.replace(frame.views[i], mask_use=use)
     if option == use:
         why = ""
-    elif layout_masks == "auto" and not hidden:
+    elif layout_masks == "auto" and not hidden and not alpha:
         why = f", as most of the pictures' border is {'visible' if use == 'ignore' else 'hidden'}"
     else:
         why = ", as this layout has it"
@@ -279,6 +311,22 @@ def _dynamic_masks(draft: Draft) -> bool:
     return bool(found)
 
 
+def _alpha_pictures(draft: Draft) -> bool:
+    """instant-ngp's alpha channels in files of their own, NAME.png.alpha.png beside NAME.png."""
+    found = 0
+    for frame in draft.frames:
+        for i, view in enumerate(frame.views):
+            names = (f"{stem}.alpha{view.image.suffix}" for stem in (view.image.name, view.image.stem))
+            path = next((p for name in names if os.path.isfile(p := view.image.with_name(name))), None)
+            if view.image_position is None and path is not None:
+                frame.views[i] = dataclasses.replace(view, mask=path)
+                found += 1
+    if found:
+        draft.assumptions.append(f"{found} pictures NAME.alpha.png beside the pictures are their alpha (--masks none "
+                                 "leaves them out)")
+    return bool(found)
+
+
 def _masks_beside(draft: Draft) -> None:
     """A folder masks/ beside that of the pictures, with a mask of each picture's name."""
     names: dict[Path, Names | None] = {}
@@ -287,9 +335,9 @@ def _masks_beside(draft: Draft) -> None:
         for i, view in enumerate(frame.views):
             folder = view.image.parent.parent / "masks"
             if folder not in names:
-                names[folder] = Names(folder) if folder.is_dir() else None
+                names[folder] = Names(folder, extensions=True) if folder.is_dir() else None
             own = names[folder]
-            candidates = (f"{view.image.name}.png", view.image.name, f"{view.image.stem}.png")
+            candidates = (f"{view.image.name}.png", view.image.name, view.image.stem)
             path = next((p for name in candidates if own and (p := own.find(name))), None)
             if path is not None and view.image_position is None:
                 found.append((frame.views, i, path))

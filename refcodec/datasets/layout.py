@@ -60,7 +60,8 @@ class Draft:
     aabb, background, frame_rate: None where the layout does not say.
     assumptions: see Dataset. notices: warnings so far. masks: in place of the layout's.
     held_out_problems: errors of held-out views, which can be left out.
-    foreign_poses: the calibration's file does not say which axes its poses have.
+    foreign_poses: the calibration's file does not say which axes its poses have. partial: some of what it lists is
+        left out on purpose, or could not be read.
     """
 
     frames: list[FrameDraft]
@@ -75,6 +76,7 @@ class Draft:
     masks: MaskOption | None = None
     held_out_problems: Problems = field(default_factory=Problems)
     foreign_poses: bool = False
+    partial: bool = False
 
 
 @dataclass

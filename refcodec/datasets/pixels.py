@@ -243,13 +243,7 @@ def _mask(view: View, shape: tuple[int, ...]) -> np.ndarray:
     else:
         with _opened(path) as image:
             try:
-                if "A" in image.getbands() or "transparency" in image.info:
-                    bands = np.asarray(image.convert("RGBA"))
-                    # A mask that is drawn in alpha alone has the same colour everywhere.
-                    mask = bands[..., 0] if np.ptp(bands[..., 0]) or not np.ptp(bands[..., 3]) else bands[..., 3]
-                else:
-                    mask = np.asarray(image.convert("RGB"))
-                    mask = mask.max(-1) if view.mask_inverted else mask[..., 0]
+                mask = _first_channel(image, view.mask_inverted)
             except Exception as error:
                 raise DatasetError("D05", f"can't decode the mask: {error}", path) from error
         if view.orientation != 1 and mask.shape[::-1] != view.file_size:
@@ -265,6 +259,22 @@ def _mask(view: View, shape: tuple[int, ...]) -> np.ndarray:
         else:
             share = np.asarray(Image.fromarray(share).resize((width, height), Image.Resampling.BILINEAR))
     return share
+
+
+def _first_channel(image: Image.Image, any_channel: bool) -> np.ndarray:
+    """(h, w) uint8 of a mask: its first channel, or what stands for it."""
+    if image.mode == "P" and "transparency" not in image.info:  # labels in colours: the first is the background's
+        colours = np.asarray(image.convert("RGB"))
+        labels: np.ndarray = colours.max(-1)
+        return labels if np.array_equal(labels, colours.min(-1)) else (labels > 0) * np.uint8(255)
+    if "A" in image.getbands() or "transparency" in image.info:
+        bands = np.asarray(image.convert("RGBA"))
+        # A mask that is drawn in alpha alone has the same colour everywhere.
+        mask = bands[..., 0] if np.ptp(bands[..., 0]) or not np.ptp(bands[..., 3]) else bands[..., 3]
+    else:
+        rgb = np.asarray(image.convert("RGB"))
+        mask = rgb.max(-1) if any_channel else rgb[..., 0]
+    return mask * np.uint8(255) if mask.size and mask.max() == 1 else mask  # 0 and 1 are labels
 
 
 def _check_size(actual: tuple[int, int], wanted: tuple[int, int], path: Path) -> None:

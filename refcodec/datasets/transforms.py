@@ -125,6 +125,7 @@ def read_transforms(documents: list[Document], selection: FrameSelection) -> Dra
     Raises DatasetError D09, D10 and D13 for what concerns whole files; errors of single
     pictures and videos (D04 to D06, D09, D11) are collected in the draft.
     """
+    given = len(documents)
     documents, notices, assumptions = _usable(documents)
     rates = [_positive(d.content[key], key, d.path) for d in documents
              for key in ("frame_rate", "fps") if d.content.get(key) is not None]
@@ -140,6 +141,7 @@ def read_transforms(documents: list[Document], selection: FrameSelection) -> Dra
         draft, used = _read_pictures(documents, lists, selection, rate)
     draft.has_split = len({d.split for d in documents}) > 1 or any(own.held_out for own in lists.values())
     draft.foreign_poses = True
+    draft.partial = len(documents) < given or any(own.unlisted for own in lists.values())
     left_out = sum(own.unlisted for own in lists.values())
     if left_out:
         assumptions.append(f"{left_out} pictures that neither `train_filenames` nor the lists of held-out ones name "

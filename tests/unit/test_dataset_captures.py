@@ -446,6 +446,32 @@ def test_masks_beside_and_of_instant_ngp(tmp_path):
     assert not dataset.frames[0].views[0].kept()[3:5].any()
 
 
+def test_masks_as_alpha_as_labels_and_in_colours(tmp_path):
+    beside = with_masks(tmp_path / "a", disc, "images/{:03d}.png.alpha.png", listed=False)
+    dataset = load_dataset(beside)
+    assert dataset.has_masks and len(dataset.frames[0].views) == 9 and not dataset.notices
+    wanted = dataset.frames[0].views[0].load()[..., 3]
+    assert wanted.max() == 1 and wanted.min() == 0
+    labels = with_masks(tmp_path / "b", lambda mask, i: (disc(mask, i), np.minimum(mask, 1, out=mask)))
+    np.testing.assert_array_equal(load_dataset(labels).frames[0].views[0].load()[..., 3], wanted)
+    for i in range(9):
+        mask = np.zeros(SIZE[::-1], np.uint8)
+        disc(mask, i)
+        coloured = Image.fromarray((mask > 0).astype(np.uint8), "P")
+        coloured.putpalette([0, 0, 0, 128, 0, 0])
+        coloured.save(labels / f"masks/{i:03d}.png")
+    np.testing.assert_array_equal(load_dataset(labels).frames[0].views[0].load()[..., 3], wanted)
+
+
+def test_calibrations_that_list_few_of_the_pictures(tmp_path):
+    """As after ns-process-data, where COLMAP found few poses; other kinds of pictures beside do not count."""
+    changed(tmp_path, change=lambda c: c.update(frames=c["frames"][:4]))
+    assert codes(tmp_path) == ["W17"]
+    for i in range(4, 9):
+        (tmp_path / f"images/{i:03d}.png").rename(tmp_path / f"images/{i:03d}_depth.png")
+    assert codes(tmp_path) == []
+
+
 def test_masks_for_some(tmp_path):
     assert codes(with_masks(tmp_path / "a", disc, chosen=range(4))) == ["W16"]
     assert codes(with_masks(tmp_path / "b", bar, chosen=range(4))) == ["W16"]
