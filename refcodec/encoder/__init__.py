@@ -10,13 +10,13 @@ import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..datasets import Dataset
-    from .gop import EncodeOptions, EncodeReport, Progress
+    from .gop import EncodeChoices, EncodeOptions, EncodeReport, Progress
     from .group import FrameResult, pick_device
 
 # Training makes many small parallel calls; threads that spin between them take the
@@ -37,7 +37,7 @@ def __getattr__(name: str) -> object:
 
 
 def encode(dataset: str | Path | Dataset, out: str | Path, options: EncodeOptions | None = None,
-           on_progress: Callable[[Progress], None] | None = None, **choices: Any) -> EncodeReport:
+           on_progress: Callable[[Progress], None] | None = None, **choices: Unpack[EncodeChoices]) -> EncodeReport:
     """Trains and codes a dataset into the RFV file `out`.
 
     dataset: a path (docs/datasets.md) or what `refcodec.datasets.load_dataset` returns.

@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
 from .. import __version__
 from ..datasets import Dataset, Frame as DatasetFrame, load_dataset
@@ -100,6 +101,43 @@ class EncodeOptions:
     jobs: int | None = None
     scheduler: str | None = None
     threads: int | None = None
+
+
+class EncodeChoices(TypedDict, total=False):
+    """The members of `EncodeOptions` by name, for the keywords of `refcodec.encode`."""
+
+    system: str
+    representation: str | None
+    transform: str | None
+    levels: int | None
+    masks: bool | None
+    model: str | None
+    rdo: bool | None
+    preset: str
+    lagrangian: float | None
+    quality: int | None
+    target_kb: float | None
+    frames: range | slice | None
+    group_size: int
+    device: str
+    seed: int
+    intra_iterations: int | None
+    inter_iterations: int | None
+    cameras: str
+    holdout: Collection[int] | None
+    aabb: Sequence[Sequence[float]] | None
+    downscale: float
+    rate_loss: bool
+    learn_steps: bool
+    step: float | None
+    resume: bool
+    evaluate: bool
+    settings: dict[str, object]
+    metadata: dict[str, str]
+    executor: str
+    jobs: int | None
+    scheduler: str | None
+    threads: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +268,9 @@ class _Encode:
         self.parts: Parts  # while it runs
         self.in_work: dict[int, float] = {}  # frames that workers are at, and what share of each is done
         self.told = time.monotonic()
+        # Seconds an iteration of the first frame takes, and what they are measured from: frame, iteration, time.
+        self.pace: float | None = None
+        self.pace_from: tuple[int, int, float] | None = None
 
     def _header(self) -> SequenceHeader:
         from ..fields import field_header
@@ -311,8 +352,8 @@ class _Encode:
         self.on_progress(Progress(
             step.phase, step.frame, len(frames), "IP"[self._type(step.frame) - 1], step.iteration, step.iterations,
             step.loss, step.psnr, step.kilobytes, time.monotonic() - self.started,
-            left / max(len(groups), 1) if results else step.seconds_left, len(finished) + sum(self.in_work.values()),
-            step.worker, remark))
+            left / max(len(groups), 1) if results or self.pace is not None else step.seconds_left,
+            len(finished) + sum(self.in_work.values()), step.worker, remark))
 
     def _expected(self, results: list[FrameResult]) -> dict[int, float]:
         """Seconds that a frame of each type should take, from those seen."""
@@ -320,7 +361,7 @@ class _Encode:
         intra, inter = (sum(s) / len(s) if s else None for s in seen.values())
         ratio = self.settings.inter_iterations / self.settings.intra_iterations
         if intra is None:
-            intra = (inter or 0.0) / ratio
+            intra = inter / ratio if inter is not None else self.settings.intra_iterations * (self.pace or 0.0)
         return {FrameType.INTRA: intra, FrameType.INTER: inter if inter is not None else intra * ratio}
 
     def _type(self, number: int) -> int:
@@ -338,7 +379,19 @@ class _Encode:
             trained = message.phase != "load"
             share = message.iteration / message.iterations if message.iterations and trained else float(trained)
             self.in_work[message.frame] = share
+        self._measure(message)
         self._tell(message)
+
+    def _measure(self, step: Step) -> None:
+        """Keeps the pace of the frame that trained first: before any frame is finished, it tells the time left."""
+        if step.phase != "train":
+            return
+        now = time.monotonic()
+        if self.pace_from is None:
+            self.pace_from = step.frame, step.iteration, now
+        frame, iteration, since = self.pace_from
+        if step.frame == frame and step.iteration > iteration:
+            self.pace = (now - since) / (step.iteration - iteration)
 
     def _keep(self, frame: CodedFrame) -> None:
         self.parts.append(frame.result.number // self.group_size, frame)

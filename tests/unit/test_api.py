@@ -104,7 +104,22 @@ def test_encode_takes_options_by_name(tmp_path):
                              seen.append, preset="micro", frames=range(0, 1), downscale=8, intra_iterations=3,
                              evaluate=False)
     assert isinstance(report, refcodec.EncodeReport) and report.path.stat().st_size == report.size
+    # One frame alone tells the time left, too.
+    seen.clear()
+    refcodec.encode(ROOT / "demo/fox", tmp_path / "one.rfv", None, seen.append, preset="micro", frames=range(0, 1),
+                    downscale=8, intra_iterations=60, evaluate=False)
+    trained = [p for p in seen if p.phase == "train"]
+    assert len(trained) == 3 and all(p.eta_seconds is not None and p.eta_seconds >= 0 for p in trained[1:])
     assert seen[-1].phase == "verify" and refcodec.validate(report.path).conforming
     with pytest.raises(refcodec.UsageError, match="no option 'prset'; there are system, "):
         refcodec.encode(ROOT / "demo/fox", tmp_path / "other.rfv", prset="micro")
     assert not (tmp_path / "other.rfv").exists()
+
+
+def test_keywords_of_encode_are_the_members_of_its_options():
+    pytest.importorskip("torch")
+    from refcodec.encoder.gop import EncodeChoices
+
+    assert EncodeChoices.__annotations__.keys() == refcodec.EncodeOptions.__annotations__.keys()
+    for name, kind in refcodec.EncodeOptions.__annotations__.items():
+        assert getattr(EncodeChoices.__annotations__[name], "__forward_arg__", None) == kind, name
