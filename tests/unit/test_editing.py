@@ -206,6 +206,33 @@ def test_time_goes_on_at_the_pace_of_the_frames_around():
     assert [f[1] for f in frames_of(joined(one, one, pair)[0]).values()] == [9, 10, 12, 15]
 
 
+def timed(groups: tuple[int, ...], times: list[int]) -> bytes:
+    """A stream whose frames have these time stamps."""
+    parts, left = [], iter(times)
+    data = tiny_stream(groups)
+    for unit in units_of(data):
+        payload = unit.payload
+        if unit.type == UnitType.FRAME:
+            payload = payload[:5] + struct.pack("<I", next(left)) + payload[9:]
+        parts.append(build_unit(unit.type, payload))
+    return data[:FILE_HEADER_SIZE] + b"".join(parts)
+
+
+def test_time_goes_on_at_the_last_pace_before_the_join():
+    first, second = timed((4,), [0, 10, 20, 27]), timed((3,), [0, 4, 9])
+    assert [f[1] for f in frames_of(joined(first, second)[0]).values()] == [0, 10, 20, 27, 34, 38, 43]
+
+
+def test_repair_keeps_no_equal_time_stamps():
+    """The group between is lost, so that nothing but the frames that were kept says what comes before."""
+    data = bytearray(timed((1, 1, 1), [5, 6, 5]))
+    lost = [u for u in units_of(bytes(data)) if u.type == UnitType.FRAME][1]
+    data[lost.offset + 20] ^= 1
+    mended, report = edited(repair, bytes(data))
+    assert list(frames_of(mended)) == [0] and validate(mended).conforming
+    assert report.details["damage"][-1]["requirement"] == "R-FRM-04"
+
+
 def test_scenes_are_put_together():
     a, b = scenes_stream(), scenes_stream(((0, 1), (1, 1), (1, 2)), 6)
     whole, report = joined(a, b)

@@ -6,6 +6,8 @@ import os
 import random
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from hypothesis import given, settings, strategies as st
 import spec_decoder
 from checkout import ROOT
 from refcodec.decoding import Limits, Salvage, open_stream, salvage
+from refcodec.decoding.parallel import map_frames
+from refcodec.decoding.sequence import SequenceDecoder
 from refcodec.entropy.models import ContextModel
 from refcodec.entropy.occupancy import pack
 from refcodec.errors import BitstreamError, UsageError
@@ -257,3 +261,37 @@ def test_frames_handed_out_stay_as_they_were(stream):
     again = [[tensor_digest(t) for t in f.tensors] for f in open_stream(io.BytesIO(stream))]
     assert digests == again and len({tuple(d) for d in digests}) == len(frames)
     assert np.isfinite(frames[0].values()[0]).all()
+
+
+def test_threads_hold_no_more_groups_than_promised():
+    """While the first frame is not done, no more than the groups under way and one frame of the next are planned."""
+    data, jobs = tiny_stream((1,) * 12), 2
+    reader = UnitReader(io.BytesIO(data))
+    decoder = SequenceDecoder(reader.read_file_header())
+    planned, most, free = [], [], threading.Event()
+
+    def jobs_of():
+        for unit in reader.units():
+            if (job := decoder.plan(unit)) is not None:
+                planned.append(job)
+                yield job
+
+    def hold(frame):
+        if frame.number == 0:
+            free.wait()
+        return frame.number
+
+    def watch():
+        for _ in range(2000):
+            if len(planned) >= jobs + 2:
+                break
+            time.sleep(0.005)
+        time.sleep(0.2)
+        most.append(len(planned))
+        free.set()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    assert list(map_frames(jobs_of(), hold, jobs)) == list(range(12))
+    watcher.join()
+    assert most == [jobs + 2]
