@@ -31,29 +31,40 @@ class BuildWithSpecification(build_py):
 
 
 class BuildWhereThereIsACompiler(build_ext):
+    """Each extension by itself is left out where it can't be built."""
+
     def run(self) -> None:
         try:
             super().run()
         except Exception as error:  # the kinds that compilers fail in are many
-            self.explain(error)
+            self.extensions = []  # nothing to copy
+            _explain("compiled kernels, numpy and torch", error)
+
+    def build_extensions(self) -> None:
+        built = []
+        for ext in self.extensions:
+            training = ext.name.endswith("_training")
+            try:
+                if training and self.compiler.compiler_type == "msvc":
+                    raise OSError("it needs GCC or Clang")
+                self.build_extension(ext)
+                built.append(ext)
+            except Exception as error:
+                _explain("compiled training step, torch" if training else "compiled kernels, numpy", error)
+        self.extensions = built
 
     def build_extension(self, ext: Extension) -> None:
-        training = ext.name.endswith("_training")
         if self.compiler.compiler_type != "msvc":
             ext.extra_compile_args += ["-std=c99", "-O3", "-fvisibility=hidden"]
             # What decodes and renders rounds after every operation; training is as fast as the processor allows.
-            ext.extra_compile_args += (["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"] if training else
-                                       ["-ffp-contract=off"])
-        elif training:
-            print("refcodec: no compiled training step, torch instead: it needs GCC or Clang", file=sys.stderr)
-            self.extensions.remove(ext)
-            return
+            ext.extra_compile_args += (["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
+                                       if ext.name.endswith("_training") else ["-ffp-contract=off"])
         super().build_extension(ext)
 
-    def explain(self, error: Exception) -> None:
-        self.extensions = []  # nothing to copy
-        reason = " ".join(str(error).split())
-        print(f"refcodec: no compiled kernels, numpy instead, several times slower: {reason}", file=sys.stderr)
+
+def _explain(what: str, error: Exception) -> None:
+    reason = " ".join(str(error).split())
+    print(f"refcodec: no {what} instead, several times slower: {reason}", file=sys.stderr)
 
 
 class WheelForTheStableAbi(bdist_wheel):

@@ -49,11 +49,13 @@ class _Benchmarks(click.Group):
 @click.group("benchmark", cls=_Benchmarks, epilog=examples(
     "refcodec benchmark demo/fox figures/ --frames :2",
     "refcodec benchmark systems demo/fox figures/ --frames :2",
-    "refcodec benchmark render fox.rfv --scale 2"))
+    "refcodec benchmark render fox.rfv --scale 2",
+    "refcodec benchmark speed fox.rfv"))
 def command() -> None:
-    """Measure the gain of each coding tool (tools), compare published systems (systems), or time rendering (render).
+    """Measure the gain of each coding tool (tools), compare published systems (systems), or time decoding (speed) and
+    rendering (render).
 
-    Without either word, tools: refcodec benchmark DATASET FOLDER.
+    Without any of these words, tools: refcodec benchmark DATASET FOLDER.
     """
 
 
@@ -182,6 +184,22 @@ def render(file: str, views: int, scale: float, enlarge: str | None, backend: st
                        f"{view.seconds:.2f} s, {view.processor_seconds:.2f} s of processors, {ops.name}")
     if as_json:
         click.echo(to_json(dict(backend=ops.name, views=figures)))
+
+
+@command.command("speed", cls=FileCommand, epilog=examples("refcodec benchmark speed fox.rfv"))
+@click.argument("file", type=InputPath())
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="The fastest counts.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def speed(file: str, repeats: int, as_json: bool) -> None:
+    """Time the decoding of FILE: entropy coding, reconstruction, whole frames, processes, and in node.
+
+    By the clock, but for one thread's own work, which is by its processor time: ratios of one run say most.
+    """
+    calm_threads()
+    from ..evaluation import speed as measured
+
+    figures = measured.measure(Path(file), repeats)
+    click.echo(to_json([dataclasses.asdict(f) for f in figures]) if as_json else measured.markdown(figures))
 
 
 def tell(text: str) -> None:

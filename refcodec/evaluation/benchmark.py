@@ -205,7 +205,7 @@ class CodingFigures:
         return self.memory / self.tensor_bytes
 
 
-def _decoded(path: Path) -> tuple[list[Frame], list[DecodedTensor]]:
+def decoded(path: Path) -> tuple[list[Frame], list[DecodedTensor]]:
     """A file's frames, and the symbols of their tensors."""
     frames: list[Frame] = []
     seen: list[DecodedTensor] = []
@@ -225,7 +225,7 @@ def _decode_values(t: DecodedTensor, kernels: Kernels) -> None:
 def coding_figures(path: Path, repeats: int = 3) -> CodingFigures:
     """Measures a file by decoding it; the symbols are coded again for their ideal length."""
     kernels = best()
-    frames, seen = _decoded(path)
+    frames, seen = decoded(path)
     symbols = sum(t.values.size for t in seen)
     ideal = coded = 0.0
     for t in seen:

@@ -20,6 +20,9 @@ from hypothesis import given, settings, strategies as st
 from test_entropy import tensors
 
 from checkout import ROOT
+
+sys.path.append(str(ROOT / "fuzz"))
+from kernels import compare
 from native import SOURCES, compiler, native
 from refcodec.decoding import Limits, open_stream
 from refcodec.entropy.coder import MAX_SYMBOL, EntropyError, encode_symbols
@@ -476,3 +479,26 @@ def pinned(name: str) -> str:
     """Version of a package in constraints.txt."""
     lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
     return next(version for line in lines for package, _, version in [line.partition("==")] if package == name)
+
+
+def test_mutated_files_have_the_same_outcome():
+    """A part of `python fuzz/kernels.py`."""
+    native()
+    found = {compare(number) for number in range(200)}
+    assert "decoded" in found and len(found) > 20
+
+
+def test_a_notice_says_why_there_are_no_compiled_kernels(tmp_path):
+    done = subprocess.run([sys.executable, "setup.py", "-q", "build_ext", "--build-lib", tmp_path, "--build-temp",
+                           tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=100,
+                          env={**ENVIRONMENT, "CC": "no-such-compiler"})
+    assert done.returncode == 0 and not list(tmp_path.rglob("_native*"))
+    assert "refcodec: no compiled kernels, numpy instead, several times slower: " in done.stderr
+
+
+def test_speed_is_measured():
+    from refcodec.evaluation import speed
+
+    figures = speed.measure(SUITE / "sources" / "fox-micro.rfv", 1)
+    assert all(f.value > 0 for f in figures) and len({f.name for f in figures}) == len(figures) > 6
+    assert speed.markdown(figures).count("\n") == len(figures) + 1
