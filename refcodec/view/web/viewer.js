@@ -367,6 +367,7 @@ export class Viewer extends Playback {
       loaded: stream?.loaded ?? 0,
       size: stream?.size ?? null,
       timings: this.timings,
+      kernels: stream?.kernels ?? null,
       eye: this.camera.eye,
       quality: this.drawn.quality,
     };

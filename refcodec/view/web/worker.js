@@ -34,7 +34,7 @@ const REQUESTS = {
     plan = planOf(stream.header);
     const { header, cameras, metadata, frames, level } = stream;
     const { size, tag } = stream.source;
-    return { header, cameras, metadata, frames, level, size, tag };
+    return { header, cameras, metadata, frames, level, size, tag, kernels: stream.decoder.kernels.name };
   },
 
   /** Decodes up to frame `number`; posts every frame on the way. `digests`: with SHA-256 of everything. */
