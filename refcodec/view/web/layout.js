@@ -6,10 +6,11 @@ const TEXTURE_UNITS = 16; // every WebGL2 has them
 const MOST = 65504; // of a half float
 
 /**
- * Gives the grids of a plan textures that the hardware interpolates, as many as there is room for:
- * `item.texture` { name, size }, vectors one behind the other along the last axis.
+ * Gives the grids of a plan textures of their own, as many as there is room for: `item.texture` { name, size,
+ * filtered }, vectors one behind the other along the last axis. filtered: of half floats that the hardware
+ * interpolates, else of floats, because filters have too few bits for 9.5.
  */
-export function giveTextures(plan, largest, largest3d) {
+export function giveTextures(plan, filtered, largest, largest3d) {
   let left = TEXTURE_UNITS - SPARE_TEXTURES;
   for (const item of plan.items) {
     if (item.kind !== 'grid' || left === 0) continue;
@@ -18,7 +19,7 @@ export function giveTextures(plan, largest, largest3d) {
     while (sizes.length < 2) sizes.push(1);
     sizes[sizes.length - 1] *= item.map.length / 4;
     if (Math.max(...sizes) > (sizes.length === 3 ? largest3d : largest)) continue;
-    item.texture = { name: `grid${plan.items.indexOf(item)}`, size: sizes };
+    item.texture = { name: `grid${plan.items.indexOf(item)}`, size: sizes, filtered };
     left--;
   }
 }

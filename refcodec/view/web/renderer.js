@@ -21,8 +21,7 @@ class Look {
     this.quality = quality;
     this.rate = 0; // pixels a millisecond; 0: not known
     const plan = (this.plan = planOf(header));
-    if (quality === 'fast')
-      giveTextures(plan, gl.getParameter(gl.MAX_TEXTURE_SIZE), gl.getParameter(gl.MAX_3D_TEXTURE_SIZE));
+    giveTextures(plan, quality === 'fast', gl.getParameter(gl.MAX_TEXTURE_SIZE), gl.getParameter(gl.MAX_3D_TEXTURE_SIZE));
     const largest = gl.getParameter(gl.MAX_UNIFORM_BLOCK_SIZE) / 16;
     let spare = gl.getParameter(gl.MAX_FRAGMENT_UNIFORM_BLOCKS);
     this.blocks = [];
@@ -74,16 +73,17 @@ class Look {
     );
     this.textured = this.plan.items.filter((item) => item.texture);
     for (const { texture } of this.textured) {
-      const { size } = texture;
+      const { size, filtered } = texture;
+      const format = filtered ? gl.RGBA16F : gl.RGBA32F;
       texture.kind = size.length === 3 ? gl.TEXTURE_3D : gl.TEXTURE_2D;
       texture.handle = makeTexture(
         gl,
         texture.kind,
         () =>
           size.length === 3
-            ? gl.texStorage3D(gl.TEXTURE_3D, 1, gl.RGBA16F, ...size)
-            : gl.texStorage2D(gl.TEXTURE_2D, 1, gl.RGBA16F, ...size),
-        gl.LINEAR,
+            ? gl.texStorage3D(gl.TEXTURE_3D, 1, format, ...size)
+            : gl.texStorage2D(gl.TEXTURE_2D, 1, format, ...size),
+        filtered ? gl.LINEAR : gl.NEAREST,
       );
     }
     this.uploaded = new Array(this.plan.items.length).fill(null);
@@ -101,10 +101,10 @@ class Look {
         gl.bindBuffer(gl.UNIFORM_BUFFER, item.buffer);
         gl.bufferData(gl.UNIFORM_BUFFER, values, gl.DYNAMIC_DRAW);
       } else if (item.texture) {
-        const { kind, handle, size } = item.texture;
+        const { kind, handle, size, filtered } = item.texture;
         gl.bindTexture(kind, handle);
         gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
-        const texels = bounded(values);
+        const texels = filtered ? bounded(values) : values;
         if (size.length === 3)
           gl.texSubImage3D(kind, 0, 0, 0, 0, ...size, gl.RGBA, gl.FLOAT, texels);
         else gl.texSubImage2D(kind, 0, 0, 0, ...size, gl.RGBA, gl.FLOAT, texels);

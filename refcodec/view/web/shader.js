@@ -53,18 +53,6 @@ vec4 fetch(int at) {
   return texelFetch(data, ivec2(at & ${TEXTURE_WIDTH - 1}, at >> ${TEXTURE_BITS}), 0);
 }
 
-vec4 onLine(int at, int s, float t) {
-  return mix(fetch(at), fetch(at + s), t);
-}
-
-vec4 onPlane(int at, int s, int r, vec2 t) {
-  return mix(onLine(at, s, t.x), onLine(at + r, s, t.x), t.y);
-}
-
-vec4 inCell(int at, int s, int r, int q, vec3 t) {
-  return mix(onPlane(at, s, r, t.xy), onPlane(at + q, s, r, t.xy), t.z);
-}
-
 // Arguments of sine and cosine within one turn: 2 pi in two parts.
 vec4 turn(vec4 v) {
   vec4 n = floor(v * 0.15915494309 + 0.5);
@@ -97,7 +85,7 @@ function sampleGrid(grid, to, at, multiplies) {
   const axes = [0, 1, 2].filter((axis) => sizes[axis] > 1);
   const lines = axes.map((axis, k) => `float p${k} = ${positionOf(grid, axis, sizes[axis])};`);
   let value;
-  if (grid.texture) {
+  if (grid.texture?.filtered) {
     const { name, size } = grid.texture;
     const places = axes.map((axis, k) => [`p${k} + 0.5`, sizes[axis]]);
     while (places.length < size.length) places.push(['0.5', 1]);
@@ -113,19 +101,31 @@ function sampleGrid(grid, to, at, multiplies) {
   } else {
     axes.forEach((axis, k) => {
       lines.push(`float c${k} = min(floor(p${k}), ${float(sizes[axis] - 2)});`, `float t${k} = p${k} - c${k};`);
+      lines.push(`int i${k} = int(c${k});`);
     });
-    lines.push(`int at = ${[grid.base, ...axes.map((axis, k) => `int(c${k}) * ${strides[axis]}`)].join(' + ')};`);
-    const steps = axes.map((axis) => strides[axis]).join(', ');
-    const [t0, t1, t2] = ['t0', 'vec2(t0, t1)', 'vec3(t0, t1, t2)'];
-    value = (g) => {
-      const from = `at + ${g} * ${cells}`;
-      return [
-        `fetch(${from})`,
-        `onLine(${from}, ${steps}, ${t0})`,
-        `onPlane(${from}, ${steps}, ${t1})`,
-        `inCell(${from}, ${steps}, ${t2})`,
-      ][axes.length];
+    let fetch;
+    if (grid.texture) {
+      const { name, size } = grid.texture;
+      fetch = (g, corner) => {
+        const at = axes.map((_, k) => `i${k}${corner[k] ? ' + 1' : ''}`);
+        while (at.length < size.length) at.push('0');
+        at[at.length - 1] += ` + ${g} * ${axes.length === size.length ? sizes[axes.at(-1)] : 1}`;
+        return `texelFetch(${name}, ivec${size.length}(${at.join(', ')}), 0)`;
+      };
+    } else {
+      lines.push(`int at = ${[grid.base, ...axes.map((axis, k) => `i${k} * ${strides[axis]}`)].join(' + ')};`);
+      fetch = (g, corner) => {
+        const step = axes.reduce((sum, axis, k) => sum + corner[k] * strides[axis], 0);
+        return `fetch(at + ${step} + ${g} * ${cells})`;
+      };
+    }
+    // From the last axis inwards, between the corners of a cell.
+    const between = (g, corner) => {
+      const k = axes.length - corner.length - 1;
+      if (k < 0) return fetch(g, corner);
+      return `mix(${between(g, [0, ...corner])}, ${between(g, [1, ...corner])}, t${k})`;
     };
+    value = (g) => between(g, []);
   }
   const operator = multiplies ? '*=' : '=';
   if (vectors <= 4) lines.push(...range(vectors).map((g) => `${to}[${at + g}] ${operator} ${value(g)};`));
@@ -348,7 +348,8 @@ ${
 bool composite(vec3 x, float t, float span) {
   float alpha = 1.0 - exp(-densityAt(x) * span);
   float weight = through * alpha;
-  if (weight > FAINT) {
+  // A loop, because some renderers by software skip those, but no branches.
+  for (bool once = weight > FAINT; once; once = false) {
     featuresAt(x);
     ${
       fast
@@ -424,31 +425,34 @@ void main() {
 }`;
 }
 
-/** Samples at equal distances (R-RND-06); those of empty voxels are left out, many at once where blocks are empty. */
+/**
+ * Samples at equal distances (R-RND-06). Those of empty voxels are passed in a loop of their own, many at once where
+ * blocks are empty, so that rays that are computed together shade together.
+ */
 function marched(header) {
-  const skip = header.hasOccupancy
-    ? `if (!occupied(x)) {
+  const leap = header.hasOccupancy
+    ? `if (occupied(x)) break;
         // To the end of the largest cube of empty blocks around this one, less a little for rounding.
-        vec3 blocks = vec3(textureSize(distances, 0));
-        vec3 size = sides * ${float(BLOCK)} / vec3(${header.occupancyDims.map(float).join(', ')});
         vec3 c = clamp(floor((x - lo) / size), vec3(0.0), blocks - 1.0);
         float free = float(texelFetch(distances, ivec3(c), 0).r);
-        if (free > 0.0) {
-          vec3 wall = lo + (c + mix(vec3(1.0 - free), vec3(free), greaterThan(e, vec3(0.0)))) * size;
-          vec3 reach = (wall - eye) / e;
-          float out_ = min(reach.x, min(reach.y, reach.z));
-          i = max(i, int(min((out_ - near) / stepLength - 0.51, 65535.0)));
-        }
-        continue;
-      }`
-    : '';
-  return `int first = from > near ? int(min((from - near) / stepLength + 0.5, 65536.0)) : 0;
+        vec3 wall = lo + (c + mix(vec3(1.0 - free), vec3(free), greaterThan(e, vec3(0.0)))) * size;
+        vec3 exits = (wall - eye) / e;
+        float out_ = (min(exits.x, min(exits.y, exits.z)) - near) / stepLength - 0.51;
+        i = max(i, free > 0.0 ? int(min(out_, 65535.0)) : i);`
+    : 'break;';
+  return `int i = from > near ? int(min((from - near) / stepLength + 0.5, 65536.0)) : 0;
     float end = min(far, to);
-    for (int i = first; i <= 65535; i++) {
-      float t = near + (float(i) + 0.5) * stepLength;
-      if (t >= end) break;
-      vec3 x = eye + t * d;
-      ${skip}
+    vec3 blocks = vec3(textureSize(distances, 0));
+    vec3 size = sides * ${float(BLOCK)} / vec3(${header.occupancyDims.map((n) => float(Math.max(1, n))).join(', ')});
+    vec3 x;
+    for (float t = 0.0; t < end; i++) {
+      for (; i <= 65535; i++) {
+        t = near + (float(i) + 0.5) * stepLength;
+        if (t >= end) break;
+        x = eye + t * d;
+        ${leap}
+      }
+      if (t >= end || i > 65535) break;
       if (!composite(x, t, stepLength)) break;
     }`;
 }

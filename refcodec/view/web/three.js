@@ -157,7 +157,7 @@ export class RfvField extends Mesh {
   _makeMaterial(lo, hi) {
     const { header } = this.stream;
     const plan = (this.plan = planOf(header));
-    if (this.quality === 'fast') giveTextures(plan, SMALLEST, 256);
+    giveTextures(plan, this.quality === 'fast', SMALLEST, 256);
     const rows = placeRows(plan);
     const { samplesPerDiagonal } = header.scenes[this.scene];
     const uniforms = {
@@ -173,8 +173,10 @@ export class RfvField extends Mesh {
     };
     for (const { texture, vectors } of plan.items.filter((item) => item.texture)) {
       const made = dataTexture(texture.size, new Float32Array(4 * vectors));
-      made.internalFormat = 'RGBA16F';
-      made.minFilter = made.magFilter = LinearFilter;
+      if (texture.filtered) {
+        made.internalFormat = 'RGBA16F';
+        made.minFilter = made.magFilter = LinearFilter;
+      }
       uniforms[texture.name] = { value: made };
     }
     this.material.dispose();
@@ -211,7 +213,7 @@ export class RfvField extends Mesh {
       if (this.uploaded[i] === values) return;
       this.uploaded[i] = values;
       const texture = uniforms[item.texture?.name ?? 'data'].value;
-      if (item.texture) texture.image.data = bounded(values);
+      if (item.texture) texture.image.data = item.texture.filtered ? bounded(values) : values;
       else texture.image.data.set(values, 4 * item.base);
       texture.needsUpdate = true;
     });
