@@ -13,6 +13,7 @@ export class Playback extends EventTarget {
     this.position = 0; // of the frame that is to be shown
     this.shown = -1;
     this.range = [0, 0]; // of positions that are played
+    this.sought = null; // seconds: a time whose frame is not known yet
   }
 
   _tell(type, detail) {
@@ -60,6 +61,7 @@ export class Playback extends EventTarget {
 
   /** Shows the frame at a position as soon as it is there. */
   seek(position) {
+    this.sought = null;
     this.position = position;
     this.stream.want(position, this.range);
     this.fresh = true;
@@ -73,18 +75,30 @@ export class Playback extends EventTarget {
     return (this.times.get(position) - this.times.get(this.range[0])) / this.stream.header.ticksPerSecond;
   }
 
-  /** Shows the frame of a time, in seconds: by the frames whose times are known, else evenly by the frame's number. */
+  /** Shows the frame of a time, in seconds. Where that is, is known better the more frames are decoded. */
   seekTime(seconds) {
+    this.seek(this.position);
+    this.sought = Math.max(0, seconds);
+    this._find();
+  }
+
+  /** Goes to the frame of the time that is sought, as far as it is known. */
+  _find() {
+    const seconds = this.sought;
     const [from, to] = this.range;
+    if (seconds === null || this.timeOf(from) === null) return;
     const known = [...this.times.keys()].filter((p) => p >= from && p < to).sort((a, b) => a - b);
-    let best = from;
-    for (const p of known) if (this.timeOf(p) !== null && this.timeOf(p) <= seconds + 1e-9) best = p;
-    const last = known.at(-1);
-    if (known.length > 1 && best === last && last < to - 1) {
-      const rate = (last - from) / Math.max(1e-9, this.timeOf(last));
-      best = Math.min(to - 1, Math.max(from, from + Math.floor(seconds * rate + 1e-6)));
+    const at = known.findLastIndex((p) => this.timeOf(p) <= seconds + 1e-6);
+    let position = known[at];
+    const sure = position === to - 1 || known[at + 1] === position + 1;
+    if (!sure && position > from) {
+      // Between the known ones, or beyond them, frames are taken to be evenly spaced.
+      const rate = (position - from) / this.timeOf(position);
+      const most = (known[at + 1] ?? to) - 1;
+      position = Math.min(most, from + Math.floor(seconds * rate + 1e-3));
     }
-    this.seek(best);
+    if (position !== this.position) this.seek(position);
+    this.sought = sure ? null : seconds;
   }
 
   /** Seconds for which the frame at a position is shown (9.3); null where the next one's time is not known yet. */

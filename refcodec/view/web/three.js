@@ -118,6 +118,7 @@ export class RfvField extends Mesh {
     this.stream = this.playback.stream = stream;
     stream.addEventListener('frame', ({ detail: { frame, position } }) => {
       this.playback.times.set(position, frame.timeStamp);
+      this.playback._find();
       // three.js asks about visible materials only.
       if (!this.material.visible) this._show();
     });

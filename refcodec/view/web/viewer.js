@@ -267,6 +267,7 @@ export class Viewer extends Playback {
     this.decoding.milliseconds += frame.milliseconds;
     this.decoding.symbols += frame.symbols;
     if (position === this.position) this.fresh = true;
+    this._find();
     this._tell('decoded', { position });
     this._wake();
   }
