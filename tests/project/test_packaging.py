@@ -85,11 +85,14 @@ def test_sdist_and_wheel_hold_what_they_should(built):
     in_wheel = set(zipfile.ZipFile(wheel).namelist())
     assert {f"refcodec/specification/{name}" for name in chapters} <= in_wheel
     assert {"refcodec/py.typed", "refcodec/schemas/inspect.schema.json", "refcodec/encoder/train.py"} <= in_wheel
+    assert not [n for n in in_wheel if n.endswith((".c", ".h", ".inc"))]
     assert not [n for n in in_wheel if not n.startswith(("refcodec/", "refcodec-"))]
     modules = {f"refcodec/{p.relative_to(ROOT / 'refcodec').as_posix()}" for p in (ROOT / "refcodec").rglob("*.py")}
     assert modules <= in_wheel
     with tarfile.open(sdist) as archive:
         in_sdist = {name.partition("/")[2] for name in archive.getnames()}
+    sources = {p.relative_to(ROOT).as_posix() for p in (ROOT / "refcodec/kernels/src").iterdir()}
+    assert {"refcodec/kernels/src/coder.c", "refcodec/kernels/src/rfv.h"} <= sources <= in_sdist
     assert {f"spec/{name}" for name in chapters} | {"setup.py", "LICENSE", "refcodec/py.typed"} <= in_sdist
 
 
