@@ -190,8 +190,8 @@ def _unknown_model(camera_id: int, name: str | int, path: Path) -> DatasetError:
 
 
 def _mask_names(pictures: Path) -> Names | None:
-    folder = (pictures.parent if pictures.name in _PICTURE_FOLDERS or pictures.name.startswith("images_") else pictures
-              ) / "masks"
+    is_inner = pictures.name.casefold() in _PICTURE_FOLDERS or pictures.name.startswith("images_")
+    folder = (pictures.parent if is_inner else pictures) / "masks"
     return Names(folder, extensions=True) if folder.is_dir() else None
 
 
@@ -201,10 +201,18 @@ def mask_of(masks: Names, name: str) -> Path | None:
     return next((path for n in (f"{name}.png", name, stem) if (path := masks.find(n))), None)
 
 
+def _folders(base: Path) -> list[Path]:
+    """Where pictures may be in a folder, whatever the case of its letters."""
+    if not base.is_dir():
+        return []
+    inner = {path.name.casefold(): path for path in sorted(base.iterdir()) if path.is_dir()}
+    return [inner[name] if name else base for name in _PICTURE_FOLDERS if not name or name in inner]
+
+
 def _picture_folder(root: Path, model: Path, images: list[_Image]) -> Path:
     """Where the first of the model's pictures is that is anywhere; `images` of the root, if none is."""
     around = dict.fromkeys([root, model, *list(model.parents)[:3]])
-    folders = [base / folder for base in around for folder in _PICTURE_FOLDERS if (base / folder).is_dir()]
+    folders = [folder for base in around for folder in _folders(base)]
     first = sorted(image.name for image in images)[:_LOOKED_FOR]
     for name in first:
         if exact := next((folder for folder in folders if os.path.isfile(folder / name)), None):

@@ -62,6 +62,9 @@ def _unknown(source: Path) -> str:
     inner = [path.name for path in sorted(source.iterdir()) if path.is_dir() and _known(path)]
     if inner:
         return f"no known layout here, but in {', '.join(inner[:4])}: give the path of one scene"
+    above = source.resolve().parent
+    if above != source.resolve() and _known(above):
+        return f"no known layout here, but the folder above is a dataset: give {above}"
     return ("no known layout: there is no calibration of any kind known (transforms.json, a COLMAP model, "
             f"poses_bounds.npy, …; docs/datasets.md has them all), only {seen or 'an empty folder'}. Pictures alone "
             "need poses first: COLMAP, or nerfstudio's ns-process-data")

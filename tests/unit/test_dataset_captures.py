@@ -98,6 +98,8 @@ def test_colmap_names_with_backslashes_and_other_case(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "walk 1").rename(tmp_path / "images/walk 1")
     understood(tmp_path)
+    (tmp_path / "images").rename(tmp_path / "Images")
+    understood(tmp_path)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])

@@ -397,3 +397,6 @@ def test_what_came_near_is_said(tmp_path):
     assert "dslr/nerfstudio/ is there" in told("dslr/nerfstudio/x")
     assert "an empty folder" in told() and "need poses first" in told("a.jpg", "b.jpg")
     assert "but in scan1: give the path of one scene" in told("scan1/poses_bounds.npy")
+    write_transforms(rig(), tmp_path / "above")
+    with pytest.raises(refcodec.errors.DatasetError, match="the folder above is a dataset"):
+        load_dataset(tmp_path / "above/images")
