@@ -15,6 +15,9 @@ from importlib import resources
 
 _PIECE = 3 << 20  # bytes of the stream in one element
 _IMPORT = re.compile(r"^import \{([^}]*)\} from '([^']+)';\n", re.MULTILINE)
+# Comments that have lines of their own, and indentation: half of a script's bytes.
+_COMMENT = re.compile(r"^[ \t]*(?:/\*\*.*?\*/|//[^\n]*)[ \t]*\n", re.MULTILINE | re.DOTALL)
+_INDENT = re.compile(r"^[ \t]+", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?:async )?(?:function\*?|class|const) (\w+)", re.MULTILINE)
 
 
@@ -34,7 +37,7 @@ def bundle(entry: str) -> str:
     def add(path: str) -> None:
         if path in done:
             return
-        text = web_file(path)
+        text = _INDENT.sub("", _COMMENT.sub("", web_file(path)))
         imports = [
             (names, posixpath.normpath(posixpath.join(posixpath.dirname(path), source)))
             for names, source in _IMPORT.findall(text)
