@@ -156,13 +156,13 @@ function biasOf(layer, o) {
 }
 
 /** `for` over n, or the statements one after the other where they are few. */
-function each(n, name, statement) {
-  if (n <= UNROLLED) return range(n).map(statement).join(' ');
+function each(n, name, statement, most = UNROLLED) {
+  if (n <= most) return range(n).map(statement).join(' ');
   return `for (int ${name} = 0; ${name} < ${n}; ${name}++) ${statement(name)}`;
 }
 
 /** Layers after one another, from the array `from` to the other of a and b. Returns [code, array of the output]. */
-function network(layers, encoded, from = 'a') {
+function network(layers, encoded, from = 'a', most = UNROLLED) {
   const out = [];
   for (const layer of layers) {
     const to = from === 'a' ? 'b' : 'a';
@@ -174,7 +174,7 @@ function network(layers, encoded, from = 'a') {
       : '';
     out.push(`for (int o = 0; o < ${layer.outputs.length / 4}; o++) {
     vec4 sum = ${biasOf(layer, 'o')};
-    ${each(plain, 'i', (i) => `sum += ${block(layer, 'o', i)} * ${source}[${i}];`)}
+    ${each(plain, 'i', (i) => `sum += ${block(layer, 'o', i)} * ${source}[${i}];`, most)}
     ${skipped}
     ${to}[o] = ${value};
   }`);
@@ -243,7 +243,8 @@ export function fieldFunctions(plan, quality, declarations = '') {
   const m = header.featureFrequencies;
   const per = 1 + 2 * m;
   const target = fused === 'a' ? 'b' : 'a';
-  const [rest, result] = network(others, 0, target);
+  // What runs once a ray is short rather than quick: compilers take their time.
+  const [rest, result] = network(others, 0, target, fast ? 0 : UNROLLED);
   const directions = plan.direction.inputs.length / 4;
   const [coarse, coarsely] = plan.coarse.length ? network(plan.coarse, plan.enc) : ['', ''];
   const textures = plan.items.filter((item) => item.texture);
@@ -325,7 +326,7 @@ void encodeDirection(vec3 d) {
 // Colour of the features in the arrays (R-FLD-10, R-FLD-11).
 vec3 colourOf() {
   for (int o = 0; o < ${outputs}; o++) ${target}[o] = lit[o];
-  ${plan.featureVectors <= 4 ? range(plan.featureVectors).map(shade).join('\n  ') : `for (int i = 0; i < ${plan.featureVectors}; i++) ${shade('i')}`}
+  ${plan.featureVectors <= (fast ? 0 : 4) ? range(plan.featureVectors).map(shade).join('\n  ') : `for (int i = 0; i < ${plan.featureVectors}; i++) ${shade('i')}`}
   ${others.length ? `for (int o = 0; o < ${outputs}; o++) ${target}[o] = max(${target}[o], 0.0);` : ''}
   ${rest}
   return 1.0 / (1.0 + exp(-${result}[0].rgb));
