@@ -47,6 +47,7 @@ WRONG_READINGS = {
     "distances-kept": "a reset of the state keeps the last four distances",
     "state-kept-with-properties": "new properties do not reset the state",
     "state-always-reset": "every chunk resets the state",
+    "code-unbounded": "the code of the range decoder may outgrow 32 bits",
 }
 
 
@@ -105,6 +106,8 @@ class _RangeDecoder:
     def normalise(self) -> None:
         if self.range < 1 << 24:
             self.range, self.code = self.range << 8, self.code << 8 | self._byte()
+            if self.wrong != "code-unbounded":
+                self.code &= 0xFFFFFFFF
 
     def bit(self, chances: dict, key: tuple, _=None) -> int:
         self.normalise()

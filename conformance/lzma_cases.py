@@ -7,7 +7,7 @@ import numpy as np
 import lzma2
 from cases import Collection
 from crafting import FRAME, Dice, Draft, header
-from lzma2 import END_MARKER, Stream
+from lzma2 import END_MARKER, Chunk, Stream
 
 
 def add_all(cases: Collection) -> None:
@@ -140,6 +140,11 @@ def _valid(cases: Collection) -> None:
             + ("takes one byte more." if byte else "needs no byte."),
             Stream().lzma(0xE0, _ending(byte)),
         )
+    # A code that equals the range makes every bit a 1; three bytes later it wraps to 0, which makes every bit a 0.
+    stream = Stream().stored(b"ab", 1)
+    stream.chunks.append(Chunk(0xC0, 548, bytes.fromhex("00 ffffffff 51cd20 00")))
+    stream.content += lzma2.decode(stream.bytes(), 550)[2:]
+    add("code-above-range", "A chunk whose code is not below its range, as no encoder writes it: modulo 2^32.", stream)
 
 
 def _ending(normalised: bool) -> list[tuple]:
@@ -207,6 +212,10 @@ def _broken(cases: Collection) -> None:
     s.chunks[0].payload = s.chunks[0].payload[:-1]
     for reading in ("zeros-beyond", "no-last-normalisation"):
         assert lzma2.decode(s.bytes(), len(s.content), reading) == s.content
+    short = Stream()
+    short.chunks.append(Chunk(0xE0, 8, bytes(4), 93))
+    add("four-bytes", "zeros-beyond", "An LZMA chunk of four bytes, one less than the range decoder takes first.", short,
+        size=8)
     add("last-byte-missing", "no-last-normalisation", "The byte that the last normalisation takes is missing.", s)
     for properties in ((3, 2, 2), (4, 1, 0), (8, 4, 4)):
         s = stream(40, properties)

@@ -21,7 +21,7 @@ from .syntax.registry import ANCILLARY_UNITS, LEVELS
 _BLOCK = re.compile(r"<!-- generated: ([\w ]+) -->\n.*?<!-- end generated -->", re.S)
 # Chapter 10 and Annex A hold the constants that chapters 5 to 7 use.
 PSEUDO_CODE_FILES = ("02-notation.md", "10-profiles-levels.md", "annex-a-registries.md", "05-parsing.md",
-                     "06-entropy-decoding.md", "07-reconstruction.md")
+                     "06-entropy-decoding.md", "annex-e-lzma2.md", "07-reconstruction.md")
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

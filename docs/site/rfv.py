@@ -29,14 +29,14 @@ CONTENTS = {
     "Reference": ["cli", "commands", "api", "datasets", "editing", "cluster", "viewer", "systems", "multi-scene",
                   "evaluation", "conformance", "extending", "syntax", "kaitai", "robustness", "stability"],
 }
-_HEADING = re.compile(r"(Annex )?(?P<number>[A-D]|\d+)(?P<rest>(?:\.\d+)*) ")
+_HEADING = re.compile(r"(Annex )?(?P<number>[A-F]|\d+)(?P<rest>(?:\.\d+)*) ")
 _GENERATED = re.compile(r"<!-- generated: ([\w ]+) -->")
 _REQUIREMENT = r"R-(?:[A-Z]{2,4})-\d{2}"
 _MENTION = re.compile(
     rf"(?P<requirement>(?<![\w-]){_REQUIREMENT}(?![\w-]))|(?P<code>(?<![\w.-])E\d{{4}}(?!\w))"
     r"|(?:(?<=[Ss]ection )|(?<=[Ss]ections )|(?<=spec )|(?<=\())(?P<section>\d+(?:\.\d+)+)(?=[);,. ]|$)"
-    r"|(?P<annex>(?<![\w.#-])[A-D]\.\d+)(?!\w|\.\d)"
-    r"|(?<=chapter )(?P<chapter>\d+)(?!\w|\.\d)|(?<=Annex )(?P<letter>[A-D])(?!\w|\.\d)")
+    r"|(?P<annex>(?<![\w.#-])[A-F]\.\d+)(?!\w|\.\d)"
+    r"|(?<=chapter )(?P<chapter>\d+)(?!\w|\.\d)|(?<=Annex )(?P<letter>[A-F])(?!\w|\.\d)")
 _QUOTED = (nodes.literal, nodes.literal_block, nodes.reference, nodes.title, nodes.raw, nodes.comment)
 
 

@@ -89,6 +89,14 @@ def content_or_none(decode, raw, size, *more):
         return None
 
 
+def inflated_by_the_text(raw: bytes, size: int) -> bytes:
+    space = spec_decoder.namespace()
+    try:
+        return space["inflate"](raw, size)
+    except space["Refused"] as e:
+        raise ValueError(e.requirement) from None
+
+
 @pytest.fixture(scope="module")
 def lzma2_streams(generate) -> list[tuple[bytes, int, bytes | None]]:
     """Occupancy of the vectors that are about LZMA2, the size of its content, and the content by Python's lzma."""
@@ -118,6 +126,7 @@ def test_lzma2_read_by_hand_is_what_the_library_reads(lzma2_streams):
     assert len(lzma2_streams) > 70
     for raw, size, content in lzma2_streams:
         assert content_or_none(lzma2.decode, raw, size) == content
+        assert content_or_none(inflated_by_the_text, raw, size) == content
 
 
 @pytest.mark.parametrize("wrong", lzma2.WRONG_READINGS)
@@ -144,6 +153,10 @@ def test_lzma2_written_by_hand_is_read_by_the_library(data):
             made.lzma(control, operations, (lc, data.draw(st.integers(0, 4 - lc)), pb))
     raw, size = made.bytes(), len(made.content)
     assert occupancy.decompress(raw, size) == lzma2.decode(raw, size) == made.content
+    damage = data.draw(st.dictionaries(st.integers(0, len(raw) - 1), st.sampled_from([0, 1, 0x80, 255]), max_size=2))
+    for place, byte in damage.items():
+        raw = raw[:place] + bytes([byte]) + raw[place + 1 :]
+    assert content_or_none(inflated_by_the_text, raw, size) == content_or_none(occupancy.decompress, raw, size)
 
 
 def test_manifest_keeps_its_schema():
