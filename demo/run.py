@@ -35,9 +35,8 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     file = str(out / "fox.rfv")
     started = time.monotonic()
-    refcodec("encode", "demo/fox", file, "--frames", f":{arguments.frames}", "--system", "ecrf",
-             "--representation", "vm", "--no-evaluate", "--metadata", "title=Running fox",
-             "--metadata", "attribution=see demo/fox/LICENSE.md")
+    refcodec("encode", "demo/fox", file, "--frames", f":{arguments.frames}", "--no-evaluate",
+             "--metadata", "title=Running fox", "--metadata", "attribution=see demo/fox/LICENSE.md")
     refcodec("decode", file, str(out / "tensors"), "--force")
     refcodec("inspect", file)
     refcodec("validate", file)

@@ -115,7 +115,7 @@ class Indices(click.ParamType):  # type: ignore[type-arg]  # generic in new vers
 @click.option("--threads", type=click.IntRange(1), help="Of torch, for each group.")
 @click.option("--log-json", type=OutputFile(allow_dash=True, later=True), metavar="FILE|-",
               help="Progress as JSON, one object per line.")
-@click.option("--quiet", is_flag=True, help="No notes, no progress, no summary.")
+@click.option("--quiet", is_flag=True, help="No notes, no progress, no summary; warnings T… all the same.")
 def command(dataset: str, out: str, frames: range | None, box: tuple[float, ...] | None,
             metadata: Sequence[tuple[str, str]], settings: Sequence[tuple[str, str]], no_rate_loss: bool,
             fixed_steps: bool, no_resume: bool, no_evaluate: bool, log_json: str | None, quiet: bool,
@@ -158,9 +158,17 @@ def command(dataset: str, out: str, frames: range | None, box: tuple[float, ...]
             for frame in report.frames:
                 log.write("frame", dataclasses.asdict(frame))
             log.write("result", dict(path=str(report.path), bytes=report.size, frames=len(report.frames),
-                                     resumed_frames=report.resumed_frames, seconds=report.seconds))
+                                     resumed_frames=report.resumed_frames, seconds=report.seconds,
+                                     warnings=report.warnings))
+    say_warnings(report.warnings)
     if not quiet:
         _summary(report, err=log_json == "-")
+
+
+def say_warnings(warnings: Sequence[str]) -> None:
+    """What is wrong with what was made: said whatever is quiet."""
+    for text in warnings:
+        click.echo(f"warning {text}", err=True)
 
 
 def warn(dataset: Dataset, strict: bool, quiet: bool) -> list[Finding]:

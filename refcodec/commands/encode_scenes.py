@@ -22,7 +22,7 @@ from .common import (
     examples,
     printable,
 )
-from .encode import progress_sinks
+from .encode import progress_sinks, say_warnings
 
 if TYPE_CHECKING:
     from ..encoder.scenes import ScenesReport
@@ -74,6 +74,7 @@ def command(datasets: Sequence[str], out: str, frames: range | None, share: bool
         report = encode_scenes(list(datasets), out, options, on_progress)
         if log:
             log.write("result", dataclasses.asdict(report) | dict(path=str(report.path)))
+    say_warnings(report.warnings)
     if not quiet:
         _summary(report)
 

@@ -306,8 +306,6 @@ class Views:
         self.device = generator.device
         self.ops = fields.TorchOps(self.device, mixed=settings.mixed_precision, compiled=settings.compiled)
         self.rays = RayBank(pictures, header, visual_hull(pictures, header), self.device, generator)
-        if not len(self.rays):
-            raise UsageError("no training ray meets the scene: are its box and its masks right?")
 
     @property
     def pixels(self) -> int:
@@ -449,7 +447,11 @@ class NetworkTrainer:
         self.finish()
         models, codings, estimated = self.networks[member].coding()
         occupancy = self.views[member].rays.occupancy.copy()
-        return TrainedFrame(FrameCoding(number, FrameType.INTRA, time_stamp, occupancy, models, codings), estimated)
+        with torch.no_grad():
+            views = self.views[member]
+            opacity = views.rays.shown(views.field(self.values(member)[0]))
+        return TrainedFrame(FrameCoding(number, FrameType.INTRA, time_stamp, occupancy, models, codings), estimated,
+                            opacity)
 
 
 def train_cnerf(header: SequenceHeader, pictures: Sequence[Picture], settings: TrainingSettings, *,

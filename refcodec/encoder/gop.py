@@ -150,7 +150,8 @@ class Progress:
     kilobytes: estimated size of the frame while it trains, its real size afterwards.
     done: frames that are finished, with fractions of those in work, whose order is any when
     several groups are encoded at a time; None: `frame` and `iteration` say it. worker: that
-    is at the frame; None: this process. remark: why a group is tried again.
+    is at the frame; None: this process. remark: why a group is tried again, or
+    what is wrong with a coded frame.
     """
 
     phase: str
@@ -178,6 +179,11 @@ class EncodeReport:
     frames: list[FrameResult]
     resumed_frames: int
     seconds: float
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is wrong with frames, each with its code (docs/cli.md)."""
+        return [f.warning for f in self.frames if f.warning is not None]
 
 
 def encode(dataset: str | Path | Dataset, out: str | Path, options: EncodeOptions = EncodeOptions(),
@@ -353,7 +359,7 @@ class _Encode:
             step.phase, step.frame, len(frames), "IP"[self._type(step.frame) - 1], step.iteration, step.iterations,
             step.loss, step.psnr, step.kilobytes, time.monotonic() - self.started,
             left / max(len(groups), 1) if results or self.pace is not None else step.seconds_left,
-            len(finished) + sum(self.in_work.values()), step.worker, remark))
+            len(finished) + sum(self.in_work.values()), step.worker, remark or step.remark))
 
     def _expected(self, results: list[FrameResult]) -> dict[int, float]:
         """Seconds that a frame of each type should take, from those seen."""

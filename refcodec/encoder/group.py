@@ -45,7 +45,7 @@ class FrameResult:
     estimated_bytes: of the entropy-coded data, by the rate model of training;
     payload_bytes: the same in the file. psnr, psnr_box: on the held-out views, whole
     picture and inside the bounding box of the mask. slope: d log(size) / d log(lambda), as
-    far as the search for `target_kb` knew it afterwards.
+    far as the search for `target_kb` knew it afterwards. opacity: see `loop.TrainedFrame`.
     """
 
     number: int
@@ -59,6 +59,14 @@ class FrameResult:
     psnr_box: float | None
     seconds: float
     slope: float | None = None
+    opacity: float | None = None
+
+    @property
+    def warning(self) -> str | None:
+        """What is wrong with the frame, with a code (docs/cli.md); None: nothing that is known."""
+        from .loop import empty_warning
+
+        return empty_warning(f"frame {self.number}", self.opacity)
 
     @staticmethod
     def from_json(r: dict[str, Any]) -> FrameResult:
@@ -72,7 +80,8 @@ class FrameResult:
 @dataclass(frozen=True, slots=True)
 class Step:
     """Where the encode of a frame stands; see `gop.Progress`. frame: number in the sequence.
-    worker: that encodes it, if it is not the process that asked for it. seconds_left: of loading."""
+    worker: that encodes it, if it is not the process that asked for it. seconds_left: of loading.
+    remark: what is wrong with the frame."""
 
     frame: int
     phase: str
@@ -83,6 +92,7 @@ class Step:
     kilobytes: float | None = None
     worker: str | None = None
     seconds_left: float | None = None
+    remark: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +263,8 @@ class _Group:
         return coded
 
     def _tell(self, phase: str, position: int, iteration: int = 0, iterations: int = 0, loss: float | None = None,
-              psnr: float | None = None, kilobytes: float | None = None) -> None:
-        self.tell(Step(self.job.first + position, phase, iteration, iterations, loss, psnr, kilobytes))
+              psnr: float | None = None, kilobytes: float | None = None, remark: str | None = None) -> None:
+        self.tell(Step(self.job.first + position, phase, iteration, iterations, loss, psnr, kilobytes, remark=remark))
 
     def _pictures(self, frame: DatasetFrame, split: Split, on_progress: Callable[[int, int], None] | None = None
                   ) -> list[Picture]:
@@ -305,8 +315,9 @@ class _Group:
         self.results.append(FrameResult(
             coding.number, "IP"[coding.type - 1], chosen.lagrangian, report.size, report,
             sum(chosen.trained.estimated_bits.values()) / 8, sum(report.tensors.values()), psnr, psnr_box,
-            time.monotonic() - started, self.slope if self.job.target_kb else None))
-        self._tell("coded", position, psnr=psnr if psnr_box is None else psnr_box, kilobytes=report.size / 1000)
+            time.monotonic() - started, self.slope if self.job.target_kb else None, chosen.trained.opacity))
+        self._tell("coded", position, psnr=psnr if psnr_box is None else psnr_box, kilobytes=report.size / 1000,
+                   remark=self.results[-1].warning)
 
     def _train(self, pictures: Sequence[Picture], previous: FrameState, position: int, lagrangian: float
                ) -> TrainedFrame:

@@ -40,10 +40,26 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class TrainedFrame:
-    """A frame ready to be written, and the estimated bits of each tensor's symbols."""
+    """A frame ready to be written, and the estimated bits of each tensor's symbols.
+
+    opacity: what the field shows where the training pictures are opaque, as a share of their opacity; None: unknown.
+    """
 
     coding: FrameCoding
     estimated_bits: dict[int, float]
+    opacity: float | None = None
+
+
+_EMPTY = 0.25  # share of the pictures' opacity below which a field counts as empty
+
+
+def empty_warning(what: str, opacity: float | None) -> str | None:
+    """What is to be said of a frame or scene, `what`, by its `TrainedFrame.opacity`: None where nothing is wrong."""
+    if opacity is None or opacity >= _EMPTY:
+        return None
+    return (f"T01: {what} came out empty: where its training pictures are opaque, it has {100 * opacity:.0f} % of "
+            "their opacity. Train longer (more iterations, or a preset that has more); if that does not help, see "
+            "whether the box holds the scene (--box) and the masks are those of its objects (--masks)")
 
 
 @dataclass(frozen=True, slots=True)

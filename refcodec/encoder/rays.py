@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from refcodec.errors import UsageError
 from refcodec.fields import RadianceField
 from refcodec.rendering.arrays import arrays_of
 from refcodec.rendering.cameras import Camera
@@ -29,6 +30,7 @@ _OPAQUE, _OCCLUSION_SHARE = 7.0, 0.7
 _EVEN_SHARE = 0.2
 _KEPT_ERROR = 0.5  # share of a ray's old error in its new one
 _ERRORS_EVERY = 25  # batches between renewals of the distribution
+_SHOWN_RAYS, _SHOWN_CHUNK = 2048, 256  # by which it is judged how much a field shows; at a time
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,7 @@ class RayBank:
 
     `pixels` is the number of pixels in the pictures, of which `len(bank)` rays are
     candidates; every other pixel shows the background whatever the field is.
+    Raises UsageError where there is none.
     """
 
     def __init__(self, pictures: Sequence[Picture], header: SequenceHeader, occupancy: np.ndarray,
@@ -191,10 +194,13 @@ class RayBank:
             row, column, colour = (torch.from_numpy(a).to(device) for a in (rows, columns, rgba))
             view = torch.full_like(row, index)
             chunk = max(1, _CHUNK // header.samples_per_diagonal)
-            for part in torch.split(torch.arange(len(row), device=device), chunk):
+            for part in torch.split(torch.arange(len(row), device=device), chunk) if len(row) else ():
                 meets, near, count = self._window(*self._rays(view[part], column[part], row[part]))
                 parts.append([a[part][meets] for a in (view.short(), column.short(), row.short(), colour.half())]
                              + [near[meets], count[meets].short()])
+        if not any(len(near) for *_, near, _ in parts):
+            raise UsageError("T02: no training ray meets the scene; see whether the box holds it (--box) and the masks "
+                             "are those of its objects (--masks): refcodec dataset check --out FOLDER draws both")
         self._view, self._column, self._row, self._rgba, self._near, self._count = map(torch.cat, zip(*parts))
         self._error = torch.full((len(self),), torch.nan, device=device)  # when drawn last
         self._batches = 0
@@ -272,21 +278,42 @@ class RayBank:
     def batch(self, size: int) -> Batch:
         """`size` random rays."""
         chosen = self._draw(size)
+        jitter = torch.rand((size, 1), generator=self.generator, device=self.device)
+        return Batch(chosen, self._samples(chosen, jitter, self._occluders), self._rgba[chosen].float(),
+                     self._weight[chosen])
+
+    def _samples(self, chosen: torch.Tensor, jitter: torch.Tensor | float, occluders: torch.Tensor | None) -> Samples:
+        """The occupied samples of some rays, without those behind the occluders. jitter: (rays, 1), of a step."""
         origin, direction = self._rays(self._view[chosen], self._column[chosen], self._row[chosen])
         count = self._count[chosen]
         slots = int(count.max())
-        jitter = torch.rand((size, 1), generator=self.generator, device=self.device)
         slot = torch.arange(slots, device=self.device)
         t = self._near[chosen, None] + (slot + jitter) * self.step
         position = origin[:, None] + t[..., None] * direction[:, None]
         voxel = self._voxel(position)
         wanted = self._occupied[voxel] & (slot < count[:, None])
-        if self._occluders is not None:
-            optical = self._occluders[voxel]
+        if occluders is not None:
+            optical = occluders[voxel]
             wanted &= torch.cumsum(optical, 1) - optical < _OPAQUE
         ray, slot = torch.nonzero(wanted, as_tuple=True)
-        samples = Samples(ray, slot, position[ray, slot], direction, (size, slots))
-        return Batch(chosen, samples, self._rgba[chosen].float(), self._weight[chosen])
+        return Samples(ray, slot, position[ray, slot], direction, (len(chosen), slots))
+
+    @torch.no_grad()
+    def shown(self, field: RadianceField) -> float | None:
+        """Opacity of a field where the pictures are opaque, as a share of theirs; None where they are nowhere opaque.
+
+        Random rays of a generator of their own: training goes on as if nobody had looked.
+        """
+        opaque = torch.nonzero(self._rgba[:, 3] > 0.5).squeeze(1).cpu()
+        if not len(opaque):
+            return None
+        drawn = torch.randint(len(opaque), (_SHOWN_RAYS,), generator=torch.Generator().manual_seed(0))
+        shown = wanted = 0.0
+        for chosen in torch.split(opaque[drawn].to(self.device), _SHOWN_CHUNK):
+            _, opacity = shade(field, self._samples(chosen, 0.5, None), self.step)
+            shown += float(opacity.sum())
+            wanted += float(self._rgba[chosen, 3].float().sum())
+        return shown / wanted
 
     def error(self, field: RadianceField, size: int) -> tuple[torch.Tensor, torch.Tensor, Samples]:
         """What is to be minimised on a batch of `size` rays, D over all pixels, and the samples.

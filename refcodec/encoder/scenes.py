@@ -28,7 +28,7 @@ from ..tensors.state import FrameState
 from ..writer import FrameReport, StreamWriter
 from .cnerf import NetworkTrainer
 from .gop import Progress
-from .loop import train
+from .loop import empty_warning, train
 from .presets import TrainingSettings
 from .rays import Picture
 from .verification import verify
@@ -65,7 +65,8 @@ class SceneOptions:
 @dataclass(frozen=True, slots=True)
 class SceneResult:
     """One scene of a file: source and frame of the dataset, size of its unit and its parts, estimated and
-    real bytes of the entropy-coded data, and PSNR of the held-out views (None: not measured)."""
+    real bytes of the entropy-coded data, PSNR of the held-out views (None: not measured), and opacity as
+    `loop.TrainedFrame` has it."""
 
     source: str
     frame: int
@@ -73,6 +74,7 @@ class SceneResult:
     estimated_bytes: float
     payload_bytes: int
     psnr: float | None
+    opacity: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,12 @@ class ScenesReport:
     scenes: list[SceneResult]
     float_bytes: int
     seconds: float
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is wrong with scenes, each with its code (docs/cli.md)."""
+        found = (empty_warning(f"scene {i}", s.opacity) for i, s in enumerate(self.scenes))
+        return [text for text in found if text is not None]
 
 
 class SharingRow(TypedDict):
@@ -215,7 +223,7 @@ class _Encode:
                     results.append(SceneResult(
                         str(source.dataset.source), source.frame.number, report,
                         sum(trained.estimated_bits.values()) / 8, sum(report.tensors.values()),
-                        self._quality(i, writer.state) if o.evaluate else None))
+                        self._quality(i, writer.state) if o.evaluate else None, trained.opacity))
                     self._tell("coded", i, psnr=results[-1].psnr, kilobytes=report.size / 1000)
                 writer.finish()
                 file.flush()

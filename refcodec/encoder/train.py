@@ -226,7 +226,8 @@ class FieldTrainer:
         model = selection.occupancy(occupancy) if self.settings.code_occupancy else None
         kind = FrameType.INTER if self.latents.inter else FrameType.INTRA
         coding = FrameCoding(number, kind, time_stamp, occupancy, selection.models, codings, model)
-        return TrainedFrame(coding, selection.estimated)
+        self.set_values(True)
+        return TrainedFrame(coding, selection.estimated, self.rays.shown(self.latents.field(self.ops)))
 
     def _symbols(self, slot: Slot, steps: Sequence[int], flat: ByTensor, selected: ByTensor) -> Symbols:
         tools, cells = slot.tools(steps, self.latents.prediction(slot)), self.support.cells[slot.id]
