@@ -10,7 +10,7 @@ from crafting import FIXED, FRAME, Dice, Draft, context_model, field_header, hea
 from refcodec.entropy.models import BERNOULLI, MIXTURE, ContextModel
 from refcodec.entropy.tables import mixture_tables
 from refcodec.syntax.headers import Representation
-from refcodec.syntax.registry import BY_FREQUENCY, ENERGY, MAGNITUDE, PREVIOUS_MAGNITUDE, SOURCES, is_energy
+from refcodec.syntax.registry import ACTIVITY, BY_FREQUENCY, MAGNITUDE, PREVIOUS_MAGNITUDE, SOURCES, is_activity
 from tool_cases import TEMPORAL, bases, bit_model, joint_work
 from valid_cases import two_frames
 
@@ -89,7 +89,7 @@ def _coefficients(cases: Collection) -> None:
 def _neighbours(cases: Collection) -> None:
     dice = Dice(810)
     places = [(0, 0, 0), (0, 0, -1), (0, -2, 0), (-1, 0, 0), (0, 1, 1), (2, 0, 0), (-1, -1, -1)]
-    every = [(source, 0 if is_energy(source) else k % 5 - 2, *place)
+    every = [(source, 0 if is_activity(source) else k % 5 - 2, *place)
              for k, (source, place) in enumerate((s, p) for s in sorted(SOURCES) for p in places)]
     for name, kind in (("dct", DCT), ("wavelet", WAVELET), ("none", (0, 0))):
         cases.add(f"every-source-{name}", "context-models transforms", "All twelve sources, at offsets of both signs and of "
@@ -98,7 +98,7 @@ def _neighbours(cases: Collection) -> None:
     joint = [(source, 0, *place) for source, _, *place in every]
     cases.add("every-source-joint", "context-models transforms", "All twelve sources in a joint model.",
               coefficients(dice, {1: context_model(dice, joint, joint=CHANNELS, scan=(0, 1, 1, 1))}).bytes())
-    masks = [(source, 0, 0, -1, -1) for source in sorted(SOURCES)] + [(MAGNITUDE, -1, 0, 0, 0), (ENERGY, 0, 0, 0, 0)]
+    masks = [(source, 0, 0, -1, -1) for source in sorted(SOURCES)] + [(MAGNITUDE, -1, 0, 0, 0), (ACTIVITY, 0, 0, 0, 0)]
     ids = range(1, 1 + len(SIZES))
     cases.add("sources-mask", "context-models masks transforms", "Masks of coefficients from bits and magnitudes by frequency.",
               coefficients(dice, {1: context_model(dice, masks), 2: bit_model(dice, masks, scan=(1, 1, 1, 1))},

@@ -33,7 +33,7 @@ from refcodec.syntax.headers import (
     SequenceHeader,
     TensorInfo,
 )
-from refcodec.syntax.registry import LEVELS, TEMPLATES, UnitType, is_energy
+from refcodec.syntax.registry import LEVELS, TEMPLATES, UnitType, is_activity
 from refcodec.syntax.units import UNIT_OVERHEAD, build_file_header, build_unit
 from refcodec.tensors.state import FrameState
 from refcodec.writer import FrameCoding, StreamWriter, TensorCoding, build_cameras
@@ -175,7 +175,7 @@ def context_model(dice: Dice, template=3, *, joint=0, scan=(0, 1, 1, 1), hidden=
     explicit = not isinstance(template, int)
     neighbours = tuple(template) if explicit else tuple(TEMPLATES[template])
     channels = joint or 1
-    inputs = sum(channels if joint and not is_energy(source) else 1 for source, *_ in neighbours)
+    inputs = sum(channels if joint and not is_activity(source) else 1 for source, *_ in neighbours)
     if not neighbours:
         hidden = 0
     outputs = 3 if changes.get("family") == MIXTURE else 2

@@ -9,7 +9,7 @@ from crafting import BITS, FIXED, FRAME, DataWriter, Dice, Draft, context_model,
 from refcodec.entropy.models import BERNOULLI, MIXTURE
 from tool_cases import bit_model
 
-# Neighbours beside those of the registered templates: two cells away, energies of both frames.
+# Neighbours beside those of the registered templates: two cells away, activities of both frames.
 NEIGHBOURS = [(0, 0, 0, 0, -1), (0, 0, 0, -2, 1), (0, 0, -1, 2, -2), (2, 0, 0, 0, -1), (1, 0, 0, 0, 2), (3, 0, 1, -1, 0)]
 MODEL = 5  # of the occupancy, unless said otherwise
 

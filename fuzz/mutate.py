@@ -115,7 +115,7 @@ def split(data: bytes) -> File:
     return File(data[:12].ljust(12, b"\0"), pieces)
 
 
-def sealed(data: bytes) -> bool:
+def checksums_hold(data: bytes) -> bool:
     """Whether file header and all units have right checksums, and nothing is cut."""
     if len(data) < FILE_HEADER_SIZE or struct.unpack_from("<I", data, 12)[0] != zlib.crc32(data[:12]):
         return False
@@ -475,7 +475,7 @@ def edit_head(rng: random.Random, file: File) -> bool:
 
 
 def edit_recode(rng: random.Random, file: File) -> bool:
-    """A frame or the shared unit is coded anew with other values, tools, steps and model weights.
+    """A frame or the shared unit is re-encoded with other values, tools, steps and model weights.
 
     What comes out is a unit as an encoder would write it, so that what follows in
     the file is decoded on an unusual state.

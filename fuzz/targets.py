@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mutate import Choices, mutate, pick_seed, sealed, sequence_header, split
+from mutate import Choices, checksums_hold, mutate, pick_seed, sequence_header, split
 from refcodec.decoding import Limits, Salvage, open_stream, salvage, sequence
 from refcodec.entropy.coder import MAX_SYMBOL, EntropyError, decode_symbols, encode_symbols
 from refcodec.entropy.layout import Layout
@@ -32,7 +32,7 @@ from refcodec.inspection import inspect
 from refcodec.kernels import Kernels, best
 from refcodec.requirements import REQUIREMENTS
 from refcodec.syntax.declare import Structure
-from refcodec.syntax.registry import SOURCES, TEMPLATES, UnitType, is_energy
+from refcodec.syntax.registry import SOURCES, TEMPLATES, UnitType, is_activity
 from refcodec.syntax.structures import output_count, template_inputs
 from refcodec.tensors.state import FrameState
 from refcodec.validation import validate as validate_file
@@ -162,7 +162,7 @@ def _model(rng: Choices, channels: int, bands: int):
         template = []
         for _ in range(rng.randrange(1, 12)):
             source = rng.choice(sorted(SOURCES))
-            dc = 0 if joint or is_energy(source) else rng.randrange(-2, 3)
+            dc = 0 if joint or is_activity(source) else rng.randrange(-2, 3)
             template.append((source, dc, *(rng.randrange(-2, 3) for _ in range(3))))
     else:
         template = TEMPLATES[template_id]
@@ -192,7 +192,7 @@ def check(data: bytes) -> None:
 
     Which of these is decided by the file itself, so that a defect shows again.
     """
-    counts["right checksums"] += sealed(data)
+    counts["right checksums"] += checksums_hold(data)
     lines, error = digests(data)
     count_outcome(error)
     if error is not None and error.requirement == "R-LIM-01":

@@ -231,7 +231,7 @@ REQUIREMENTS = _requirements(
     ("R-MOD-06", "E0211", "4.9", "Each `scan_weight` shall lie in 0 to 3; that of the channel shall be 0 when `channel_mode` is 1."),
     ("R-MOD-07", "E0210", "4.9", "`template_id` shall be one of Annex A; other values are reserved."),
     ("R-MOD-08", "E0210", "4.9", "`neighbour_source` shall be 0 to 5 or 8 to 13; other values are reserved."),
-    ("R-MOD-09", "E0211", "4.9", "Each offset of a neighbour that the stream lists shall lie in -2 to 2, and its `offset_c` be 0 when `channel_mode` is 1 or the source is an energy."),
+    ("R-MOD-09", "E0211", "4.9", "Each offset of a neighbour that the stream lists shall lie in -2 to 2, and its `offset_c` be 0 when `channel_mode` is 1 or the source is an activity."),
     ("R-MOD-10", "E0211", "4.9", "`hidden_shift` shall lie in 0 to 15, `location_shift`, `scale_shift` and `shape_shift` in 0 to 23."),
     ("R-MOD-11", "E0211", "4.9", "Each `output_bias` shall lie within ±(2^22 - 1)."),
     ("R-MOD-12", "E0705", "4.10", "`table_count` shall be at least 1, and 1 when `assignment` is 0."),

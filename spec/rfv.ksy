@@ -245,7 +245,7 @@ types:
     seq:
       - id: neighbour_source
         type: u1
-        doc: "0: value in the tensor being decoded; 1: value in the previous frame; 2 and 3: energy in the same two; 4 and 5: magnitude in the same two; 8 to 13: the same, at an offset that counts frequencies (section 6.4). (R-MOD-08)"
+        doc: "0: value in the tensor being decoded; 1: value in the previous frame; 2 and 3: activity in the same two; 4 and 5: magnitude in the same two; 8 to 13: the same, at an offset that counts frequencies (section 6.4). (R-MOD-08)"
       - id: offset_c
         type: s1
         doc: "Channel offset. (R-MOD-09)"

@@ -56,7 +56,7 @@ class _Decode(FileCommand):
               help="Decode every intact group of a damaged file and say what was lost.")
 @click.option("--limit-elements", type=click.IntRange(1), help="Refuse sequences of more tensor elements.")
 @click.option("--limit-voxels", type=click.IntRange(1), help="Refuse sequences of more occupancy voxels.")
-@click.option("--limit-steps", type=click.IntRange(1), help="Refuse streams of more steps of decoding.")
+@click.option("--limit-steps", type=click.IntRange(1), help="Refuse streams of more wavefronts (6.3).")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True,
               help="Threads. More than one pay with the compiled kernels.")
 @click.option("--kernels", type=click.Choice(["auto", "native", "numpy"]), default="auto", show_default=True,

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Limits:
     """What this decoder is willing to do beyond what levels say (spec 10.3); None: no own limit.
 
-    tensor_elements, occupancy_voxels: of the sequence. unit_size: bytes of a unit. frames: of the stream. steps: of
-    decoding under context models (spec 6.3), of the whole stream; each takes its time, however few symbols it has.
+    tensor_elements, occupancy_voxels: of the sequence. unit_size: bytes of a unit. frames: of the stream. steps:
+    wavefronts under context models (spec 6.3), of the whole stream; each takes its time, however few symbols it has.
     """
 
     tensor_elements: int | None = None

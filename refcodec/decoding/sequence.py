@@ -15,7 +15,7 @@ from ..entropy.models import (
     fits,
     model_from_syntax,
     occupancy_fault,
-    steps,
+    wavefronts,
     work,
 )
 from ..errors import BitstreamError
@@ -58,7 +58,7 @@ class SequenceDecoder:
         self.state: FrameState
         self.group: Group | None = None
         self.groups = self.frames = 0
-        self.steps = 0  # of decoding, by the syntax
+        self.wavefronts = 0  # to decode, by the syntax
         self.ended = False
         self.mid_stream = False
         self.entries: list[IndexEntry] = []
@@ -274,7 +274,7 @@ class SequenceDecoder:
             if (fault := occupancy_fault(model)) is not None:
                 refuse(fault, "occupancy_model_ref", f"It is {v.occupancy_model_ref}.")
             multiplications += work(model, (1, *header.occupancy_shape))
-            following += steps(model, (1, *header.occupancy_shape))
+            following += wavefronts(model, (1, *header.occupancy_shape))
         for i, tensor in enumerate(v.tensor):
             at = f"tensor[{i}]."
             if tensor.tensor_id >= len(header.tensors) or (i and tensor.tensor_id <= v.tensor[i - 1].tensor_id):
@@ -305,17 +305,17 @@ class SequenceDecoder:
                 if isinstance(model, ContextModel) and model.family not in families:
                     refuse("R-TEN-13", at + element, f"Model {model_ref} is of family {model.family}.")
                 multiplications += work(model, shape)
-                following += steps(model, shape)
+                following += wavefronts(model, shape)
         for requirement, found, allowed, what in (
             ("R-TEN-14", coefficients, bounds.tensor_elements, "coefficients"),
             ("R-TEN-09", multiplications, bounds.model_work, "multiplications"),
         ):
             if found > allowed:
                 refuse(requirement, "coded_count", f"{found} {what}; the level allows {allowed}.")
-        self.steps += following
-        if (limit := self.limits.steps) is not None and self.steps > limit:
+        self.wavefronts += following
+        if (limit := self.limits.steps) is not None and self.wavefronts > limit:
             refuse("R-LIM-01", "coded_count",
-                   f"{self.steps} steps of decoding; this decoder's limit is {limit} for the stream.")
+                   f"{self.wavefronts} wavefronts to decode; this decoder's limit is {limit} for the stream.")
 
     def _shared(self, unit: Unit) -> None:
         """Section 4.16."""

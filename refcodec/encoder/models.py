@@ -21,7 +21,7 @@ from refcodec.entropy.layout import Layout
 from refcodec.entropy.models import BERNOULLI, HIDDEN_LIMIT, INPUT_LIMIT, ContextModel, EntropyModel
 from refcodec.entropy.tables import BERNOULLI_ONE
 from refcodec.kernels import best
-from refcodec.syntax.registry import ENERGY, EXPLICIT, PREVIOUS, PREVIOUS_ENERGY, TEMPLATES, VALUE, is_energy
+from refcodec.syntax.registry import ACTIVITY, EXPLICIT, PREVIOUS, PREVIOUS_ACTIVITY, TEMPLATES, VALUE, is_activity
 
 Shape4 = tuple[int, int, int, int]
 
@@ -94,12 +94,12 @@ def mask_template(shapes: Sequence[Shape4], temporal: bool, joint: bool = False,
         template += [(VALUE, -1, 0, 0, 0)]
         if wide:
             template += [*((VALUE, -1, *o) for o in ahead), (VALUE, -2, 0, 0, 0)]
-        template += [(ENERGY, 0, *o) for o in [(0, 0, 0), *before, *after]]
+        template += [(ACTIVITY, 0, *o) for o in [(0, 0, 0), *before, *after]]
     elif any(shape[0] > 1 for shape in shapes):
-        template += [(ENERGY, 0, *o) for o in before]
+        template += [(ACTIVITY, 0, *o) for o in before]
     if temporal:
         template += [(PREVIOUS, 0, *o) for o in [(0, 0, 0), *before, *after]]
-        template += [(PREVIOUS_ENERGY, 0, 0, 0, 0)]
+        template += [(PREVIOUS_ACTIVITY, 0, 0, 0, 0)]
     return scan, tuple(template)
 
 
@@ -122,20 +122,20 @@ def mask_inputs(symbols: MaskSymbols, scan: Scan, template: Template, joint: boo
     previous = symbols.layout.previous if symbols.layout.previous is not None else np.zeros_like(bits)
     sources = {VALUE: np.pad(bits, padding), PREVIOUS: np.pad(previous, padding)}
     total = np.abs(sources[PREVIOUS].astype(np.int32)).sum(-1, keepdims=True)
-    sources[PREVIOUS_ENERGY] = np.minimum(total, INPUT_LIMIT).astype(np.int8)
+    sources[PREVIOUS_ACTIVITY] = np.minimum(total, INPUT_LIMIT).astype(np.int8)
     # Entry m: of the first m channels.
-    energy = np.concatenate([np.zeros((*sources[VALUE].shape[:3], 1), np.int32),
+    activity = np.concatenate([np.zeros((*sources[VALUE].shape[:3], 1), np.int32),
                              np.cumsum(sources[VALUE], axis=-1, dtype=np.int32)], axis=-1)
-    sources[ENERGY] = np.minimum(energy, INPUT_LIMIT).astype(np.int8)
+    sources[ACTIVITY] = np.minimum(activity, INPUT_LIMIT).astype(np.int8)
     columns = []
     for source, dc, *o in template:
         z, y, x = (slice(_REACH + d, _REACH + d + n) for d, n in zip(o, spatial))
         near = sources[source][z, y, x][cells]
         ahead = int(np.dot(scan[1:], o))
-        if source == ENERGY:  # of the channels that are decoded by then
+        if source == ACTIVITY:  # of the channels that are decoded by then
             known = np.arange(channels) - ahead // scan[0] if scan[0] else np.full(channels, channels * (ahead < 0))
             near = near[:, np.clip(known, 0, channels)]
-        elif source == PREVIOUS_ENERGY:
+        elif source == PREVIOUS_ACTIVITY:
             near = np.broadcast_to(near, (len(near), channels))
         elif source == VALUE and scan[0] * dc + ahead >= 0:
             near = np.zeros_like(near)
@@ -145,7 +145,7 @@ def mask_inputs(symbols: MaskSymbols, scan: Scan, template: Template, joint: boo
             near = shifted
         columns.append(near)
     if joint:
-        return np.concatenate([c[:, :1] if is_energy(source) else c for c, (source, *_) in zip(columns, template)], 1)
+        return np.concatenate([c[:, :1] if is_activity(source) else c for c, (source, *_) in zip(columns, template)], 1)
     return np.stack(columns, -1).reshape(-1, len(template))
 
 

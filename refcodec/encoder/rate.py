@@ -26,7 +26,7 @@ from refcodec.entropy.models import (
 )
 from refcodec.entropy.tables import MIXTURE_DISTANCE, MIXTURE_WIDE, laplace_tables, mixture_tables
 from refcodec.quantisation import table_index
-from refcodec.syntax.registry import BY_FREQUENCY, EXPLICIT, TEMPLATES, is_energy, is_magnitude, is_previous
+from refcodec.syntax.registry import BY_FREQUENCY, EXPLICIT, TEMPLATES, is_activity, is_magnitude, is_previous
 
 # Tables that training knows, by number: mixtures, then Laplace.
 TABLES = (*mixture_tables(), *laplace_tables())
@@ -256,7 +256,7 @@ def _column(source: int, near: int, channel: int, channels: int, order: tuple[in
     if order is not None:
         weight, ahead = order
         known = min(max(channel - ahead // weight, 0), channels) if weight else channels * (ahead < 0)
-    if is_energy(source):
+    if is_activity(source):
         return channels + known - 1 if known else 2 * channels
     return near if 0 <= near < known else 2 * channels
 

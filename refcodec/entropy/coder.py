@@ -1,7 +1,7 @@
 """Coding the symbols of one tensor: order, contexts, runs, escapes (spec 6.3 to 6.5).
 
-Cells are visited in steps. All cells of a step find their contexts already decoded,
-so a step is: gather the neighbours, one small matrix product, a stable sort by
+Cells are visited in wavefronts. All cells of a wavefront find their contexts already decoded,
+so a wavefront is: gather the neighbours, one small matrix product, a stable sort by
 table, one run of the range coder for each table, then the escapes. Encoder and
 decoder share everything here but the last two.
 """
@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from ..syntax.registry import is_energy, is_magnitude, is_previous
+from ..syntax.registry import is_activity, is_magnitude, is_previous
 from .layout import Layout, Shape, Spatial
 from .models import INPUT_LIMIT, ContextModel, EntropyModel, StaticModel, on_array
 from .tables import HALF, PRECISION, Table
 
 MAX_SYMBOL = (1 << 20) - 1
 MAX_ESCAPE_PREFIX = 20
-# Cells of one batch inside a step: bounds the memory of a step without an effect on the result.
+# Cells of one batch inside a wavefront: bounds its memory without an effect on the result.
 BATCH = 1 << 16
 _BLOCK = 1 << 14
 
@@ -45,10 +45,10 @@ class EntropyError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The symbols of one step, sorted by table: entry indices fit `tables`."""
+    """The symbols of one wavefront, sorted by table: entry indices fit `tables`."""
 
     tables: tuple[Table, ...]
-    order: np.ndarray  # positions in the step, sorted by table, stable
+    order: np.ndarray  # positions in the wavefront, sorted by table, stable
     counts: np.ndarray  # symbols of each table
     table: np.ndarray  # table of each symbol, sorted
     location: np.ndarray  # of each symbol, sorted
@@ -59,7 +59,7 @@ def words_of(data: bytes) -> np.ndarray:
     return np.frombuffer(data.ljust(-(-len(data) // 4) * 4, b"\0"), ">u4").astype(np.uint32)
 
 
-def sealed(encoder: Any) -> bytes:
+def terminated(encoder: Any) -> bytes:
     """The data of what a constriction.stream.queue.RangeEncoder was given: the shortest that decode to it, and of
     those the smallest number (spec 6.2)."""
     count, (low, span) = encoder.pos()
@@ -132,7 +132,7 @@ class SymbolDecoder:
         return value
 
     def finish(self) -> None:
-        if sealed(self.again) != self.data:
+        if terminated(self.again) != self.data:
             raise EntropyError("R-ENT-02", "")
 
 
@@ -182,7 +182,7 @@ class SymbolEncoder:
         return code_length(np.concatenate(frequencies), np.concatenate(counts)) + self._escape_bits
 
     def data(self) -> bytes:
-        return sealed(self.coder)
+        return terminated(self.coder)
 
 
 def coded_blocks(mask: np.ndarray | None, size: int) -> Iterator[tuple[np.ndarray | slice, slice]]:
@@ -250,15 +250,15 @@ class Margin:
 
 def _walk(mask: np.ndarray | None, shape: Shape, scan: Shape, margin: Margin
           ) -> tuple[Iterable[np.ndarray], Callable[[np.ndarray], np.ndarray]]:
-    """The steps in coding order (spec 6.3), and what gives the rows of coded cells in a padded store.
+    """The wavefronts in coding order (spec 6.3), and what gives the rows of coded cells in a padded store.
 
-    A step is an array of cells, or of symbols (cell * channels + channel) where the scan
+    A wavefront is an array of cells, or of symbols (cell * channels + channel) where the scan
     separates the channels of a cell; cells are counted among the coded ones.
     """
     _, depth, height, width = shape
     size = depth * height * width
-    if mask is None and not scan[0] and (steps := _wavefronts(shape, scan)) is not None:
-        return steps, lambda cells: margin.rows(cells, shape[1:])
+    if mask is None and not scan[0] and (wavefronts := _wavefronts(shape, scan)) is not None:
+        return wavefronts, lambda cells: margin.rows(cells, shape[1:])
     count = size if mask is None else int(np.count_nonzero(mask))
     key, rows = np.empty(count, np.uint16), np.empty(count, np.int32)
     for cells, part in coded_blocks(mask, size):
@@ -272,7 +272,7 @@ def _walk(mask: np.ndarray | None, shape: Shape, scan: Shape, margin: Margin
 
 
 def _wavefronts(shape: Shape, scan: Shape) -> Iterator[np.ndarray] | None:
-    """The steps of an array all of whose cells are coded, found one by one: a large occupancy's order need not
+    """The wavefronts of an array all of whose cells are coded, found one by one: a large occupancy's order need not
     be stored. None where sorting is less work."""
     _, depth, height, width = shape
     keys = scan[1] * (depth - 1) + scan[2] * (height - 1) + scan[3] * (width - 1) + 1
@@ -280,14 +280,14 @@ def _wavefronts(shape: Shape, scan: Shape) -> Iterator[np.ndarray] | None:
         return None
     lines = (scan[1] * np.arange(depth, dtype=np.int32)[:, None] + scan[2] * np.arange(height, dtype=np.int32)).ravel()
 
-    def steps() -> Iterator[np.ndarray]:
+    def each() -> Iterator[np.ndarray]:
         for key in range(keys):
             x, rest = np.divmod(key - lines, scan[3])
             found = np.flatnonzero((x >= 0) & (x < width) & (rest == 0))
             if len(found):
                 yield found * width + x[found]
 
-    return steps()
+    return each()
 
 
 def _by_key(key: np.ndarray) -> list[np.ndarray]:
@@ -309,7 +309,7 @@ class _Neighbourhood:
     """Padded copies of the current and previous values, and the gathering of contexts.
 
     Row r of `rows` holds the clamped values of one cell of the padded store, the
-    previous frame's after the current one's; `energies` their energies. `active` marks
+    previous frame's after the current one's; `activities` their activities. `active` marks
     the cells that have a neighbour other than zero: most of a sparse tensor has none,
     and what the model says of those is worked out once.
     """
@@ -326,10 +326,10 @@ class _Neighbourhood:
         self.packed = self.rows.view(_PACKED[channels]).reshape(-1) if channels in _PACKED else None
         plane = margin.size
         offsets = temporal * plane + np.array([n[2:] for n in model.template]) @ np.array(margin.stride)
-        energy = np.array([is_energy(s) for s in sources])
-        self.value, self.energy = np.flatnonzero(~energy), np.flatnonzero(energy)
-        self.value_offsets, self.energy_offsets = offsets[~energy, None], offsets[energy, None]
-        self.energies = np.zeros(len(self.rows), np.int8) if energy.any() else None
+        activity = np.array([is_activity(s) for s in sources])
+        self.value, self.activity = np.flatnonzero(~activity), np.flatnonzero(activity)
+        self.value_offsets, self.activity_offsets = offsets[~activity, None], offsets[activity, None]
+        self.activities = np.zeros(len(self.rows), np.int8) if activity.any() else None
         self.shifted = [(k, model.template[i][1]) for k, i in enumerate(self.value) if model.template[i][1]]
         self.magnitudes = [k for k, i in enumerate(self.value) if is_magnitude(sources[i])]
         spatial = offsets - temporal * plane
@@ -339,8 +339,8 @@ class _Neighbourhood:
         if temporal.any() and previous is not None:
             busy = self._busy(self.rows[plane:])
             self.active[busy[:, None] - seen_later] = True
-            if self.energies is not None:
-                self.energies[busy + plane] = _energy(self.rows[busy + plane])
+            if self.activities is not None:
+                self.activities[busy + plane] = _activity(self.rows[busy + plane])
         location, table = model.predict(np.zeros((len(offsets) if not model.joint else model.hidden_weight.shape[1], 1),
                                                  np.float32))
         self.quiet = location[:, 0], table[:, 0]
@@ -360,11 +360,11 @@ class _Neighbourhood:
         values = self._gather(self.value_offsets + rows)  # (neighbours, n, C)
         for k in self.magnitudes:
             np.abs(values[k], out=values[k])
-        energy = self.energies.take(self.energy_offsets + rows) if self.energies is not None else None
+        activity = self.activities.take(self.activity_offsets + rows) if self.activities is not None else None
         if self.model.joint:
             by_input = {i: values[k].T for k, i in enumerate(self.value.tolist())}
-            if energy is not None:
-                by_input |= {i: energy[k, None] for k, i in enumerate(self.energy.tolist())}
+            if activity is not None:
+                by_input |= {i: activity[k, None] for k, i in enumerate(self.activity.tolist())}
             return np.concatenate([by_input[i] for i in range(len(by_input))]).astype(np.float32)
         for k, dc in self.shifted:
             values[k] = _shift_channels(values[k], dc)
@@ -372,8 +372,8 @@ class _Neighbourhood:
             values = values[:, np.arange(len(rows)), channel, None]
         out = np.empty((len(self.model.template), *values.shape[1:]), np.float32)
         out[self.value] = values
-        if energy is not None:
-            out[self.energy] = energy[..., None]
+        if activity is not None:
+            out[self.activity] = activity[..., None]
         return out.reshape(len(out), -1)
 
     def _gather(self, rows: np.ndarray) -> np.ndarray:
@@ -395,13 +395,13 @@ class _Neighbourhood:
             busy = np.flatnonzero(clamped)
             rows = rows[busy]
             self.rows[rows, channel[busy]] = clamped[busy]
-        if self.energies is not None:
-            self.energies[rows] = _energy(self.rows[rows])
+        if self.activities is not None:
+            self.activities[rows] = _activity(self.rows[rows])
         self.active[rows[:, None] - self.seen_from] = True
 
 
-def _energy(values: np.ndarray) -> np.ndarray:
-    """Energy of each cell: int8 (n, C) -> int8 (n,)."""
+def _activity(values: np.ndarray) -> np.ndarray:
+    """Activity of each cell: int8 (n, C) -> int8 (n,)."""
     total = np.zeros(len(values), np.int32)
     for c in range(values.shape[1]):  # faster than a sum over a short axis
         total += np.abs(values[:, c])
@@ -428,7 +428,7 @@ Pick = Callable[[np.ndarray], np.ndarray]
 def _code(model: EntropyModel, layout: Layout, selected: np.ndarray | None,
           code: Callable[[Run, np.ndarray, np.ndarray, Pick], np.ndarray]) -> np.ndarray:
     """Walks the symbols of a tensor. `code(run, low, size, pick)` returns the sorted values
-    of a step; `pick(values)` takes the step's symbols, unsorted, from (cells, C) values.
+    of a wavefront; `pick(values)` takes its symbols, unsorted, from (cells, C) values.
 
     selected: (cells, C), which symbols there are; the others are 0. None: all.
     Returns the values, int32 (cells, C) in raster order of the coded cells.
@@ -441,7 +441,7 @@ def _code(model: EntropyModel, layout: Layout, selected: np.ndarray | None,
         margin = Margin.of(model, shape[1:])
         around = _Neighbourhood(model, shape, margin, layout.previous) if model.template else None
         scan = model.scan
-    steps, rows = _walk(mask, shape, scan, margin)
+    wavefronts, rows = _walk(mask, shape, scan, margin)
     values = np.zeros((layout.cells, channels), np.int32)
     if not len(values):
         return values
@@ -449,29 +449,29 @@ def _code(model: EntropyModel, layout: Layout, selected: np.ndarray | None,
     low = np.array([t.low for t in tables], np.int32)
     size = np.array([t.size for t in tables], np.int32)
     flat = values.reshape(-1)
-    for part in steps:
-        step_channels = part % channels if scan[0] else None
+    for part in wavefronts:
+        part_channels = part % channels if scan[0] else None
         if around is None:
-            location, table = _unconditional(model, part, step_channels, channels, band)
+            location, table = _unconditional(model, part, part_channels, channels, band)
         else:
-            step_rows = rows(part if step_channels is None else part // channels)
-            location, table = _predict(around, step_rows, step_channels)
-        pick = partial(_of_cells if step_channels is None else _of_symbols, part)
+            part_rows = rows(part if part_channels is None else part // channels)
+            location, table = _predict(around, part_rows, part_channels)
+        pick = partial(_of_cells if part_channels is None else _of_symbols, part)
         if selected is None:
             run = _runs(tables, table, location)
-            step = np.empty(len(table), np.int32)
-            step[run.order] = code(run, low, size, pick)
+            symbols = np.empty(len(table), np.int32)
+            symbols[run.order] = code(run, low, size, pick)
         else:
             chosen = np.flatnonzero(pick(selected))
             run = _runs(tables, table[chosen], location[chosen])
-            step = np.zeros(len(table), np.int32)
-            step[chosen[run.order]] = code(run, low, size, lambda v: pick(v)[chosen])
-        if step_channels is None:
-            values[part] = step.reshape(-1, channels)
+            symbols = np.zeros(len(table), np.int32)
+            symbols[chosen[run.order]] = code(run, low, size, lambda v: pick(v)[chosen])
+        if part_channels is None:
+            values[part] = symbols.reshape(-1, channels)
         else:
-            flat[part] = step
+            flat[part] = symbols
         if around is not None:
-            around.store(step_rows, step, step_channels)
+            around.store(part_rows, symbols, part_channels)
     return values
 
 
@@ -489,11 +489,11 @@ def _of_symbols(part: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 def _unconditional(model: EntropyModel, part: np.ndarray, channel: np.ndarray | None, channels: int,
                    band: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Location and table of the symbols of a step whose model has no inputs.
+    """Location and table of the symbols of a wavefront whose model has no inputs.
 
-    part: cells of the step, or its symbols when `channel` is given.
+    part: cells of the wavefront, or its symbols when `channel` is given.
     """
-    if isinstance(model, StaticModel):  # one step, whose cells are in their order
+    if isinstance(model, StaticModel):  # one wavefront, whose cells are in their order
         table = model.table_of(len(part), channels, band).reshape(-1)
         return np.zeros(len(table), np.int32), table
     location, table = (np.broadcast_to(v[:, 0], channels) for v in model.predict(np.empty((0, 1), np.float32)))
@@ -503,7 +503,7 @@ def _unconditional(model: EntropyModel, part: np.ndarray, channel: np.ndarray | 
 
 
 def _predict(around: _Neighbourhood, rows: np.ndarray, channel: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Location and table of the symbols of a step, in batches of cells."""
+    """Location and table of the symbols of a wavefront, in batches of cells."""
     symbols = around.channels if channel is None else 1  # of each row
     location, table = np.empty((len(rows), symbols), np.int32), np.empty((len(rows), symbols), np.uint8)
     location[:], table[:] = around.quiet

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..syntax.registry import BY_FREQUENCY, EXPLICIT, Assignment, ChannelMode, Family, ModelType, is_energy
+from ..syntax.registry import BY_FREQUENCY, EXPLICIT, Assignment, ChannelMode, Family, ModelType, is_activity
 from ..syntax.structures import (
     ContextModelSyntax,
     EntropyModelSyntax,
@@ -156,7 +156,7 @@ def on_array(model: ContextModel, spatial: tuple[int, int, int], blocks: tuple[i
     columns: list[int] = []
     column = 0
     for source, dc, *offset in model.template:
-        width = model.channels if model.joint and not is_energy(source) else 1
+        width = model.channels if model.joint and not is_activity(source) else 1
         dz, dy, dx = (d * (b if source & BY_FREQUENCY else 1) for d, b in zip(offset, blocks))
         if all(abs(d) < n for d, n in zip((dz, dy, dx), spatial)):
             template.append((source & ~BY_FREQUENCY, dc, dz, dy, dx))
@@ -229,9 +229,9 @@ def work(model: EntropyModel, shape: tuple[int, int, int, int]) -> int:
     return uses * (model.hidden_weight.size + model.output_weight.size)
 
 
-def steps(model: EntropyModel, shape: tuple[int, int, int, int]) -> int:
-    """At most so many steps decode a tensor (C, z, y, x), one after the other (spec 6.3); 1 under static tables, whose
-    symbols depend on no other."""
+def wavefronts(model: EntropyModel, shape: tuple[int, int, int, int]) -> int:
+    """Upper bound of the wavefronts of a tensor (C, z, y, x), which are decoded one after the other (spec 6.3); 1 under
+    static tables, whose symbols depend on no other."""
     if isinstance(model, StaticModel):
         return 1
     channels = shape[0] if model.scan[0] else 1

@@ -15,7 +15,7 @@ from typing import Any
 from . import structures as syn
 from .declare import Element, Nested, Structure, structures
 from .expressions import Call, Choice, Comparison, Constant, ElementRef, Every, Expression, Language, Members, parts
-from .registry import ANCILLARY_UNITS, EXPLICIT, LEVELS, SOURCES, TEMPLATES, Level, UnitType, is_energy
+from .registry import ANCILLARY_UNITS, EXPLICIT, LEVELS, SOURCES, TEMPLATES, Level, UnitType, is_activity
 from .representation import Representation, Role
 
 PATH = Path(__file__).parent.parent / "view" / "web" / "decoder" / "syntax.generated.js"
@@ -56,7 +56,7 @@ def _registries() -> Iterator[str]:
         yield f"  {number}: {{ {bounds} }},"
     yield "};"
     yield "/** Values of `neighbour_source` that are sums over all channels (6.4). */"
-    yield f"export const ENERGY_SOURCES = {[int(s) for s in SOURCES if is_energy(s)]};"
+    yield f"export const ACTIVITY_SOURCES = {[int(s) for s in SOURCES if is_activity(s)]};"
     yield "/** Neighbours (source, dc, dz, dy, dx) of each `template_id` (A.3). */"
     yield f"export const EXPLICIT = {EXPLICIT};"
     yield "export const TEMPLATES = {"

@@ -15,7 +15,7 @@ from ..code_points import CodePoint
 from . import structures as syn
 from .declare import Element, Nested, Structure, structures
 from .expressions import Choice, ElementRef, Expression, Parameter, Spelled
-from .registry import TEMPLATES, UnitType, is_energy
+from .registry import TEMPLATES, UnitType, is_activity
 from .representation import Representation, Role
 
 _TYPES = {"u8": "u1", "u16": "u2", "u32": "u4", "u64": "u8", "s8": "s1", "s16": "s2", "s32": "s4", "f32": "f4",
@@ -88,7 +88,7 @@ def _inputs_of_templates() -> str:
     """The number of inputs of the registered templates, as an expression."""
     expression = "0"
     for number, template in sorted(TEMPLATES.items()):
-        values = sum(not is_energy(source) for source, *_ in template)
+        values = sum(not is_activity(source) for source, *_ in template)
         if template:
             count = f"channel_mode == 0 ? {len(template)} : {values} * model_channels + {len(template) - values}"
             expression = f"template_id == {number} ? ({count}) : {expression}"

@@ -134,7 +134,7 @@ class SourceKind(IntEnum):
     """What a neighbour of a context model gives it (6.4)."""
 
     VALUE = 0
-    ENERGY = 2
+    ACTIVITY = 2
     MAGNITUDE = 4
 
 
@@ -151,7 +151,7 @@ class Source:
 BY_FREQUENCY = 8
 SOURCES = {kind + previous + BY_FREQUENCY * by_frequency: Source(kind, previous, by_frequency)
            for by_frequency in (False, True) for kind in SourceKind for previous in (False, True)}
-VALUE, PREVIOUS, ENERGY, PREVIOUS_ENERGY, MAGNITUDE, PREVIOUS_MAGNITUDE = range(6)
+VALUE, PREVIOUS, ACTIVITY, PREVIOUS_ACTIVITY, MAGNITUDE, PREVIOUS_MAGNITUDE = range(6)
 
 
 def is_previous(source: int) -> bool:
@@ -159,9 +159,9 @@ def is_previous(source: int) -> bool:
     return SOURCES[source].previous
 
 
-def is_energy(source: int) -> bool:
+def is_activity(source: int) -> bool:
     """Whether a neighbour is a sum over all channels."""
-    return SOURCES[source].kind == SourceKind.ENERGY
+    return SOURCES[source].kind == SourceKind.ACTIVITY
 
 
 def is_magnitude(source: int) -> bool:
@@ -177,12 +177,12 @@ _TEMPORAL = [(PREVIOUS, 0, *o) for o in _CROSS]
 # Without the corner, with the diagonals that point back along one axis and forth along another.
 _DIAGONAL = [(VALUE, 0, *o) for o in [(-1, 0, 0), (0, -1, 0), (0, 0, -1), (-1, -1, 0), (-1, 0, -1), (0, -1, -1),
                                       (-1, 1, 0), (-1, 0, 1), (0, -1, 1)]]
-_SPATIAL_ENERGY = [(ENERGY, 0, *o) for o in _CAUSAL[:3]]
+_SPATIAL_ACTIVITY = [(ACTIVITY, 0, *o) for o in _CAUSAL[:3]]
 
 
 def _on_plane(axis: int, temporal: bool) -> list[Neighbour]:
     """Neighbours on a plane that lacks an axis (0 = z): two rings of values before, in an order of decoding that
-    takes NE first, energies of the nearest, and with `temporal` a cross in the previous frame."""
+    takes NE first, activities of the nearest, and with `temporal` a cross in the previous frame."""
     slow, fast = (a for a in range(3) if a != axis)
 
     def place(source: int, along_slow: int, along_fast: int) -> Neighbour:
@@ -192,10 +192,10 @@ def _on_plane(axis: int, temporal: bool) -> list[Neighbour]:
         return source, 0, z, y, x
 
     causal = [(0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0)]
-    found = [place(VALUE, *o) for o in causal] + [place(ENERGY, *o) for o in causal[:2] + causal[3:4]]
+    found = [place(VALUE, *o) for o in causal] + [place(ACTIVITY, *o) for o in causal[:2] + causal[3:4]]
     if temporal:
         cross = [(0, 0), (0, -1), (0, 1), (-1, 0), (1, 0)]
-        found += [place(PREVIOUS, *o) for o in cross] + [place(PREVIOUS_ENERGY, 0, 0)]
+        found += [place(PREVIOUS, *o) for o in cross] + [place(PREVIOUS_ACTIVITY, 0, 0)]
     return found
 
 
@@ -205,14 +205,14 @@ def _of_coefficients(temporal: bool) -> list[Neighbour]:
     one = [(0, 0, -1), (0, -1, 0), (-1, 0, 0)]
     two = [(0, -1, -1), (-1, 0, -1), (-1, -1, 0)]
     far = [(0, 0, -2), (0, -2, 0), (-2, 0, 0)]
-    found = [(MAGNITUDE, 0, *o) for o in one] + [(ENERGY, 0, *o) for o in one]
+    found = [(MAGNITUDE, 0, *o) for o in one] + [(ACTIVITY, 0, *o) for o in one]
     found += [(MAGNITUDE + BY_FREQUENCY, 0, *o) for o in one + two + far]
-    found += [(ENERGY + BY_FREQUENCY, 0, *o) for o in one + two]
-    found += [(ENERGY, 0, 0, 0, 0), (MAGNITUDE, -1, 0, 0, 0)]
+    found += [(ACTIVITY + BY_FREQUENCY, 0, *o) for o in one + two]
+    found += [(ACTIVITY, 0, 0, 0, 0), (MAGNITUDE, -1, 0, 0, 0)]
     if temporal:
         up = [(0, 0, 1), (0, 1, 0), (1, 0, 0)]
-        found += [(PREVIOUS_MAGNITUDE, 0, 0, 0, 0), (PREVIOUS_ENERGY, 0, 0, 0, 0)]
-        found += [(PREVIOUS_ENERGY, 0, *o) for o in up] + [(PREVIOUS_MAGNITUDE + BY_FREQUENCY, 0, *o) for o in up]
+        found += [(PREVIOUS_MAGNITUDE, 0, 0, 0, 0), (PREVIOUS_ACTIVITY, 0, 0, 0, 0)]
+        found += [(PREVIOUS_ACTIVITY, 0, *o) for o in up] + [(PREVIOUS_MAGNITUDE + BY_FREQUENCY, 0, *o) for o in up]
     return found
 
 
@@ -222,8 +222,8 @@ TEMPLATES: dict[int, list[Neighbour]] = {
     0: [],
     2: _SPATIAL,
     3: _SPATIAL + _TEMPORAL,
-    4: _SPATIAL + _SPATIAL_ENERGY,
-    5: _SPATIAL + _TEMPORAL + _SPATIAL_ENERGY + [(PREVIOUS_ENERGY, 0, 0, 0, 0)],
+    4: _SPATIAL + _SPATIAL_ACTIVITY,
+    5: _SPATIAL + _TEMPORAL + _SPATIAL_ACTIVITY + [(PREVIOUS_ACTIVITY, 0, 0, 0, 0)],
     6: _DIAGONAL,
     7: _DIAGONAL + _TEMPORAL,
     8: _on_plane(2, False), 9: _on_plane(2, True),

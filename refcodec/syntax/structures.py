@@ -27,7 +27,7 @@ from .registry import (
     Neighbour,
     OccupancyMode,
     UnitType,
-    is_energy,
+    is_activity,
 )
 from .representation import Representation, Role
 from .tools import Prediction, Transform
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 def template_inputs(template: Iterable[Neighbour], joint: bool, channels: int) -> int:
     """Number of inputs of a context model over these neighbours (spec 6.4). channels: of a joint model."""
-    return sum(channels if joint and not is_energy(source) else 1 for source, *_ in template)
+    return sum(channels if joint and not is_activity(source) else 1 for source, *_ in template)
 
 
 def _input_count(template_id: int, channel_mode: int, channels: int, listed: Sequence[NeighbourSyntax]) -> int:
@@ -106,7 +106,7 @@ NAMES: dict[str, object] = {
     "WITH_NETWORK_PARAMETERS": _Such(Representation, "has_network_parameters"),
     "WITH_FACTOR": _Such(Prediction, "has_factor"), "WITH_OFFSET": _Such(Prediction, "has_offset"),
     "WITH_LEVELS": _Such(Transform, "has_levels"), "BY_FREQUENCY": _Such(Transform, "by_frequency"),
-    "ENERGY_SOURCES": [source for source in SOURCES if is_energy(source)],
+    "ACTIVITY_SOURCES": [source for source in SOURCES if is_activity(source)],
 }
 FUNCTIONS: dict[str, Function] = {"input_count": _input_count, "rigid": _rigid, "utf8": _utf8, "is_key": _is_key}
 
@@ -280,11 +280,11 @@ GROUP_HEADER = _structure(GroupHeaderSyntax)
 @syntax("neighbour", "4.9")
 class NeighbourSyntax:
     neighbour_source: int = element(
-        "u8", "0: value in the tensor being decoded; 1: value in the previous frame; 2 and 3: energy in the same two; 4 and 5: magnitude in the same two; 8 to 13: the same, at an offset that counts frequencies (section 6.4).",
+        "u8", "0: value in the tensor being decoded; 1: value in the previous frame; 2 and 3: activity in the same two; 4 and 5: magnitude in the same two; 8 to 13: the same, at an offset that counts frequencies (section 6.4).",
         {"R-MOD-08": "neighbour_source in SOURCES"})
     offset_c: int = element(
         "s8", "Channel offset.",
-        {"R-MOD-09": "-2 <= offset_c <= 2 and (offset_c == 0 or outer.channel_mode == ChannelMode.SEPARATE and not neighbour_source in ENERGY_SOURCES)"})
+        {"R-MOD-09": "-2 <= offset_c <= 2 and (offset_c == 0 or outer.channel_mode == ChannelMode.SEPARATE and not neighbour_source in ACTIVITY_SOURCES)"})
     offset_z: int = element("s8", "Offset along z.", {"R-MOD-09": "-2 <= offset_z <= 2"})
     offset_y: int = element("s8", "Offset along y.", {"R-MOD-09": "-2 <= offset_y <= 2"})
     offset_x: int = element("s8", "Offset along x.", {"R-MOD-09": "-2 <= offset_x <= 2"})

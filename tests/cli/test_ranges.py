@@ -20,7 +20,7 @@ from checkout import ROOT
 from command_line import ALL
 from refcodec.cli import COMMANDS, cli
 from refcodec.entropy import coder
-from refcodec.entropy.models import steps
+from refcodec.entropy.models import wavefronts
 from refcodec.errors import UsageError
 from refcodec.text import to_json
 from synthetic import context_model, small_stream, write_dataset
@@ -128,11 +128,11 @@ def test_limits_of_decode(file):
 
 @settings(max_examples=60)
 @given(st.integers(0, 99), st.tuples(st.integers(1, 3), *[st.integers(1, 6)] * 3), st.tuples(*[st.integers(0, 3)] * 4))
-def test_steps_bound_those_that_decoding_takes(seed, shape, scan):
+def test_wavefronts_are_bounded(seed, shape, scan):
     model = context_model(np.random.default_rng(seed), scan=scan, template=())
     keys = sum(w * i for w, i in zip(scan, np.indices(shape)))
     found = len(coder._by_key(keys.reshape(-1).astype(np.uint16)))
-    assert found <= steps(model, shape) <= max(found, int(keys.max()) + 1)
+    assert found <= wavefronts(model, shape) <= max(found, int(keys.max()) + 1)
 
 
 # Names.

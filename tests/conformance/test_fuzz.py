@@ -63,14 +63,14 @@ def test_inputs_that_broke_something(tmp_path):
 
 def test_seeds_decode_and_survive_being_taken_apart():
     for data in mutate.seeds():
-        assert mutate.split(data).join() == data and mutate.sealed(data)
+        assert mutate.split(data).join() == data and mutate.checksums_hold(data)
         assert targets.digests(data)[1] is None
 
 
 def test_mutations_are_sealed_and_reproducible():
     for seed in range(200):
         first, again = (mutate.mutate(mutate.pick_seed(rng), rng) for rng in (random.Random(seed), random.Random(seed)))
-        assert first == again and mutate.sealed(first)
+        assert first == again and mutate.checksums_hold(first)
         raw = random.Random(seed).randbytes(40)
         targets.structured(raw)
 
@@ -133,4 +133,4 @@ def test_the_runner_reports_defects_and_goes_on(tmp_path):
     assert done.returncode == 2 and report["executions"] == 50
     (defect,) = report["defects"].values()
     assert defect["times"] > 5 and "mutant" in defect["message"]
-    assert mutate.sealed((tmp_path / "crashes" / defect["file"]).read_bytes())
+    assert mutate.checksums_hold((tmp_path / "crashes" / defect["file"]).read_bytes())

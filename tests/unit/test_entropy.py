@@ -15,7 +15,7 @@ from refcodec.entropy.coder import (
     SymbolDecoder,
     decode_symbols,
     encode_symbols,
-    sealed,
+    terminated,
     words_of,
 )
 from refcodec.entropy.layout import Layout
@@ -31,7 +31,7 @@ from refcodec.entropy.tables import (
     static_table,
 )
 from refcodec.kernels import NumpyKernels
-from refcodec.syntax.registry import SOURCES, is_energy
+from refcodec.syntax.registry import SOURCES, is_activity
 from synthetic import context_model, sparse_values
 
 
@@ -59,7 +59,7 @@ def tensors(draw):
         if template_id == 1:
             dc = st.integers(-2, 2) if kind == "per-channel" else st.just(0)
             template = draw(st.lists(st.sampled_from(sorted(SOURCES)).flatmap(lambda s: st.tuples(
-                st.just(s), st.just(0) if is_energy(s) else dc, *[st.integers(-2, 2)] * 3)), min_size=1, max_size=6))
+                st.just(s), st.just(0) if is_activity(s) else dc, *[st.integers(-2, 2)] * 3)), min_size=1, max_size=6))
         model = context_model(rng, template_id, kind == "joint", shape[0], tuple(scan),
                               draw(st.integers(1, 9)), template, family)
     mask = rng.random(shape[1:]) < draw(st.sampled_from([0, 0.3, 1])) if draw(st.booleans()) else None
@@ -152,7 +152,7 @@ def test_garbage_is_decoded_or_refused(case, data):
 
 @settings(max_examples=60)
 @given(st.tuples(st.integers(1, 3), *[st.integers(1, 7)] * 3), st.tuples(*[st.integers(0, 3)] * 3))
-def test_steps_are_the_same_found_one_by_one_or_sorted(shape, weights):
+def test_wavefronts_are_the_same_found_one_by_one_or_sorted(shape, weights):
     _, depth, height, width = shape
     one_by_one = coder._wavefronts(shape, (0, *weights))
     if one_by_one is None:
@@ -180,7 +180,7 @@ def test_constriction_uses_exactly_the_integer_tables(counts, seed):
         entries = rng.integers(0, table.size + 1, rng.integers(1, 5)).astype(np.int32)
         encoder.encode(entries, table.model)
         script.append((table, entries))
-    data = sealed(encoder)
+    data = terminated(encoder)
     fast = constriction.stream.queue.RangeDecoder(words_of(data))
     slow = spec_decoder.namespace()["RangeDecoder"](data)
     for table, entries in script:

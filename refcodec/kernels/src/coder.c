@@ -3,7 +3,7 @@
 #include "model.h"
 #include "range.h"
 
-#define SPARSE 8        /* symbols to each one with inputs from which on a step is mostly quiet */
+#define SPARSE 8        /* symbols to each one with inputs from which on a wavefront is mostly quiet */
 #define BIT_INPUTS 16   /* of a model whose contexts are kept as numbers */
 #define LAST_BIT_TABLE 63
 
@@ -15,7 +15,7 @@ struct rfv_coder {
     rfv_job job;
     rfv_model model;
     rfv_range range;
-    rfv_step step;
+    rfv_wavefront wavefront;
     int64_t cells, coded; /* of the array; coded ones */
     int64_t volume;       /* of the store, in rows */
     int32_t before[3], padded[3];
@@ -27,9 +27,9 @@ struct rfv_coder {
     uint32_t *order;
     int64_t *ends;
     int32_t *rows;
-    int64_t steps, at, longest;
-    /* The network. Inputs are values first, then magnitudes, then energies. */
-    int32_t values, magnitudes, energies, pairs, hidden_rows, hidden_pairs;
+    int64_t wavefronts, at, longest;
+    /* The network. Inputs are values first, then magnitudes, then activities. */
+    int32_t values, magnitudes, activities, pairs, hidden_rows, hidden_pairs;
     int64_t *offset;
     int32_t *first, *first_bias, *second, *second_bias;
     int32_t limit[3];
@@ -41,14 +41,14 @@ struct rfv_coder {
     int64_t *seen_from, *seen_later;
     int32_t seen_from_count, seen_later_count;
     /* What contexts are read from. */
-    int8_t *store, *energy;
+    int8_t *store, *activity;
     uint8_t *active;
     int16_t *inputs;
     int32_t *between, *location_sum, *table_sum;
     int64_t *place;
     uint8_t *table;
     int8_t *location;
-    int32_t *step_values;
+    int32_t *wavefront_values;
     /* Occupancy. */
     uint8_t *occupancy;
     uint16_t *context;
@@ -70,7 +70,7 @@ static void place_neighbours(rfv_coder *c, const int32_t size[3], const int32_t 
         neighbour found;
         int inside = 1;
         found.source = n[0] & 7, found.dc = n[1], found.column = column;
-        column += c->model.joint && !rfv_is_energy(n[0]) ? c->model.channels : 1;
+        column += c->model.joint && !rfv_is_activity(n[0]) ? c->model.channels : 1;
         for (axis = 0; axis < 3; axis++) {
             int64_t offset = (int64_t)n[2 + axis] * (n[0] & 8 ? blocks[axis] : 1);
             if (offset >= size[axis] || -offset >= size[axis]) inside = 0;
@@ -177,17 +177,17 @@ static int lay_out(rfv_coder *c, rfv_arena *a)
 {
     const rfv_model *m = &c->model;
     const int context = m->type == 1;
-    int32_t i, temporal = 0, energetic = 0, inputs, reach = 0, channel_outputs;
+    int32_t i, temporal = 0, with_activity = 0, inputs, reach = 0, channel_outputs;
     int64_t stored, symbols = c->coded * c->channels, items, longest;
     c->symbols = context && m->scan[0] ? 1 : c->channels;
     c->unit = m->joint ? c->channels : 1;
     c->run = c->job.mask == NULL ? c->job.shape[3] : 1;
-    c->step.starts = rfv_take(a, (uint64_t)c->job.tables->count + 1, sizeof(int64_t));
+    c->wavefront.starts = rfv_take(a, (uint64_t)c->job.tables->count + 1, sizeof(int64_t));
     if (!context) {
         c->table = rfv_take(a, (uint64_t)symbols, 1);
-        c->step.order = rfv_take(a, c->job.tables->count == 1 ? 0 : (uint64_t)symbols, sizeof(int32_t));
+        c->wavefront.order = rfv_take(a, c->job.tables->count == 1 ? 0 : (uint64_t)symbols, sizeof(int32_t));
         if (c->job.encode && c->job.selected != NULL)
-            c->step_values = rfv_take(a, (uint64_t)symbols, sizeof(int32_t));
+            c->wavefront_values = rfv_take(a, (uint64_t)symbols, sizeof(int32_t));
         return a->failed ? RFV_ARGUMENT : RFV_DONE;
     }
     c->neighbour = rfv_take(a, (uint64_t)m->neighbours, sizeof(neighbour));
@@ -196,7 +196,7 @@ static int lay_out(rfv_coder *c, rfv_arena *a)
     /* Counted from the model, for the list is not there yet where memory is only counted. */
     for (i = 0; i < m->neighbours; i++) {
         const int32_t *n = m->neighbour + i * RFV_NEIGHBOUR;
-        temporal |= rfv_is_previous(n[0]), energetic |= rfv_is_energy(n[0]);
+        temporal |= rfv_is_previous(n[0]), with_activity |= rfv_is_activity(n[0]);
         if (!m->joint && (n[1] < 0 ? -n[1] : n[1]) > reach) reach = n[1] < 0 ? -n[1] : n[1];
     }
     inputs = c->kept_inputs;
@@ -226,20 +226,20 @@ static int lay_out(rfv_coder *c, rfv_arena *a)
     if (c->neighbours > 0) {
         stored = c->volume * (temporal ? 2 : 1);
         c->store = rfv_take(a, (uint64_t)(stored * c->width), 1);
-        c->energy = rfv_take(a, energetic ? (uint64_t)stored : 0, 1);
+        c->activity = rfv_take(a, with_activity ? (uint64_t)stored : 0, 1);
         c->active = rfv_take(a, (uint64_t)c->volume, 1);
     }
-    /* The longest step: what shares a key lies, for a scan along some axis, on a surface; else it is everything. */
+    /* The longest wavefront: for a scan along some axis the cells of a key lie on a surface; else it is all cells. */
     longest = c->longest > 0 ? c->longest : symbols;
     c->table = rfv_take(a, (uint64_t)longest, 1);
     c->location = rfv_take(a, (uint64_t)longest, 1);
-    c->step.order = rfv_take(a, (uint64_t)longest, sizeof(int32_t));
-    c->step_values = rfv_take(a, (uint64_t)longest, sizeof(int32_t));
+    c->wavefront.order = rfv_take(a, (uint64_t)longest, sizeof(int32_t));
+    c->wavefront_values = rfv_take(a, (uint64_t)longest, sizeof(int32_t));
     return a->failed ? RFV_ARGUMENT : RFV_DONE;
 }
 
-/* Upper bound of the symbols of a step: all, or those of a layer where one axis of the scan decides the place. */
-static int64_t longest_step(const rfv_coder *c)
+/* Upper bound of the symbols of a wavefront: all, or those of a layer where one axis of the scan decides the place. */
+static int64_t longest_wavefront(const rfv_coder *c)
 {
     int64_t best = c->coded * c->channels;
     int axis;
@@ -300,14 +300,14 @@ static void build_network(rfv_coder *c)
     memset(c->second_bias, 0, sizeof(int32_t) * 4 * (size_t)m->channels);
     memset(c->inputs, 0, sizeof(int32_t) * (size_t)c->pairs * RFV_BATCH);
     memset(c->between, 0, sizeof(int32_t) * (size_t)c->hidden_pairs * RFV_BATCH);
-    for (kind = 0; kind < 3; kind++) /* values, magnitudes, energies */
+    for (kind = 0; kind < 3; kind++) /* values, magnitudes, activities */
         for (i = 0; i < c->neighbours; i++) {
             const neighbour *n = c->neighbour + i;
-            const int energy = rfv_is_energy(n->source), found = energy ? 2 : rfv_is_magnitude(n->source) ? 1 : 0;
+            const int activity = rfv_is_activity(n->source), found = activity ? 2 : rfv_is_magnitude(n->source) ? 1 : 0;
             int64_t row = row_offset(c, n) + (rfv_is_previous(n->source) ? c->volume : 0);
             if (found != kind) continue;
-            for (ch = 0; ch < (m->joint && !energy ? c->channels : 1); ch++) {
-                c->offset[count] = energy ? row : row * c->width + (m->joint ? ch : n->dc);
+            for (ch = 0; ch < (m->joint && !activity ? c->channels : 1); ch++) {
+                c->offset[count] = activity ? row : row * c->width + (m->joint ? ch : n->dc);
                 for (h = 0; h < m->hidden; h++)
                     set_half(c->first + (size_t)h * (size_t)c->pairs, count,
                              m->hidden_weight[h * m->inputs + n->column + ch]);
@@ -318,10 +318,10 @@ static void build_network(rfv_coder *c)
             else if (kind == 1)
                 c->magnitudes = count;
             else
-                c->energies = count;
+                c->activities = count;
         }
-    if (c->magnitudes < c->values) c->magnitudes = c->values; /* as ends: values, then magnitudes, then energies */
-    if (c->energies < c->magnitudes) c->energies = c->magnitudes;
+    if (c->magnitudes < c->values) c->magnitudes = c->values; /* as ends: values, then magnitudes, then activities */
+    if (c->activities < c->magnitudes) c->activities = c->magnitudes;
     for (h = 0; h < m->hidden; h++) c->first_bias[h] = m->hidden_bias[h] + rounding(m->hidden_shift);
     for (k = 0; k < m->channels; k++)
         for (o = 0; o < m->outputs; o++) {
@@ -385,9 +385,9 @@ static void take_previous(rfv_coder *c)
             row = line_row(c, line / c->job.shape[2], line % c->job.shape[2]) + cell % c->job.shape[3];
             RFV_ASSERT(row < c->volume);
             c->store[(c->volume + row) * c->width + i - cell * c->channels] = (int8_t)v;
-            if (c->energy != NULL) {
-                int32_t e = c->energy[c->volume + row] + (v < 0 ? -v : v);
-                c->energy[c->volume + row] = (int8_t)(e < RFV_MAX_INPUT ? e : RFV_MAX_INPUT);
+            if (c->activity != NULL) {
+                int32_t e = c->activity[c->volume + row] + (v < 0 ? -v : v);
+                c->activity[c->volume + row] = (int8_t)(e < RFV_MAX_INPUT ? e : RFV_MAX_INPUT);
             }
             if (row != marked) {
                 marked = row;
@@ -446,18 +446,18 @@ static void walk(rfv_coder *c)
     /* Steps without symbols are left out. */
     for (k = 0, total = 0; k < c->keys; k++)
         if (ends[k] > total) total = ends[kept++] = ends[k];
-    c->steps = kept;
+    c->wavefronts = kept;
     RFV_ASSERT(most * c->symbols <= c->longest);
 }
 
 /* Steps. --------------------------------------------------------------------------------------------------------- */
 
-/* Table and location of the symbols of a step that have an input other than zero. Returns their number. */
+/* Table and location of the symbols of a wavefront that have an input other than zero. Returns their number. */
 static int64_t predict(rfv_coder *c, int64_t begin, int64_t end)
 {
     const int32_t symbols = c->symbols, unit = c->unit, together = symbols == c->channels;
-    const int32_t values = c->values, magnitudes = c->magnitudes, energies = c->energies;
-    const int8_t *store = c->store, *energy = c->energy;
+    const int32_t values = c->values, magnitudes = c->magnitudes, activities = c->activities;
+    const int8_t *store = c->store, *activity = c->activity;
     const uint8_t *active = c->active, *table = c->table;
     const uint32_t *order = c->order;
     const int64_t *offset = c->offset;
@@ -486,8 +486,8 @@ static int64_t predict(rfv_coder *c, int64_t begin, int64_t end)
                 column[(n >> 1) * 2 * RFV_BATCH + (n & 1)] = (int16_t)v;
                 busy |= v;
             }
-            for (; n < energies; n++) {
-                int32_t v = energy[row + offset[n]];
+            for (; n < activities; n++) {
+                int32_t v = activity[row + offset[n]];
                 column[(n >> 1) * 2 * RFV_BATCH + (n & 1)] = (int16_t)v;
                 busy |= v;
             }
@@ -504,15 +504,15 @@ static int64_t predict(rfv_coder *c, int64_t begin, int64_t end)
     return busy_units * unit;
 }
 
-/* What later steps see of the symbols of a step; decoding: the tensor's values, too. */
+/* What later wavefronts see of the symbols of a wavefront; decoding: the tensor's values, too. */
 static void keep(rfv_coder *c, int64_t begin, int64_t count)
 {
-    const int32_t *step = c->step_values;
+    const int32_t *wavefront = c->wavefront_values;
     const int32_t symbols = c->symbols, channels = c->channels;
     int64_t at, i = begin, following = symbols, marked = -1; /* item i has the symbols before `following` */
     int32_t k;
     for (at = 0; at < count; at++) {
-        int32_t v = step[at], ch;
+        int32_t v = wavefront[at], ch;
         int64_t cell, row;
         if (v == 0) continue;
         if (at >= following) {
@@ -526,9 +526,9 @@ static void keep(rfv_coder *c, int64_t begin, int64_t count)
         row = row_of(c, cell);
         v = v > RFV_MAX_INPUT ? RFV_MAX_INPUT : v < -RFV_MAX_INPUT ? -RFV_MAX_INPUT : v;
         c->store[row * c->width + ch] = (int8_t)v;
-        if (c->energy != NULL) {
-            int32_t e = c->energy[row] + (v < 0 ? -v : v);
-            c->energy[row] = (int8_t)(e < RFV_MAX_INPUT ? e : RFV_MAX_INPUT);
+        if (c->activity != NULL) {
+            int32_t e = c->activity[row] + (v < 0 ? -v : v);
+            c->activity[row] = (int8_t)(e < RFV_MAX_INPUT ? e : RFV_MAX_INPUT);
         }
         if (i != marked) {
             marked = i;
@@ -540,7 +540,7 @@ static void keep(rfv_coder *c, int64_t begin, int64_t count)
     }
 }
 
-/* Table and location of all symbols of a step as if all inputs were zero. */
+/* Table and location of all symbols of a wavefront as if all inputs were zero. */
 static void quiet(rfv_coder *c, int64_t begin, int64_t count)
 {
     int64_t i;
@@ -567,10 +567,10 @@ RFV_INLINE int64_t first_symbol(const rfv_coder *c, uint32_t item)
     return (int64_t)(item >> c->bits) * c->channels + (item & ((1u << c->bits) - 1));
 }
 
-static int context_steps(rfv_coder *c, int64_t budget)
+static int context_wavefronts(rfv_coder *c, int64_t budget)
 {
     const uint8_t *selected = c->job.selected;
-    while (c->at < c->steps && budget > 0) {
+    while (c->at < c->wavefronts && budget > 0) {
         int64_t begin = c->at > 0 ? c->ends[c->at - 1] : 0, end = c->ends[c->at], count = (end - begin) * c->symbols, i;
         int common, outcome;
         int32_t ch;
@@ -581,7 +581,7 @@ static int context_steps(rfv_coder *c, int64_t budget)
         common = c->quiet_table[0];
         if (c->job.encode)
             for (i = begin; i < end; i++)
-                memcpy(c->step_values + (i - begin) * c->symbols, c->job.values + first_symbol(c, c->order[i]),
+                memcpy(c->wavefront_values + (i - begin) * c->symbols, c->job.values + first_symbol(c, c->order[i]),
                        (size_t)c->symbols * sizeof(int32_t));
         if (selected != NULL) {
             for (i = begin; i < end; i++) {
@@ -589,21 +589,21 @@ static int context_steps(rfv_coder *c, int64_t budget)
                 for (ch = 0; ch < c->symbols; ch++)
                     if (!selected[first + ch]) {
                         c->table[(i - begin) * c->symbols + ch] = RFV_ABSENT;
-                        c->step_values[(i - begin) * c->symbols + ch] = 0;
+                        c->wavefront_values[(i - begin) * c->symbols + ch] = 0;
                     }
             }
         }
         /* Where branches on the table would be guesses, all are sorted. */
         if (c->active != NULL && predict(c, begin, end) * SPARSE > count) common = RFV_ABSENT;
-        outcome = c->job.encode ? rfv_encode_step(&c->range, &c->step, count, common)
-                                : rfv_decode_step(&c->range, &c->step, count, common);
+        outcome = c->job.encode ? rfv_encode_wavefront(&c->range, &c->wavefront, count, common)
+                                : rfv_decode_wavefront(&c->range, &c->wavefront, count, common);
         if (outcome != RFV_DONE) return outcome;
         keep(c, begin, count);
     }
-    return c->at < c->steps ? RFV_MORE : RFV_DONE;
+    return c->at < c->wavefronts ? RFV_MORE : RFV_DONE;
 }
 
-static int static_step(rfv_coder *c)
+static int static_wavefront(rfv_coder *c)
 {
     const int32_t channels = c->channels, by_channel = c->model.assignment & 1;
     const int32_t by_band = c->model.assignment < 2 ? 0 : c->model.assignment == 2 ? 1 : channels;
@@ -617,13 +617,13 @@ static int static_step(rfv_coder *c)
             if (selected != NULL && !selected[at]) c->table[at] = RFV_ABSENT;
         }
     }
-    c->at = c->steps;
+    c->at = c->wavefronts;
     if (!c->job.encode) {
-        c->step.values = c->job.values;
-        return rfv_decode_step(&c->range, &c->step, at, 0);
+        c->wavefront.values = c->job.values;
+        return rfv_decode_wavefront(&c->range, &c->wavefront, at, 0);
     }
-    c->step.values = c->job.values; /* only read: what is not selected has no table */
-    return rfv_encode_step(&c->range, &c->step, at, 0);
+    c->wavefront.values = c->job.values; /* only read: what is not selected has no table */
+    return rfv_encode_wavefront(&c->range, &c->wavefront, at, 0);
 }
 
 /* What callers call. --------------------------------------------------------------------------------------------- */
@@ -640,7 +640,7 @@ static int prepare(const rfv_job *job, rfv_coder *c, rfv_arena *a)
 {
     int outcome = check_job(job, c, 0);
     if (outcome != RFV_DONE) return outcome;
-    c->longest = longest_step(c);
+    c->longest = longest_wavefront(c);
     return lay_out(c, a);
 }
 
@@ -664,31 +664,31 @@ int rfv_symbols_begin(const rfv_job *job, void *scratch, size_t size, rfv_coder 
         rfv_range_begin_encoding(&c->range, job->out, job->out_size, job->histogram);
     else
         rfv_range_begin_decoding(&c->range, job->data, job->data_size);
-    c->step.tables = job->tables, c->step.table = c->table;
-    c->at = 0, c->steps = c->coded > 0;
+    c->wavefront.tables = job->tables, c->wavefront.table = c->table;
+    c->at = 0, c->wavefronts = c->coded > 0;
     if (!job->encode && job->data_size > 0 &&
         (c->coded == 0 || (job->selected != NULL && !any(job->selected, job->selected_size))))
         return RFV_ENT_02;
     if (c->model.type == 1) {
-        if (c->neighbours == 0) c->store = NULL, c->energy = NULL, c->active = NULL;
+        if (c->neighbours == 0) c->store = NULL, c->activity = NULL, c->active = NULL;
         build_network(c);
         if (c->neighbours > 0) {
             int64_t stored = c->volume;
-            int32_t i, temporal = 0, energetic = 0;
+            int32_t i, temporal = 0, with_activity = 0;
             for (i = 0; i < c->model.neighbours; i++) {
                 temporal |= rfv_is_previous(c->model.neighbour[i * RFV_NEIGHBOUR]);
-                energetic |= rfv_is_energy(c->model.neighbour[i * RFV_NEIGHBOUR]);
+                with_activity |= rfv_is_activity(c->model.neighbour[i * RFV_NEIGHBOUR]);
             }
             if (temporal) stored *= 2;
             memset(c->store, 0, (size_t)(stored * c->width));
             memset(c->active, 0, (size_t)c->volume);
-            if (energetic)
-                memset(c->energy, 0, (size_t)stored);
+            if (with_activity)
+                memset(c->activity, 0, (size_t)stored);
             else
-                c->energy = NULL;
+                c->activity = NULL;
             if (c->seen_later_count > 0 && job->previous != NULL) take_previous(c);
         }
-        c->step.location = c->location, c->step.values = c->step_values;
+        c->wavefront.location = c->location, c->wavefront.values = c->wavefront_values;
         if (c->coded > 0) walk(c);
     }
     *coder = c;
@@ -698,8 +698,8 @@ int rfv_symbols_begin(const rfv_job *job, void *scratch, size_t size, rfv_coder 
 int rfv_symbols_run(rfv_coder *c, int64_t budget, int32_t *detail)
 {
     int outcome = RFV_DONE;
-    if (c->at < c->steps)
-        outcome = c->model.type == 1 ? context_steps(c, budget) : static_step(c);
+    if (c->at < c->wavefronts)
+        outcome = c->model.type == 1 ? context_wavefronts(c, budget) : static_wavefront(c);
     *detail = c->range.detail;
     return outcome;
 }
@@ -708,7 +708,7 @@ int rfv_symbols_finish(rfv_coder *c, size_t *used, int64_t *bits)
 {
     if (!c->job.encode) return rfv_range_finished(&c->range) ? RFV_DONE : RFV_ENT_02;
     *bits = c->range.escape_bits;
-    *used = rfv_range_seal(&c->range);
+    *used = rfv_range_terminate(&c->range);
     return *used <= c->job.out_size && c->range.words + 2 <= c->range.room ? RFV_DONE : RFV_SPACE;
 }
 
@@ -731,9 +731,9 @@ static int lay_out_occupancy(rfv_coder *c, rfv_arena *a)
     c->chosen = rfv_take(a, (uint64_t)1 << c->neighbours, 1);
     c->rows = rfv_take(a, lines, sizeof(int32_t));
     c->table = rfv_take(a, lines, 1);
-    c->step.order = rfv_take(a, lines, sizeof(int32_t));
-    c->step_values = rfv_take(a, lines, sizeof(int32_t));
-    c->step.starts = rfv_take(a, (uint64_t)c->job.tables->count + 1, sizeof(int64_t));
+    c->wavefront.order = rfv_take(a, lines, sizeof(int32_t));
+    c->wavefront_values = rfv_take(a, lines, sizeof(int32_t));
+    c->wavefront.starts = rfv_take(a, (uint64_t)c->job.tables->count + 1, sizeof(int64_t));
     return a->failed ? RFV_ARGUMENT : RFV_DONE;
 }
 
@@ -778,12 +778,12 @@ int rfv_occupancy_begin(const rfv_job *job, uint8_t *occupancy, size_t occupancy
         return RFV_ARGUMENT;
     rfv_range_begin_decoding(&c->range, job->data, job->data_size);
     c->occupancy = occupancy;
-    c->step.tables = job->tables, c->step.table = c->table, c->step.values = c->step_values;
+    c->wavefront.tables = job->tables, c->wavefront.table = c->table, c->wavefront.values = c->wavefront_values;
     memset(c->context, 0, sizeof(uint16_t) * (size_t)c->volume);
     memset(c->chosen, RFV_ABSENT, (size_t)1 << c->neighbours);
     for (i = 0; i < c->neighbours; i++) {
         const neighbour *n = c->neighbour + i;
-        if (n->dc != 0 && !c->model.joint && !rfv_is_energy(n->source)) continue; /* there is one channel */
+        if (n->dc != 0 && !c->model.joint && !rfv_is_activity(n->source)) continue; /* there is one channel */
         if (rfv_is_previous(n->source)) {
             c->seen_later[c->seen_later_count] = row_offset(c, n);
             c->later_bit[c->seen_later_count++] = (int64_t)1 << i;
@@ -840,11 +840,11 @@ int rfv_occupancy_run(rfv_coder *c, int64_t budget, int32_t *detail)
         }
         budget -= count + depth;
         if (count == 0) continue;
-        outcome = rfv_decode_step(&c->range, &c->step, count, c->chosen[0]);
+        outcome = rfv_decode_wavefront(&c->range, &c->wavefront, count, c->chosen[0]);
         *detail = c->range.detail;
         if (outcome != RFV_DONE) return outcome;
         for (i = 0; i < count; i++) {
-            int32_t v = c->step_values[i], row, line;
+            int32_t v = c->wavefront_values[i], row, line;
             if (v == 0) continue;
             if (v != 1) return RFV_NO_BIT;
             row = c->rows[i];

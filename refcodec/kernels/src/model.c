@@ -29,7 +29,7 @@ static int read_context(rfv_model *m, const int32_t *w, size_t count)
     for (i = 0; i < m->neighbours; i++) {
         const int32_t *n = m->neighbour + i * RFV_NEIGHBOUR;
         if (n[0] < 0 || n[0] > 13 || (n[0] & 7) > 5 || !within(n + 1, 4, -128, 127)) return RFV_ARGUMENT;
-        inputs += m->joint && !rfv_is_energy(n[0]) ? m->channels : 1;
+        inputs += m->joint && !rfv_is_activity(n[0]) ? m->channels : 1;
     }
     outputs = (int64_t)m->outputs * m->channels;
     rest = (int64_t)count - 14 - (int64_t)m->neighbours * RFV_NEIGHBOUR;

@@ -25,7 +25,7 @@ typedef struct {
 /* Every number is in its range afterwards (spec 4.9, 4.10). */
 int rfv_model_read(rfv_model *m, const int32_t *words, size_t count);
 
-RFV_INLINE int rfv_is_energy(int32_t source) { return (source & 6) == 2; }
+RFV_INLINE int rfv_is_activity(int32_t source) { return (source & 6) == 2; }
 RFV_INLINE int rfv_is_previous(int32_t source) { return source & 1; }
 RFV_INLINE int rfv_is_magnitude(int32_t source) { return (source & 4) != 0; }
 

@@ -43,7 +43,7 @@ int rfv_range_finished(const rfv_range *r)
 }
 
 /* Stable, by table, without those of the `common` one. starts: where those of each table begin in `order`. */
-static void sort(const rfv_step *s, int64_t count, int common)
+static void sort(const rfv_wavefront *s, int64_t count, int common)
 {
     const uint8_t *table = s->table;
     int32_t *order = s->order;
@@ -63,8 +63,8 @@ static void sort(const rfv_step *s, int64_t count, int common)
     starts[0] = 0;
 }
 
-/* Decodes the symbols of table k: those at order[begin .. end), or all of the step that have it. */
-RFV_INLINE int decode_table(rfv_range *r, const rfv_step *s, int k, int64_t begin, int64_t end, const int scan,
+/* Decodes the symbols of table k: those at order[begin .. end), or all of the wavefront that have it. */
+RFV_INLINE int decode_table(rfv_range *r, const rfv_wavefront *s, int k, int64_t begin, int64_t end, const int scan,
                             const int located)
 {
     const rfv_table *t = s->tables->table + k;
@@ -161,14 +161,14 @@ static int escape_value(rfv_range *r, int32_t low, int32_t size, int32_t *value)
     return RFV_DONE;
 }
 
-/* Positions of table k in a step, `order` or a scan of all: begin and end, and whether to look at the table. */
-RFV_INLINE void range_of(const rfv_step *s, int k, int common, int64_t count, int64_t *begin, int64_t *end)
+/* Positions of table k in a wavefront, `order` or a scan of all: begin and end, and whether to look at the table. */
+RFV_INLINE void range_of(const rfv_wavefront *s, int k, int common, int64_t count, int64_t *begin, int64_t *end)
 {
     *begin = k == common ? 0 : s->starts[k];
     *end = k == common ? count : s->starts[k + 1];
 }
 
-int rfv_decode_step(rfv_range *r, const rfv_step *s, int64_t count, int common)
+int rfv_decode_wavefront(rfv_range *r, const rfv_wavefront *s, int64_t count, int common)
 {
     int k, tables = s->tables->count, escaped = 0, outcome;
     int64_t begin, end, j;
@@ -243,7 +243,7 @@ static void put_escape(rfv_range *r, int32_t value, int32_t low, int32_t size)
     for (i = prefix - 1; i >= 0; i--) put_bit(r, (int)(distance >> i & 1));
 }
 
-int rfv_encode_step(rfv_range *r, const rfv_step *s, int64_t count, int common)
+int rfv_encode_wavefront(rfv_range *r, const rfv_wavefront *s, int64_t count, int common)
 {
     int k, tables = s->tables->count, escaped = 0;
     int64_t begin, end, j;
@@ -276,7 +276,7 @@ int rfv_encode_step(rfv_range *r, const rfv_step *s, int64_t count, int common)
     return RFV_DONE;
 }
 
-size_t rfv_range_seal(rfv_range *r)
+size_t rfv_range_terminate(rfv_range *r)
 {
     /* The smallest number of the range with the most zero bytes at its end, which is then left without them. */
     uint64_t low = r->ahead, top = low;

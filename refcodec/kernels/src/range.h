@@ -1,4 +1,4 @@
-/* The range coder (spec 6.2), and the coding of one step's symbols. */
+/* The range coder (spec 6.2), and the coding of one wavefront's symbols. */
 #ifndef RFV_RANGE_H
 #define RFV_RANGE_H
 
@@ -20,7 +20,7 @@ typedef struct {
     int32_t detail; /* value that broke R-ENT-04 */
 } rfv_range;
 
-/* Symbols of one step in raster order. */
+/* Symbols of one wavefront in raster order. */
 typedef struct {
     uint8_t *table;          /* of each symbol */
     const int8_t *location;  /* of each symbol; NULL: all 0 */
@@ -28,16 +28,16 @@ typedef struct {
     int32_t *values;
     int64_t *starts; /* scratch: (tables + 1) */
     const rfv_tables *tables;
-} rfv_step;
+} rfv_wavefront;
 
 void rfv_range_begin_decoding(rfv_range *r, const uint8_t *data, size_t size);
 void rfv_range_begin_encoding(rfv_range *r, uint8_t *out, size_t size, uint32_t *histogram);
 int rfv_range_finished(const rfv_range *r);         /* R-ENT-02 */
-size_t rfv_range_seal(rfv_range *r);                /* size of the data, of which `out` holds no more than has room */
+size_t rfv_range_terminate(rfv_range *r);           /* size of the data, of which `out` holds no more than has room */
 
-/* Symbols of a step whose table is `common`, if not ABSENT, are found by looking at all of them: for a table that most
-   of them have. Returns RFV_DONE or an error. */
-int rfv_decode_step(rfv_range *r, const rfv_step *step, int64_t count, int common);
-int rfv_encode_step(rfv_range *r, const rfv_step *step, int64_t count, int common);
+/* Symbols of a wavefront whose table is `common`, if not ABSENT, are found by a scan of all of them: for a table that
+   most of them have. Returns RFV_DONE or an error. */
+int rfv_decode_wavefront(rfv_range *r, const rfv_wavefront *wavefront, int64_t count, int common);
+int rfv_encode_wavefront(rfv_range *r, const rfv_wavefront *wavefront, int64_t count, int common);
 
 #endif

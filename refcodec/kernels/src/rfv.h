@@ -91,7 +91,7 @@ typedef struct rfv_coder rfv_coder;
 size_t rfv_symbols_size(const rfv_job *job);
 /* Begins a job. scratch: aligned to 16, in use until the end; returned in *coder. */
 int rfv_symbols_begin(const rfv_job *job, void *scratch, size_t size, rfv_coder **coder);
-/* Codes some steps, about `budget` operations. RFV_MORE until all are done. *detail: the value of R-ENT-04. */
+/* Codes some wavefronts, about `budget` operations. RFV_MORE until all are done. *detail: the value of R-ENT-04. */
 int rfv_symbols_run(rfv_coder *coder, int64_t budget, int32_t *detail);
 /* Decoding: R-ENT-02. Encoding: the data's size in *used (RFV_SPACE: what is needed), bits of escapes in *bits. */
 int rfv_symbols_finish(rfv_coder *coder, size_t *used, int64_t *bits);

@@ -1,5 +1,5 @@
 /** The C kernels as WebAssembly: `python -m refcodec.kernels.wasm` writes this file. */
-export const SOURCES = 'aa19dab00315c9f601e6fa4ece8b702ae82cbe9deac8e23c1eb235de13cddd0d';
+export const SOURCES = 'e8b80bb11bab86b584051b2842d13dfecfea6c7152136a1274dc665c28a5c387';
 export const WASM = [
   'AGFzbQEAAAABoAEUYAh/f39/f39/fwBgCn9/f39/f39/f38AYAF/AX9gA39/fwF/YAR/f39/AGAEf39/fwF/YAN/fn8Bf2ACf38AYAZ/f39/f38Bf2AD',
   'f39/AGAEf39+fwF/YAN/fn8AYAR/f35+AGABfwBgCH9/fn5/f39/AX9gAn9/AX9gCX9/f39/f39/fwF/YAd/f39/f39/AX9gBX9/f39/AX9gAAF/A0FA',

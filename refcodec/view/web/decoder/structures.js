@@ -2,7 +2,7 @@
 import { crc32 } from './checksums.js';
 import { Refused, require } from './errors.js';
 import { Reader } from './reader.js';
-import { ANCILLARY_UNITS, ENERGY_SOURCES, EXPLICIT, FILE_SIGNATURE, LEVELS, NETWORK_ROLES } from './syntax.generated.js';
+import { ACTIVITY_SOURCES, ANCILLARY_UNITS, EXPLICIT, FILE_SIGNATURE, LEVELS, NETWORK_ROLES } from './syntax.generated.js';
 import { PROFILE_MAIN, Representation, Role, TEMPLATES, Unit, VERSION, tables } from './syntax.generated.js';
 import { staticTable } from './tables.js';
 
@@ -13,7 +13,7 @@ export const END_UNIT_SIZE = UNIT_OVERHEAD + 16;
 
 const ANCILLARY = new Set(ANCILLARY_UNITS);
 const TYPES = new Set(Object.values(Unit));
-const ENERGIES = new Set(ENERGY_SOURCES);
+const ACTIVITIES = new Set(ACTIVITY_SOURCES);
 const NETWORKS = new Set(NETWORK_ROLES);
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
@@ -23,7 +23,7 @@ const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 function inputCount(templateId, channelMode, channels, listed) {
   const sources = templateId === EXPLICIT ? listed.map((n) => n.neighbourSource) : TEMPLATES[templateId].map(([s]) => s);
   if (channelMode === 0) return sources.length;
-  return sources.reduce((n, source) => n + (isEnergy(source) ? 1 : channels), 0);
+  return sources.reduce((n, source) => n + (isActivity(source) ? 1 : channels), 0);
 }
 
 function rigid(pose) {
@@ -348,8 +348,8 @@ function tensorOf(t) {
 }
 
 /** Whether a neighbour is a sum over all channels. */
-export function isEnergy(source) {
-  return ENERGIES.has(source);
+export function isActivity(source) {
+  return ACTIVITIES.has(source);
 }
 
 /** Whether a model fits a tensor with these numbers of channels and bands (5.4). */

@@ -1,7 +1,7 @@
 /** Decoding the symbols of one tensor or mask: order, context models, escapes (specification, 6.3 to 6.5). */
 import { Refused } from './errors.js';
 import { RangeDecoder } from './rangedecoder.js';
-import { isEnergy } from './structures.js';
+import { isActivity } from './structures.js';
 import { BERNOULLI, LAPLACE, MIXTURE } from './tables.js';
 
 const INPUT_LIMIT = 127;
@@ -28,28 +28,28 @@ export function decodeSymbols(model, grid, cells, selected, previous, data) {
   const context = model.type === 1 && model.hidden > 0 ? new Context(model, grid, previous) : null;
   const chooser = context ?? new Unconditional(model, grid);
   const walk = new Walk(model, grid, cells, context?.pad ?? [0, 0, 0]);
-  const step = new Step(model, walk.longest * (walk.byChannel ? 1 : channels));
+  const wavefront = new Wavefront(model, walk.longest * (walk.byChannel ? 1 : channels));
   const decoder = new RangeDecoder(data);
-  for (let s = 0; s < walk.steps; s++) {
-    step.clear();
+  for (let s = 0; s < walk.wavefronts; s++) {
+    wavefront.clear();
     for (let i = walk.starts[s]; i < walk.starts[s + 1]; i++) {
       const item = walk.order === null ? i : walk.order[i];
       if (walk.byChannel) {
         const cell = Math.floor(item / channels);
         const c = item % channels;
         const flat = cells === null ? cell : cells[cell];
-        chooser.add(step, walk.row(cell), flat, c, c + 1, selected);
+        chooser.add(wavefront, walk.row(cell), flat, c, c + 1, selected);
       } else {
-        chooser.add(step, walk.row(item), cells === null ? item : cells[item], 0, channels, selected);
+        chooser.add(wavefront, walk.row(item), cells === null ? item : cells[item], 0, channels, selected);
       }
     }
-    step.decode(decoder, values, context);
+    wavefront.decode(decoder, values, context);
   }
   decoder.finish();
   return values;
 }
 
-/** The steps in coding order. Items are cells, or cell * channels + channel where the scan separates channels. */
+/** The wavefronts in coding order. Items are cells, or cell * channels + channel where the scan separates channels. */
 class Walk {
   constructor(model, grid, cells, pad) {
     const { channels, height, width } = grid;
@@ -81,9 +81,9 @@ class Walk {
     } else {
       this._sort(keys, scan[0], this.byChannel ? channels : 1);
     }
-    this.steps = this.starts.length - 1;
+    this.wavefronts = this.starts.length - 1;
     this.longest = 0;
-    for (let s = 0; s < this.steps; s++) this.longest = Math.max(this.longest, this.starts[s + 1] - this.starts[s]);
+    for (let s = 0; s < this.wavefronts; s++) this.longest = Math.max(this.longest, this.starts[s + 1] - this.starts[s]);
   }
 
   /** Row of an item's cell in the context's store. */
@@ -92,7 +92,7 @@ class Walk {
     return this.cells === null ? i : this.cells[i];
   }
 
-  /** Counting sort, stable: raster order of cells, then channels, within a step. */
+  /** Counting sort, stable: raster order of cells, then channels, within a wavefront. */
   _sort(keys, weight, perCell) {
     let last = 0;
     for (let i = 0; i < keys.length; i++) if (keys[i] > last) last = keys[i];
@@ -108,8 +108,8 @@ class Walk {
   }
 }
 
-/** The symbols of one step: where they go, their tables and locations. */
-class Step {
+/** The symbols of one wavefront: where they go, their tables and locations. */
+class Wavefront {
   constructor(model, capacity) {
     const family = model.type === 2 ? null : [LAPLACE, BERNOULLI, MIXTURE][model.family];
     this.count = 0;
@@ -212,12 +212,12 @@ class Unconditional {
     }
   }
 
-  add(step, row, cell, from, to, selected) {
+  add(wavefront, row, cell, from, to, selected) {
     const base = this.byBand > 0 && this.band !== null ? this.band[cell] * this.byBand : 0;
     const start = cell * this.channels;
     for (let c = from; c < to; c++) {
       if (selected !== null && selected[start + c] === 0) continue;
-      step.add(start + c, row, this.locations[c], base + this.tables[c] + this.byChannel * c);
+      wavefront.add(start + c, row, this.locations[c], base + this.tables[c] + this.byChannel * c);
     }
   }
 }
@@ -283,8 +283,8 @@ class Context {
     const strideZ = strideY * (grid.height + 2 * padY);
     const rows = (grid.depth + 2 * this.pad[0]) * strideZ;
 
-    const current = { values: new Int8Array(rows * channels), energy: null };
-    const before = { values: null, energy: null };
+    const current = { values: new Int8Array(rows * channels), activity: null };
+    const before = { values: null, activity: null };
     if (previous !== null && model.template.some(([source]) => source & 1)) {
       before.values = this._padded(previous, grid, strideZ, strideY, rows);
     }
@@ -293,14 +293,14 @@ class Context {
     let input = 0;
     for (const [source, dc, dz, dy, dx] of template) {
       const at = input;
-      input += model.joint && !isEnergy(source) ? channels : 1;
+      input += model.joint && !isActivity(source) ? channels : 1;
       const inside = [dz, dy, dx].every((d, axis) => d === 0 || size[axis] > 1);
       const store = source & 1 ? before : current;
       if (!inside || store.values === null || Math.abs(dc) >= channels) continue;
       const offset = dz * strideZ + dy * strideY + dx;
-      if (isEnergy(source)) store.energy ??= new Uint8Array(rows);
+      if (isActivity(source)) store.activity ??= new Uint8Array(rows);
       readers[source & 1].add(offset);
-      this.neighbours.push({ store, ofCell: isEnergy(source), magnitude: source >= 4, dc, offset, input: at });
+      this.neighbours.push({ store, ofCell: isActivity(source), magnitude: source >= 4, dc, offset, input: at });
     }
     this.seenFrom = Int32Array.from(readers[0]);
     this.current = current;
@@ -335,13 +335,13 @@ class Context {
   }
 
   _activate(before, offsets, rows) {
-    const { values, energy } = before;
+    const { values, activity } = before;
     const { channels, active } = this;
     for (let row = 0, at = 0; row < rows; row++, at += channels) {
       let total = 0;
       for (let c = 0; c < channels; c++) total += Math.abs(values[at + c]);
       if (total === 0) continue;
-      if (energy !== null) energy[row] = Math.min(total, INPUT_LIMIT);
+      if (activity !== null) activity[row] = Math.min(total, INPUT_LIMIT);
       for (let i = 0; i < offsets.length; i++) active[row - offsets[i]] = 1;
     }
   }
@@ -352,18 +352,18 @@ class Context {
     const at = row * channels + (target % channels);
     const clamped = clamp(value, -INPUT_LIMIT, INPUT_LIMIT);
     current.values[at] = clamped;
-    if (current.energy !== null) current.energy[row] = Math.min(current.energy[row] + Math.abs(clamped), INPUT_LIMIT);
+    if (current.activity !== null) current.activity[row] = Math.min(current.activity[row] + Math.abs(clamped), INPUT_LIMIT);
     for (let i = 0; i < seenFrom.length; i++) active[row - seenFrom[i]] = 1;
   }
 
-  /** Adds the symbols of channels `from` to `to` of a cell to a step. */
-  add(step, row, cell, from, to, selected) {
+  /** Adds the symbols of channels `from` to `to` of a cell to a wavefront. */
+  add(wavefront, row, cell, from, to, selected) {
     const { channels, quiet, model } = this;
     const start = cell * channels;
     if (this.active[row] === 0) {
       for (let c = from; c < to; c++) {
         if (selected === null || selected[start + c] !== 0)
-          step.add(start + c, row, quiet.locations[c], quiet.tables[c]);
+          wavefront.add(start + c, row, quiet.locations[c], quiet.tables[c]);
       }
       return;
     }
@@ -371,7 +371,7 @@ class Context {
       this._joint(row);
       for (let c = from; c < to; c++) {
         if (selected !== null && selected[start + c] === 0) continue;
-        step.add(
+        wavefront.add(
           start + c,
           row,
           locationOf(model, this._output(model.outputs * c)),
@@ -383,14 +383,14 @@ class Context {
     for (let c = from; c < to; c++) {
       if (selected !== null && selected[start + c] === 0) continue;
       if (this._single(row, c)) {
-        step.add(
+        wavefront.add(
           start + c,
           row,
           locationOf(model, this._output(0)),
           tableOf(model, (o) => this._output(o)),
         );
       } else {
-        step.add(start + c, row, quiet.locations[c], quiet.tables[c]);
+        wavefront.add(start + c, row, quiet.locations[c], quiet.tables[c]);
       }
     }
   }
@@ -426,7 +426,7 @@ class Context {
     for (let k = 0; k < neighbours.length; k++) {
       const { store, ofCell, magnitude, offset, input } = neighbours[k];
       if (ofCell) {
-        const value = store.energy[row + offset];
+        const value = store.activity[row + offset];
         if (value !== 0) this._accumulate(input, value);
         continue;
       }
@@ -445,7 +445,7 @@ class Context {
     for (let k = 0; k < neighbours.length; k++) {
       const { store, ofCell, magnitude, dc, offset, input } = neighbours[k];
       let value = 0;
-      if (ofCell) value = store.energy[row + offset];
+      if (ofCell) value = store.activity[row + offset];
       else if (c + dc >= 0 && c + dc < channels) value = store.values[(row + offset) * channels + c + dc];
       if (value === 0) continue;
       if (!any) {

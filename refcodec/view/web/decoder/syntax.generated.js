@@ -21,7 +21,7 @@ export const LEVELS = {
   3: { unitSize: 268435456, tensorElements: 134217728, occupancyVoxels: 134217728, groupFrames: 4096, modelWork: 137438953472 },
 };
 /** Values of `neighbour_source` that are sums over all channels (6.4). */
-export const ENERGY_SOURCES = [2, 3, 10, 11];
+export const ACTIVITY_SOURCES = [2, 3, 10, 11];
 /** Neighbours (source, dc, dz, dy, dx) of each `template_id` (A.3). */
 export const EXPLICIT = 1;
 export const TEMPLATES = {
