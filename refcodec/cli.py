@@ -27,16 +27,16 @@ COMMANDS = {
     "render": "Render views, videos and comparisons with ground truth.",
     "view": "Play a file in a web browser.",
     "inspect": "Show what a file holds, without decoding it.",
-    "conformance": "Judge any decoder by the conformance suite.",
+    "conformance": "Test any decoder against the conformance suite.",
     "evaluate": "Compare the codec with every alternative: sizes, quality, time (needs torch).",
     "benchmark": "Measure the gain of each coding tool, or compare published systems (needs torch).",
-    "dataset": "Look at a dataset before training on it.",
+    "dataset": "Check a dataset before training on it.",
     "validate": "Check files against the specification; report every violation.",
     "cut": "Cut frames out of a file, without decoding.",
     "concat": "Join files.",
-    "repair": "Make a conforming file of a damaged one.",
-    "extract": "One frame as a file of its own, with the same tensors.",
-    "recode": "Code a file's values anew, without loss, in fewer bytes (needs torch).",
+    "repair": "Repair a damaged file into a conforming one.",
+    "extract": "Extract one frame as a file of its own, with the same tensors.",
+    "recode": "Re-encode a file without loss, in fewer bytes (needs torch).",
     "serve": "Serve files over HTTP with byte ranges.",
 }
 
@@ -85,7 +85,7 @@ class CommandLine(click.Group):
                 _flush()
                 return code if isinstance(code, int) else 0
         except BrokenPipeError:
-            # Whoever read the output has had enough. Keep the interpreter from flushing again.
+            # The reader has closed the pipe. Keep the interpreter from flushing again.
             sys.stdout = None
             return EXIT_USAGE
         except (click.Abort, KeyboardInterrupt) as e:

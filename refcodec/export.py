@@ -1,6 +1,6 @@
 """Decoded frames as files: tensors, digest lists, the sequence's description (docs/cli.md).
 
-The digest list is what any decoder writes to be judged by the conformance suite.
+A decoder writes the digest list for the conformance suite, which compares it.
 """
 from __future__ import annotations
 

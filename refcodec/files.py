@@ -1,4 +1,4 @@
-"""What becomes of outputs: where they go, what they may replace, when they appear (docs/cli.md, "Outputs").
+"""Output files: where they go, what they may replace, when they appear (docs/cli.md, "Outputs").
 
 A file appears under its name only when it is complete. Links are followed to what they name, devices and pipes are
 written to, and nothing else than a file is ever replaced. `Outputs` holds what one command reads and writes: it

@@ -1,4 +1,4 @@
-"""What a file holds, read from its headers: no entropy decoding, no numpy (unless symbols are counted).
+"""Reads the structure of a file from its headers: no entropy decoding, no numpy (unless symbols are counted).
 
 `inspect` walks the units of a stream up to the first damage and returns a `Report`;
 `elements` and `hex_lines` serve the tree and hex views of the command line.
@@ -30,7 +30,7 @@ OnUnit = Callable[[int, Unit | None, Trace], None]
 
 @dataclass(slots=True)
 class CodedTensor:
-    """One tensor of a unit. steps: of each band, in the field's values. bytes: entropy-coded
+    """One tensor of a unit. steps: quantisation step size of each band, in the field's values. bytes: entropy-coded
     data, those of the mask included. symbols: of values, None unless counted. levels: of
     the wavelet, else 0."""
 
@@ -153,7 +153,7 @@ class Demand:
 
 @dataclass(slots=True)
 class Report:
-    """Everything that `inspect` found, up to `error` (None for an undamaged stream)."""
+    """The result of `inspect`, up to `error` (None for an undamaged stream)."""
 
     path: str
     size: int | None

@@ -1,4 +1,4 @@
-"""From floats to a quantised frame: what an importer, or an encoder that does not train, hands to the writer. No torch.
+"""Quantises real tensors to frames for the writer: for importers, and encoders that do not train. No torch.
 
     writer.begin_group(0, 1)
     writer.write_frame(quantise_frame(writer.state, tensors, TensorTools(step=2.0**-8), number=0, occupancy=occupancy))
@@ -22,7 +22,7 @@ from .tensors.bound import BoundTensor
 from .tensors.state import FrameState
 from .writer import FrameCoding, TensorCoding
 
-_PROJECTIONS, _EXACT = 16, 0.1  # at most; error, in steps, at which they end
+_PROJECTIONS, _EXACT = 16, 0.1  # at most; error, in step sizes, at which they end
 _MODEL_IDS = 62  # below those that the encoder gives to models of occupancies
 
 

@@ -1,4 +1,4 @@
-"""The bytes of a stream: paths, files, pipes and memory behind one interface, with errors of refcodec's own."""
+"""Byte sources of a stream: paths, files, pipes and memory behind one interface, with refcodec's own errors."""
 from __future__ import annotations
 
 import io

@@ -82,7 +82,7 @@ _GENERATORS = {"structure": _structure, "errors": _errors, "requirements": _requ
 
 
 def fill(text: str) -> str:
-    """The text with every generated block made anew."""
+    """The text with every generated block regenerated."""
 
     def block(match: re.Match[str]) -> str:
         kind, _, argument = match[1].partition(" ")

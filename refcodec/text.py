@@ -1,4 +1,4 @@
-"""Text that reaches a terminal or a file: what could steer a terminal or turn lines around is escaped."""
+"""Escapes text for terminals and files: control and bidirectional characters."""
 from __future__ import annotations
 
 import difflib
@@ -23,7 +23,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def printable(text: str) -> str:
-    """Text from a stream, or a name, without what could steer a terminal."""
+    """Text from a stream, or a name, with control characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

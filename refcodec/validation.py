@@ -32,7 +32,7 @@ SCHEMA = "validate.schema.json"
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something worth saying about a stream that breaks no requirement."""
+    """A remark on a stream that breaks no requirement."""
 
     code: str
     name: str
@@ -137,7 +137,7 @@ class _Validator:
     """Drives a decoder over a stream and past its violations.
 
     broken: the rest of the current group can't be decoded. lost: some unit could not
-    be read, so that index and totals can't be judged. base_lost: nor what is predicted
+    be read, so that index and totals can't be checked. base_lost: nor what is predicted
     from shared tensors. The decoder's own bookkeeping
     stops at its first error; `entries`, `groups` and `index_offset` replace it.
     """
@@ -202,7 +202,7 @@ class _Validator:
             except BitstreamError as e:
                 self.add(e)
                 body = bytearray(data[:12])
-                match e.requirement:  # mend what is wrong, to see what else is
+                match e.requirement:  # corrected, to find further violations
                     case "R-FILE-02":
                         pass
                     case "R-FILE-03":
@@ -408,7 +408,7 @@ class _Validator:
                 unused.pop(ref, None)
 
     def _closing(self, unit: Unit) -> None:
-        """Index and end unit, whose contents the decoder does not judge once something was wrong."""
+        """Index and end unit, whose contents the decoder does not check after a violation."""
         was_broken = self.broken
         self._end_group()
         if was_broken:

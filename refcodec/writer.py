@@ -1,6 +1,6 @@
-"""From quantised frames to bytes: what any encoder hands over, and how it becomes a file.
+"""Writes quantised frames as a stream: the back end of every encoder.
 
-No torch here: training is one way to come by a `FrameCoding`, an editor another.
+It does not need torch: training is one source of a `FrameCoding`, an editor another.
 The writer reconstructs every frame with the decoder's own integer code, so what it
 returns as reference for the next frame is what a decoder will have.
 """
@@ -44,7 +44,7 @@ class TensorCoding:
 
 @dataclass(frozen=True, slots=True)
 class FrameCoding:
-    """Everything that one frame unit says.
+    """The contents of one frame unit.
 
     type: I or P. occupancy: bool (z, y, x), or None when the sequence has none.
     models: entropy models that this frame defines. occupancy_model_id: of the model that
@@ -66,8 +66,8 @@ class FrameReport:
 
     tensors: entropy-coded bytes by tensor_id, masks included. masks: theirs alone.
     ideal_bits: code length of each
-    tensor's symbols under the transmitted model. framing: everything that is not
-    occupancy, models, steps or entropy-coded data.
+    tensor's symbols under the transmitted model. framing: everything that is not occupancy, models, step sizes or
+    entropy-coded data.
     """
 
     size: int
@@ -125,7 +125,7 @@ class UnitWriter:
         self._put(build_file_header(self.level))
 
     def copy(self, unit: Unit) -> None:
-        """A unit of another file as it is, unless its content says where it stands."""
+        """Copies a unit of another file, unless its content depends on its position."""
         self._put(build_unit(unit.type, unit.payload, unit.flags))
 
     def begin_group(self, first_frame: int, frame_count: int, scene_id: int = 0) -> None:

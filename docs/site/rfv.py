@@ -27,7 +27,7 @@ REGISTER = "spec/11-errors"
 CONTENTS = {
     "Guides": ["getting-started", "capture", "python", "validating", "write-a-decoder", "gallery", "faq"],
     "Reference": ["cli", "commands", "api", "datasets", "editing", "cluster", "viewer", "systems", "multi-scene",
-                  "evaluation", "conformance", "extending", "syntax", "kaitai", "robustness", "stability"],
+                  "evaluation", "conformance", "extending", "syntax", "kaitai", "robustness", "stability", "glossary"],
 }
 _HEADING = re.compile(r"(Annex )?(?P<number>[A-F]|\d+)(?P<rest>(?:\.\d+)*) ")
 _GENERATED = re.compile(r"<!-- generated: ([\w ]+) -->")

@@ -1,4 +1,4 @@
-"""What several commands share: arguments, progress, JSON."""
+"""Common to several commands: arguments, progress, JSON."""
 from __future__ import annotations
 
 import contextlib

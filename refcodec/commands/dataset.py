@@ -1,4 +1,4 @@
-"""`refcodec dataset`: look at a dataset before training on it."""
+"""`refcodec dataset`: check a dataset before training on it."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ _SHOWN = 12  # findings of one code, before the rest are counted
 @click.group("dataset", epilog=examples(
     "refcodec dataset check capture/"), context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """Look at a dataset before training on it (docs/datasets.md)."""
+    """Check a dataset before training on it (docs/datasets.md)."""
 
 
 @command.command("check", cls=FileCommand, epilog=examples(

@@ -1,4 +1,4 @@
-"""What the commands that edit files share: inputs, the output, the report."""
+"""Inputs, output and report of the commands that edit files."""
 from __future__ import annotations
 
 import contextlib

@@ -102,11 +102,11 @@ class Indices(click.ParamType):  # type: ignore[type-arg]  # generic in new vers
 @click.option("--downscale", type=DOWNSCALE, default=1.0, show_default=True, help="Of the pictures.")
 @click.option("--metadata", type=KeyValue(), multiple=True, help="A text that the file carries. Repeatable.")
 @click.option("--no-rate-loss", is_flag=True, help="Ablation: train without the rate, code afterwards.")
-@click.option("--fixed-steps", is_flag=True, help="Ablation: do not learn the quantisation steps.")
+@click.option("--fixed-steps", is_flag=True, help="Ablation: do not learn the quantisation step sizes.")
 @click.option("--step", type=FiniteRange(0, 1e6, min_open=True),
-              help="Quantisation step of the grids at the start (throughout with --fixed-steps).")
+              help="Quantisation step size of the grids at the start (throughout with --fixed-steps).")
 @settings_option
-@click.option("--no-resume", is_flag=True, help="Start anew where an interrupted encode left frames.")
+@click.option("--no-resume", is_flag=True, help="Discard the frames of an interrupted encode and start again.")
 @click.option("--no-evaluate", is_flag=True, help="Do not measure PSNR on the held-out views.")
 @click.option("--executor", type=click.Choice(["local", "processes", "dask"]), default="local", show_default=True,
               help="Where groups are encoded: here, in processes of this machine, on a cluster (docs/cluster.md).")
@@ -172,7 +172,8 @@ def say_warnings(warnings: Sequence[str]) -> None:
 
 
 def warn(dataset: Dataset, strict: bool, quiet: bool) -> list[Finding]:
-    """Says what was assumed of a dataset, and what `dataset check` warns of. Raises UsageError if that is strict."""
+    """Prints the assumptions about a dataset and the warnings of `dataset check`. Raises UsageError if that is
+    strict."""
     from ..datasets.survey import warnings_of
 
     if not quiet:

@@ -13,7 +13,7 @@ from .editing import json_option, output, quiet_option, tell
 @click.argument("out", type=OutputFile(allow_dash=True))
 @click.option("--frame", "number", type=click.IntRange(0, LAST_FRAME), required=True, help="Number of the frame.")
 @click.option("--lossy", type=click.FloatRange(0, min_open=True), metavar="STEP",
-              help="Re-encode a P-frame with quantisation steps of this size, in units of the field's values: no "
+              help="Re-encode a P-frame with this quantisation step size, in units of the field's values: no "
                    "coefficient is off by more than half of it.")
 @json_option
 @quiet_option

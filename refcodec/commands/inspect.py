@@ -200,7 +200,7 @@ def _frames(r: Report, header: SequenceHeader) -> list[str]:
 
 
 def _seconds(r: Report) -> float:
-    """From the first frame to the last of each scene, together; time stamps start anew with a scene."""
+    """From the first frame to the last of each scene, together; time stamps start again with each scene."""
     spans: dict[int, list[float]] = {}
     for f in r.frames:
         group = next(g for g in reversed(r.groups) if g["unit"] < f.unit)

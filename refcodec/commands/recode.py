@@ -17,7 +17,7 @@ from .editing import json_option, output, quiet_option, tell
 @json_option
 @quiet_option
 def command(file: str, out: str, iterations: int, as_json: bool, quiet: bool) -> int:
-    """Code what FILE holds anew, without loss, and write it to OUT (- for pipes).
+    """Re-encode FILE without loss and write it to OUT (- for pipes).
 
     Probability models are fitted to the values again, and the smaller of them and static tables code each tensor. All
     frames decode to the same tensors as before. Needs torch.

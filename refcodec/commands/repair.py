@@ -20,8 +20,8 @@ from .editing import json_option, mapped_input, output, quiet_option, tell
 def command(file: str, out: str, decode: bool, as_json: bool, quiet: bool) -> int:
     """Write what is intact of FILE to OUT (- for pipes) as a conforming file.
 
-    Index and end unit are made anew; of a damaged group the frames before the damage are
-    kept. Exit code 2 when frames were lost, or nothing could be kept (then OUT is not
+    Index and end unit are rewritten; of a damaged group the frames before the damage are kept. Exit code 2 when frames
+    were lost, or nothing could be kept (then OUT is not
     written).
     """
     calm_threads()

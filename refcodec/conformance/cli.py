@@ -22,7 +22,7 @@ KINDS = ("valid", "malformed", "invalid", "limit")
     "refcodec conformance list --feature escapes",
     "refcodec conformance run --decoder 'mydecoder {input} {output}'"))
 def conformance_group() -> None:
-    """Judge a decoder, in any language, by the conformance suite."""
+    """Test a decoder, in any language, against the conformance suite."""
 
 
 @conformance_group.command("run", cls=FileCommand, epilog=examples(

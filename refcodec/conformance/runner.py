@@ -1,4 +1,4 @@
-"""Judges any decoder by the conformance suite (docs/conformance.md).
+"""Tests any decoder against the conformance suite (docs/conformance.md).
 
 A decoder is a command that reads a stream and writes a digest list. Every vector
 ends with exactly one verdict; only `pass` is a pass. Needs neither numpy nor torch.

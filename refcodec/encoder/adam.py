@@ -10,10 +10,10 @@ from torch.optim.adam import adam
 Name = TypeVar("Name", int, str)
 
 
-# Decay of both moments in training, where the rate is in the loss and where it is not. With a second moment that
-# forgets soon files are a quarter smaller at equal quality, presumably since a coefficient that few rays of a batch
-# meet goes on shrinking between them; but what is quantised coarsely after training without the rate, as alternatives
-# in the evaluation do, loses a decibel by it.
+# Decay of both moments in training, where the rate is in the loss and where it is not. A second moment with short
+# memory makes files a quarter smaller at equal quality, presumably because a coefficient that few rays of a batch reach
+# keeps shrinking between them; coarse quantisation after training without the rate, as the alternatives of the
+# evaluation use it, loses a decibel by it.
 BETAS, BETAS_WITHOUT_RATE = (0.9, 0.95), (0.9, 0.99)
 
 

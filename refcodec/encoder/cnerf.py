@@ -31,18 +31,18 @@ from refcodec.syntax.headers import Role, SequenceHeader
 from refcodec.writer import FrameCoding, TensorCoding
 
 _WEIGHTS = (Role.COARSE_WEIGHT, Role.FUSION_WEIGHT, Role.RENDER_WEIGHT)
-# Shares of the iterations: when empty voxels go, when the rate sets in after training in
-# float, from when on steps stay.
+# Shares of the iterations after which empty voxels are pruned, the rate term sets in (training is in float before), and
+# the step sizes are frozen.
 _PRUNE_AT, _RATE_START, _STEPS_UNTIL = (0.25, 0.5, 0.75), 0.25, 0.85
 _WARM_UP = 50  # iterations
-_STEP_RATE, _PRIOR_RATE = 0.02, 0.02  # Adam's, for the logarithms of steps and for the priors
+_STEP_RATE, _PRIOR_RATE = 0.02, 0.02  # Adam's, for the logarithms of step sizes and for the priors
 _SCALAR_RATE = 0.1  # of the rate of weights, for β and γ, on which whole layers depend
 _COMPONENTS = 3  # logistic distributions in a prior
 _SMALLEST_MASS = 1e-9
 _FIT_STEPS, _FIT_TOLERANCE = 25, 1e-5  # of a prior to the final symbols; bits a symbol
-# Steps at first, in standard deviations of a layer's weights: with the rate term, and without.
+# Initial step sizes, in standard deviations of a layer's weights: with the rate term, and without.
 _FIRST_STEP, _FINE_STEP = 1 / 16, 1 / 256
-# What tables are tried with: bits of their counts, and symbols at either end left to escapes.
+# Table variants to try: bits of their counts, and symbols at either end left to escapes.
 _COUNT_BITS, _ESCAPED = range(6, 15, 2), (0, 1, 2, 4, 8)
 _TABLE_ENTRIES = 4095  # besides the escape (R-MOD-13)
 
@@ -67,7 +67,7 @@ class Prior(torch.nn.Module):
 
     @torch.no_grad()
     def start(self, layer: int, symbols: torch.Tensor) -> None:
-        """Gives a layer the place and spread of symbols (N,): a good start for training."""
+        """Initialises the location and scale of a layer from symbols (N,)."""
         low, middle, high = torch.quantile(symbols, symbols.new_tensor([0.16, 0.5, 0.84])).tolist()
         spread = max((high - low) / 2, 0.3)
         self.location[layer] = middle
@@ -213,7 +213,7 @@ class Network(torch.nn.Module):
 
     @torch.no_grad()
     def start(self, shared: torch.Tensor | None) -> None:
-        """Ends training in float: steps for the weights as they are now, and priors to begin with."""
+        """Ends training in float: initial step sizes for the present weights, and initial priors."""
         share = _FIRST_STEP if self.settings.rate_loss else _FINE_STEP
         weights = self._with(self.values, shared, torch.ones_like(self.values))
         for i, (values, weight) in enumerate(zip(torch.split(self.values, self.layer_sizes),
@@ -224,7 +224,7 @@ class Network(torch.nn.Module):
 
     @torch.no_grad()
     def fix_steps(self) -> None:
-        """The nearest steps that the stream can express; they no longer change."""
+        """Freezes the step sizes at the nearest ones that the stream can express."""
         for i, ids in enumerate(self.layers):
             frac_bits = self.header.tensors[ids[0]].frac_bits
             self.steps.append(integer_step(math.exp(self.log_step[i].item()), frac_bits))
@@ -243,8 +243,8 @@ class Network(torch.nn.Module):
                 shared: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """αŴ + β + γS rounded as the stream has it or in float, flat, and its estimated bits (0 in float).
 
-        shared: S, flat. In float there is nothing but S where there is S: scenes begin to
-        differ when the rate sets in, so that they have most in common.
+        shared: S, flat. In float, the weights are S alone where there is S: scenes begin to differ when the rate sets
+        in, so that they share as much as possible.
         """
         if not quantised:
             own = self.values if shared is None else torch.cat([shared, self.values[len(shared):]])
@@ -264,7 +264,7 @@ class Network(torch.nn.Module):
         return dict(zip(self.ids, torch.split(flat, self.sizes)))
 
     def step(self, decay: float) -> None:
-        """One step of Adam with the gradients at hand; decay: of the learning rates."""
+        """One iteration of Adam with the present gradients; decay: of the learning rates."""
         for group in self.optimiser.param_groups:
             group["lr"] = group["base"] * decay
         self.optimiser.step()
@@ -326,7 +326,8 @@ class Views:
         return loss, distortion
 
     def _coarse_error(self, field: fields.RadianceField, position: torch.Tensor) -> torch.Tensor:
-        """How far the coarse network's opacities of samples are from the fine one's: it only places samples."""
+        """Mean squared difference of the coarse network's sample opacities from the fine one's: it only places
+        samples."""
         with torch.no_grad():
             wanted = torch.exp(-field.density(position)[0] * self.rays.step)
         return (torch.exp(-field.coarse_density(position) * self.rays.step) - wanted).square().mean()
@@ -336,7 +337,7 @@ class Views:
         self.rays.set_occluders(self.rays.voxel_density(self.field(tensors), 4).amin(0))
 
     def prune(self, tensors: dict[int, torch.Tensor]) -> None:
-        """Drops the voxels that turn out to be empty."""
+        """Prunes empty voxels."""
         self.rays.prune(self.field(tensors))
 
 

@@ -1,4 +1,4 @@
-"""The rate during training: what each coefficient costs, and how that changes with its value.
+"""The rate model of training: the bits of each coefficient, and their derivative with respect to its value.
 
 Tensors whose plan says so share small context networks (MM 2024, section 3.3), retrained
 now and then; the others follow a Laplace distribution for each band and channel.
@@ -40,11 +40,11 @@ _INTRA_TEMPLATE, _INTER_TEMPLATE = 4, 5  # of grids; less 2: without activities
 _DCT_TEMPLATE, _DCT_SCAN = 14, (1, 1, 1, 1)  # of coefficients; the template plus 1 with the frame before
 _HIDDEN_UNITS, _DCT_HIDDEN_UNITS = 8, 4
 _FIRST_SCALE = 0.35
-# Steps of the networks' training: at the first refresh, there with a network of the frame before, at the others.
+# Iterations of the networks' training: at the first refresh, there with a network of the frame before, at the others.
 _FIRST_STEPS, _WARM_STEPS, _REFRESH_STEPS = 60, 16, 8
-# Of `model_iterations`, at the end: after refreshes or with a network of the frame before; without either.
+# Shares of `model_iterations` in the last fit: after refreshes or with a network of the frame before; without either.
 _FINAL_SHARE, _ONLY_SHARE = 0.4, 2.5
-_FIT_SYMBOLS = 4096  # of a step, those that see zeros alone not counted
+_FIT_SYMBOLS = 4096  # of an iteration; those in contexts of zeros are not counted
 _CELLS = 1 << 17  # cells predicted at once
 
 ByTensor = MappingType[int, torch.Tensor]  # tensor_id -> flat part of a vector, or mask (cells, C)
@@ -134,7 +134,7 @@ class RateModel:
         return self.previous.models.get(group.model_id) if self.previous is not None else None
 
     def slope(self, slot: Slot, x: torch.Tensor) -> torch.Tensor:
-        """Derivative of a tensor's bits with respect to its values in steps, x, flat."""
+        """Derivative of a tensor's bits with respect to its values in step sizes, x, flat."""
         return tabled_slope(self.slopes, x - self.location[slot.part], self.table_row[slot.part])
 
     def refresh(self, symbols: ByTensor, selected: ByTensor) -> None:
@@ -149,7 +149,7 @@ class RateModel:
             if slot.id not in in_network:
                 self._fit_laplace(slot, symbols[slot.id], selected.get(slot.id))
 
-    def finish(self, group: ContextGroup, symbols: ByTensor, selected: ByTensor, iterations: int) -> None:
+    def fit_final(self, group: ContextGroup, symbols: ByTensor, selected: ByTensor, iterations: int) -> None:
         """The last training of a network, on the symbols that will be coded."""
         share = _FINAL_SHARE if group.in_loss or group.matches(self.known(group)) else _ONLY_SHARE
         self.fit(group, symbols, selected, math.ceil(share * iterations))
@@ -227,8 +227,8 @@ class RateModel:
                around: MappingType[int, Neighbourhood], steps: int, rate: float) -> None:
         """Adam on random symbols of the group, each tensor in proportion to its size.
 
-        Most symbols of a sparse tensor see nothing but zeros; what the network says of those
-        is one output, weighted by how often each value occurs there.
+        Most symbols of a sparse tensor have a context of zeros; the network has one output for all of those, weighted
+        by how often each value occurs there.
         """
         network = self.networks[group.model_id]
         cells, among_zeros = {}, []
@@ -255,7 +255,7 @@ class RateModel:
         total = busy_count + int(occurrences.sum())
         if not total:
             return
-        # What those see that see zeros alone comes first, and is part of every batch.
+        # The context of zeros comes first, and is part of every batch.
         zeros = torch.zeros((len(quiet), len(network.template)), device=self.device)
         inputs, values = torch.cat([zeros, *seen]), torch.cat([quiet, *drawn])
         order = len(quiet) + torch.randperm(len(values) - len(quiet), generator=self.generator, device=self.device)

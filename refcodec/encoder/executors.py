@@ -1,8 +1,8 @@
 """Where groups are encoded: in this process, in others of this machine, or on a dask cluster.
 
 Each kind of `Workers` hands `GroupJob`s to an executor of `concurrent.futures` and brings
-back what `encode_group` tells. What goes wrong on a worker comes back as a `Failure`, as
-plain data: an exception need not survive being pickled.
+back what `encode_group` tells. A failure on a worker comes back as a `Failure`, which is plain data: an exception need
+not survive pickling.
 """
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from distributed import KilledWorker
 
 EXECUTORS = ("local", "processes", "dask")
-_STEP_SECONDS = 0.3  # between the steps of training that a worker tells of
+_STEP_SECONDS = 0.3  # between the iterations of training that a worker reports
 _CONNECT_SECONDS = 30
 _RECONNECT_SECONDS = 120  # a scheduler that is started again, by hand or by a service
 

@@ -46,7 +46,7 @@ _WAIT_SECONDS = 5.0  # without a word from any worker
 
 @dataclass(frozen=True, slots=True)
 class EncodeOptions:
-    """What an encode is asked for; None leaves the choice to the preset.
+    """Options of an encode; None leaves the choice to the preset.
 
     system: rate-aware, dynamic-dif, masked-wavelet, ecrf or cnerf: the coding tools and the
     loss (`refcodec.encoder.systems`). representation: dif, vm, triplane, grid or mlp, by
@@ -58,8 +58,8 @@ class EncodeOptions:
     1 makes every frame an I-frame. device: auto, cpu, cuda, cuda:1 ...
     cameras: test, all or none: which the file carries. downscale: of the pictures.
     rate_loss, learn_steps: False switches the tool off (ablations of MM 2024, Table 4).
-    step: quantisation step of the grids, in field values, at the start or, when steps
-    are not learned, throughout.
+    step: quantisation step size of the grids, in field values, at the start or, when step sizes are not learned,
+    throughout.
     settings: other training settings by name (`refcodec.encoder.presets.TrainingSettings`), last of all.
     resume: go on with an interrupted encode of the same dataset and options.
     evaluate: measure PSNR on the held-out views after each frame.
@@ -142,7 +142,7 @@ class EncodeChoices(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where an encode stands. frame counts from 0; phase: wait (for workers), load, train, code,
+    """State of an encode. frame counts from 0; phase: wait (for workers), load, train, code,
     evaluate, coded, retry (of a group whose worker failed), verify.
 
     psnr: dB on training rays, or on the held-out views in phase coded, there inside the

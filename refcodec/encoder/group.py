@@ -79,7 +79,7 @@ class FrameResult:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Where the encode of a frame stands; see `gop.Progress`. frame: number in the sequence.
+    """State of the encode of a frame; see `gop.Progress`. frame: number in the sequence.
     worker: that encodes it, if it is not the process that asked for it. seconds_left: of loading.
     remark: what is wrong with the frame."""
 
@@ -136,8 +136,8 @@ def encode_group(job: GroupJob, tell: Callable[[Step | CodedFrame], None] = lamb
     """Encodes the frames of a group that are not finished, and returns them.
 
     The group's stream is an RFV file that ends behind its last frame: file header,
-    sequence header, group header, frames. tell: hears of every step, and of each frame as
-    soon as it is finished; what it raises ends the encode.
+    sequence header, group header, frames. tell: is called at every iteration, and with each frame as soon as it is
+    complete; an exception from it ends the encode.
     Raises UsageError, DatasetError.
     """
     with _threads(job.threads):

@@ -1,6 +1,6 @@
 """The values that training changes: one flat vector for all tensors of a frame.
 
-Flat, because then rounding, optimiser and rate act on everything with a few calls. A part
+Flat vectors let rounding, optimiser and rate act on all tensors with a few calls. A part
 holds one tensor's coefficients; channels lie side by side (z, y, x, C): what lookups want.
 """
 from __future__ import annotations
@@ -23,7 +23,7 @@ from refcodec.tensors.transforms import band_map
 class Slot:
     """Where tensor `id` lies in the flat vectors, and how it is coded.
 
-    part: its coefficients; bands: its steps, one a band; cells_part: the same tensor in
+    part: its coefficients; bands: its step sizes, one for each band; cells_part: the same tensor in
     vectors of reconstructed values. shape: (z, y, x) of the coefficients. band: of each
     cell of the coefficient array, int64; None when there is one band.
     """
@@ -93,7 +93,7 @@ class Slot:
         return found.permute(1, 2, 3, 0)
 
     def band_gains(self) -> tuple[float, ...]:
-        """Norm of what a unit coefficient of each band becomes."""
+        """Norm of the synthesis of a unit coefficient of each band."""
         if not self.transformed:
             return (1.0,)
         return transforms.band_gains(self.plan.transform, self.levels, self.info.shape[1:])
@@ -153,11 +153,11 @@ def flatten(header: SequenceHeader, tensors: Sequence[np.ndarray], device: torch
 
 
 def integer_step(step: float, frac_bits: int) -> int:
-    """`step_index` of the step nearest to `step`, a real value (spec 7.2)."""
+    """`step_index` of the step size nearest to `step`, a real value (spec 7.2)."""
     return step_index(step * 2.0**frac_bits)
 
 
 def step_value(index: int, frac_bits: int) -> float:
-    """The real value of a step."""
+    """The real value of a step size."""
     mantissa, exponent = step_of(index)
     return mantissa * 2.0 ** (exponent - frac_bits)

@@ -1,7 +1,7 @@
-"""The training loop, and what a training is to it: a `Trainer` with a `Schedule`.
+"""The training loop over a `Trainer` with a `Schedule`.
 
-What the loop does to a field of grids (`refcodec.encoder.train`) and to networks alone
-(`refcodec.encoder.cnerf`) is the same; shares of the iterations and other constants stand here once.
+The loop is the same for a field of grids (`refcodec.encoder.train`) and for networks alone (`refcodec.encoder.cnerf`);
+shares of the iterations and other constants stand here once.
 """
 from __future__ import annotations
 
@@ -86,11 +86,10 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When what happens in a training.
-
-    iterations: of each of `members` that take turns (scenes of one file). lagrangian: λ in the end; 0: no rate term.
-    rate_start, steps_until, prune_at: shares of the iterations after which the rate sets in, step sizes stay, and
-    empty voxels are dropped. warm_up: iterations in which the learning rates rise.
+    """The phases of a training. iterations: of each of `members` that take turns (scenes of one file). lagrangian: λ in
+    the end; 0: no rate term.
+    rate_start, steps_until, prune_at: shares of the iterations after which the rate sets in, step sizes are frozen, and
+    empty voxels are pruned. warm_up: iterations in which the learning rates rise.
     """
 
     iterations: int
@@ -141,16 +140,17 @@ class Trainer(Protocol):
         """The rate sets in."""
 
     def fix_steps(self) -> None:
-        """Quantisation step sizes take the nearest values that the stream can express, and stay."""
+        """Freezes the quantisation step sizes at the nearest values that the stream can express."""
 
     def prepare(self, moment: Moment) -> None:
-        """Makes the values that the iteration's field has, quantised where the rate counts; prunes where it is time."""
+        """Makes the field's values for the iteration, quantised once the rate has set in; prunes when the schedule says
+        so."""
 
     def occlude(self, moment: Moment) -> None:
-        """Renews what is hidden behind opaque voxels, by the field at hand."""
+        """Recomputes the occluders from the present field."""
 
     def descend(self, moment: Moment) -> torch.Tensor:
-        """One step of the optimisers; returns D over all pixels of the member, a tensor of no dimensions."""
+        """One iteration of the optimisers; returns D over all pixels of the member, a tensor of no dimensions."""
 
     def frame(self, member: int, number: int, time_stamp: int) -> TrainedFrame:
         """A member, trained, as a frame ready to be written."""

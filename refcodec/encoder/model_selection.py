@@ -1,4 +1,4 @@
-"""Model selection: from quantised symbols to what the writer takes."""
+"""Model selection: chooses the entropy models of quantised symbols, for the writer."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping as MappingType, Sequence
@@ -141,13 +141,13 @@ class ModelSelection:
         static = {s.id: self._unconditional(s) for s in slots} if plan.model != Model.CONTEXT else {}
         if plan.model == Model.STATIC or not slots:
             return static
-        self.rate.finish(group, flat, selected, self.iterations)
+        self.rate.fit_final(group, flat, selected, self.iterations)
         model = self.rate.networks[group.model_id].export()
         bits, extra = {s.id: self.rate.bits[s.id] for s in slots}, 8 * model_bytes(model)
         known = self.known.get(group.model_id)
         if group.matches(known):
-            anew = self.rate.bits_under(group, known, flat, selected)
-            under = {i: anew[i] for i in bits}
+            fitted = self.rate.bits_under(group, known, flat, selected)
+            under = {i: fitted[i] for i in bits}
             if sum(under.values()) < sum(bits.values()) + extra:
                 model, bits, extra = known, under, 0
         context = {i: _Choice(group.model_id, model, b, 0) for i, b in bits.items()}

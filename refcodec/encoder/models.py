@@ -54,7 +54,7 @@ _SAMPLE = 1 << 20  # symbols that a network is trained on
 _BATCH = 1 << 14  # contexts of an iteration
 # Fixed-point formats of the integer network, in bits after the binary point.
 _HIDDEN_BITS, _OUTPUT_SHIFT = 5, 10
-_TABLE_GAIN = 8  # table steps that one unit of the output stands for: evens out the learning rates
+_TABLE_GAIN = 8  # table numbers that one unit of the output stands for: evens out the learning rates
 _REACH = 2  # of the neighbours here
 _RISE = 0.1  # share of the iterations after which the learning rate falls
 _MIDDLE, _TABLE_LOGIT = len(BERNOULLI_ONE) // 2, 0.375 * math.log(2)  # log-odds between neighbouring tables
@@ -109,7 +109,7 @@ def template_id(template: Template) -> int:
 
 
 def mask_inputs(symbols: MaskSymbols, scan: Scan, template: Template, joint: bool = False) -> np.ndarray:
-    """What a context model sees at every coded cell when it decodes the mask (spec 6.4).
+    """Inputs of a context model at every coded cell of the mask (spec 6.4).
 
     Returns int8 (coded cells * C, neighbours), channels of a cell together; for a joint
     model (coded cells, inputs).
@@ -238,7 +238,7 @@ def _contexts(masks: Sequence[MaskSymbols], scan: Scan, template: Template, join
     if len(rows) > _SAMPLE:
         chosen = rng.choice(len(rows), _SAMPLE, replace=False)
         rows, bits = rows[chosen], bits[chosen]
-    # Equal rows have equal hashes; that different ones do not is as good as certain.
+    # Equal rows have equal hashes; different rows have different ones, but for a negligible probability.
     factors = rng.integers(0, 1 << 63, rows.shape[1], np.uint64)
     _, first, which, count = np.unique((rows.astype(np.uint64) * factors).sum(1, dtype=np.uint64),
                                        return_index=True, return_inverse=True, return_counts=True)

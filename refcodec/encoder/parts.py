@@ -1,4 +1,4 @@
-"""What an encode has finished, on disk: one part file for each group, and a journal.
+"""The complete frames of an encode on disk: one part file for each group, and a journal.
 
 For OUT there are OUT.partial.0, OUT.partial.1 ..., the streams of groups up to their last
 whole frame (`group.encode_group`), and OUT.partial.json, which says of which encode they
@@ -20,7 +20,7 @@ from .group import CodedFrame, FrameResult, read_group
 
 @dataclass(slots=True)
 class Part:
-    """What is finished of a group: results and tensor digests of its frames, and the length of its stream."""
+    """The complete frames of a group: results, tensor digests, and the length of its stream."""
 
     results: list[FrameResult] = field(default_factory=list)
     digests: list[list[str]] = field(default_factory=list)

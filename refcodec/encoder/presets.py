@@ -24,15 +24,15 @@ class TrainingSettings:
     grid_rate, network_rate, inter_rate: Adam's learning rates for the grids and the
         networks of I-frames and for the grids of P-frames; all decay to a twentieth.
     rate_loss: False codes after training, with no rate term (the baseline of Table 4).
-    learn_steps: False keeps the quantisation steps where they start.
-    initial_step, inter_step: quantisation step of the grids at the start of I- and P-frames,
+    learn_steps: False keeps the quantisation step sizes at their initial values. initial_step, inter_step: quantisation
+    step size of the grids at the start of I- and P-frames,
         in field values; of the bands of a transform, what makes an error of the same size.
-    dead_zone: how much further than half a step a value must be from zero not to become zero.
+    dead_zone: in step sizes, what it adds to the half on either side of zero that is quantised to zero.
     activities: context models see sums over channels, and on planes a wider neighbourhood; False: the neighbours
         of MM 2024 alone. reuse_models: a model that the stream has serves again where that is shorter.
     code_occupancy: by a context model where that is shorter; False: always compressed.
-    cells_until: share of the iterations whose steps are taken in the cells of the field where these are coded by
-        block DCT; all others are taken in the coefficients. A scene finds its shape sooner in its cells, and
+    cells_until: share of the iterations that optimise the cells of the field where these are coded by block DCT; all
+    others optimise the coefficients. A scene finds its shape sooner in its cells, and
         coefficients become zero sooner by themselves.
     spread: standard deviation of random grids, planes and lines at the start.
     rate_start: share of an I-frame's iterations after which the rate sets in. rate_after: iterations, where these are

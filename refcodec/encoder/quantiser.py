@@ -1,4 +1,4 @@
-"""The parts of a field's training that stand between trained values and the evaluated field.
+"""Quantisation, masks and support in training: from trained values to those that the field is evaluated with.
 
 Vectors are flat over all tensors (`latents.Slot`).
 """
@@ -22,7 +22,7 @@ from refcodec.tensors.significance import coded_mask
 from refcodec.tensors.state import FrameState
 from refcodec.tensors.transforms import support_mask
 
-_RANGE_STEPS = 127  # steps from zero to the largest value, where step sizes follow the range
+_RANGE_STEPS = 127  # step sizes from zero to the largest value, where they follow the range
 _SMALLEST_STEP = 2.0**-14
 
 
@@ -79,7 +79,7 @@ class Latents:
         return values
 
     def freeze(self, slot: Slot) -> None:
-        """Leaves a slot at zero, and out of what follows; the last one stays."""
+        """Freezes a slot at zero and excludes it from the optimisation; the last active one stays."""
         if slot in self.active and len(self.active) > 1:
             self.active.remove(slot)
             self.values[slot.part] = 0.0
@@ -129,7 +129,7 @@ class Masks:
     """
 
     def __init__(self, latents: Latents, first_logit: float, bits: float):
-        """bits: what keeping a coefficient is taken to cost."""
+        """bits: assumed cost of keeping a coefficient."""
         self.latents, self.bits = latents, bits
         self.slots = [s for s in latents.trained if s.plan.masks]
         self.logits = {s.id: torch.full((s.size,), first_logit, device=latents.device) for s in self.slots}
@@ -166,7 +166,7 @@ class Masks:
 class Quantiser:
     """Quantisation step sizes of all bands, and rounding by them.
 
-    log_step: natural logarithms, one for each band of all slots. rounding: what the last rounding added, in steps,
+    log_step: natural logarithms, one for each band of all slots. rounding: error of the last rounding, in step sizes,
     flat.
     """
 

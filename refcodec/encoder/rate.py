@@ -37,7 +37,7 @@ Template = tuple[tuple[int, int, int, int, int], ...]
 # Fixed-point formats of the integer network, in bits after the binary point.
 _HIDDEN_BITS, _HIDDEN_SHIFT = 4, 3  # hidden units, and the shift that brings sums there
 _OUTPUT_SHIFT = 10
-_SCALE_GAIN = 8  # table steps that one unit of the scale output stands for: evens out the learning rates
+_SCALE_GAIN = 8  # table numbers that one unit of the scale output stands for: evens out the learning rates
 
 
 def laplace_bits(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
@@ -98,7 +98,7 @@ def laplace_slope(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     return torch.where(a < 1, outer - inner, 1 / (scale * math.log(2))) * torch.sign(x)
 
 
-_BINS, _SLOPE_REACH = 64, 4  # steps of `slope_table` along |x|, to 1; how far it goes
+_BINS, _SLOPE_REACH = 64, 4  # intervals of `slope_table` along |x| per unit; its reach
 ROW_LENGTH = _BINS * _SLOPE_REACH + 1
 UNCODED_ROW = len(TABLES) * ROW_LENGTH
 

@@ -1,4 +1,4 @@
-"""What training needs to know about rays: which pixels, which samples (spec 9.2).
+"""Rays of training: pixels and samples (spec 9.2).
 
 A visual hull of the alpha masks gives an occupancy grid before anything is trained.
 Only rays that meet it are ever drawn, and only samples inside it are evaluated: on a
@@ -57,8 +57,8 @@ def voxel_centres(header: SequenceHeader) -> np.ndarray:
 def visual_hull(pictures: Sequence[Picture], header: SequenceHeader, threshold: float = 0.01) -> np.ndarray:
     """Voxels whose projection touches the mask in every picture that shows them.
 
-    A conservative hull: the mask is grown by the size of a voxel, and notches are filled
-    (`closed`). Returns bool (z, y, x); everything is set where the pictures have no transparent pixels.
+    A conservative hull: the mask is dilated by the size of a voxel, and the result is closed (`binary_closing`).
+    Returns bool (z, y, x); everything is set where the pictures have no transparent pixels.
     """
     centres = voxel_centres(header)
     low, high = header.box
@@ -90,12 +90,11 @@ def visual_hull(pictures: Sequence[Picture], header: SequenceHeader, threshold: 
         carved = shown.copy()
         carved[shown] = ~grown[row[shown], column[shown]]
         inside.reshape(-1)[alive[carved]] = False
-    return closed(inside)
+    return binary_closing(inside)
 
 
-def closed(occupancy: np.ndarray) -> np.ndarray:
-    """Bool (z, y, x) with the notches filled that a cube of 3 voxels does not fit into (a morphological closing): some
-    2 % more voxels, whose outline takes a sixth fewer bits."""
+def binary_closing(occupancy: np.ndarray) -> np.ndarray:
+    """Binary closing of bool (z, y, x) by a cube of 3 voxels: some 2 % more voxels, which take a sixth fewer bits."""
     pool = torch.nn.functional.max_pool3d
     grown = pool(torch.from_numpy(occupancy[None].astype(np.float32)), 3, 1, 1)
     found: np.ndarray = pool(-grown, 3, 1, 1)[0].numpy() < 0
@@ -217,8 +216,7 @@ class RayBank:
     def set_occluders(self, density: torch.Tensor) -> None:
         """Density that each occupied voxel (raster order) has at least, (voxels,).
 
-        Samples that lie behind enough of it are left out of batches: they would have no
-        weight and no gradient.
+        Occluded samples are left out of batches: they would have no weight and no gradient.
         """
         optical = torch.zeros(len(self._occupied), device=self.device)
         optical[self._occupied] = density * (self.step * _OCCLUSION_SHARE)
@@ -251,7 +249,7 @@ class RayBank:
         """Which rays meet the grid; where their first occupied sample is, how many follow."""
         near, far = self._box(origin, direction)
         slots = max(1, int(torch.ceil(((far - near) / self.step).amax().clamp(min=1))) * 2)
-        # At half the step nothing thicker than half a step is missed; the margin covers the rest.
+        # At half the ray step nothing thicker than half a ray step is missed; the margin covers the rest.
         t = near[:, None] + (torch.arange(slots, device=self.device) + 0.5) * (self.step / 2)
         hit = self._occupied[self._voxel(origin[:, None] + t[..., None] * direction[:, None])] & (t < far[:, None])
         first = hit.int().argmax(1)
@@ -316,10 +314,10 @@ class RayBank:
         return shown / wanted
 
     def error(self, field: RadianceField, size: int) -> tuple[torch.Tensor, torch.Tensor, Samples]:
-        """What is to be minimised on a batch of `size` rays, D over all pixels, and the samples.
+        """The loss of a batch of `size` rays, D over all pixels, and the samples.
 
-        D is the mean squared error of colours over the background. The error of opacity is
-        added to what is minimised: where an object has the background's colour, D is blind.
+        D is the mean squared error of colours over the background. The loss adds the error of opacity: where an object
+        has the background's colour, D does not depend on it.
         """
         batch = self.batch(size)
         colour, opacity = shade(field, batch.samples, self.step, LEAST_WEIGHT)
@@ -364,7 +362,7 @@ class RayBank:
         solid = np.zeros(self.occupancy.shape, np.float32)
         solid[self.occupancy] = (alpha > _PRUNE_ALPHA).float().cpu().numpy()
         grown = torch.nn.functional.max_pool3d(torch.from_numpy(solid[None]), 3, 1, 1)[0].numpy() > 0
-        pruned = closed(grown & self.occupancy)
+        pruned = binary_closing(grown & self.occupancy)
         if pruned.sum() <= 0.05 * self.occupancy.sum():
             return False
         self.set_occupancy(pruned)

@@ -1,7 +1,7 @@
 """Re-encoding the symbols of a file, without a change to what it decodes to.
 
-Training decides which values a file holds; how they are coded is decided after it, and can
-be decided again: with models that a later version of the format has, or fitted for longer.
+Training fixes the values of a file. Model selection follows it and can be repeated: with models of a later version of
+the format, or with longer fits.
 
     with open("old.rfv", "rb") as file, open("new.rfv", "wb") as out:
         report = recode(file, out)

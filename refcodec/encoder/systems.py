@@ -22,7 +22,7 @@ _SMALLEST_APPROXIMATION = 6  # cells along an axis, where the number of levels i
 
 
 class Kind(Enum):
-    """What a tensor is to its coding tools: by the number of its axes, or a network's layer."""
+    """Kind of a tensor for its coding tools: by the number of its axes, or a network's layer."""
 
     GRID = "grid"
     PLANE = "plane"
@@ -48,7 +48,7 @@ class Rate(Enum):
 
 
 class Steps(Enum):
-    """Quantisation steps: learned with the field, or 1/256 of the range of a band's values."""
+    """Quantisation step sizes: learned with the field, or 1/256 of the range of a band's values."""
 
     LEARNED = "learned"
     RANGE = "range"
@@ -81,10 +81,10 @@ class TensorPlan:
 class CodingPlan:
     """A system.
 
-    mask_bits: what a coefficient that is kept costs in the loss, in bits; more than it takes
-    in the file, for the loss feels only the part of it that the slope of the sigmoid lets through.
+    mask_bits: assumed cost of a kept coefficient in the loss, in bits; more than it takes in the file, because the
+    slope of the sigmoid attenuates its gradient.
     sparsity: weight of the coefficients' magnitudes in I-frames, as `residual_weight` is
-    in P-frames. anew: roles that P-frames code without prediction.
+    in P-frames. unpredicted: roles that P-frames code without prediction.
     spatial: the system codes grids, planes or lines; False: networks alone, whose coding tools are fixed and which
     have no P-frames. trainer: name of its trainer in `refcodec.encoder.trainers`.
     """
@@ -96,7 +96,7 @@ class CodingPlan:
     network: TensorPlan = TensorPlan()
     mask_bits: float = 8.0
     sparsity: float = 0.0
-    anew: Collection[Role] = ()
+    unpredicted: Collection[Role] = ()
     spatial: bool = True
     trainer: str = "field"
 
@@ -112,7 +112,7 @@ class CodingPlan:
 
     def inter_prediction(self, info: TensorInfo) -> Prediction:
         """`prediction` of a tensor in P-frames."""
-        return Prediction.NONE if info.role in self.anew else Prediction.PREVIOUS
+        return Prediction.NONE if info.role in self.unpredicted else Prediction.PREVIOUS
 
 
 def transforms() -> dict[str, Transform]:
@@ -136,7 +136,7 @@ SYSTEMS = {p.name: p for p in (
     # MM 2024.
     CodingPlan("rate-aware", grid=_CONTEXT, plane=_CONTEXT),
     # Zhang et al. 2024, arXiv 2402.01380.
-    CodingPlan("dynamic-dif", grid=_CONTEXT, anew=(Role.DIF_COEFFICIENT,)),
+    CodingPlan("dynamic-dif", grid=_CONTEXT, unpredicted=(Role.DIF_COEFFICIENT,)),
     # Rho et al. 2023, arXiv 2212.09069.
     CodingPlan("masked-wavelet", grid=_WAVELET, plane=_WAVELET,
                line=TensorPlan(rate=Rate.NONE, steps=Steps.RANGE), mask_bits=24.0, sparsity=30.0),

@@ -17,7 +17,7 @@ pixel, λ does not depend on the size of the field, and the published values (7e
 what tools code it, is said by a `CodingPlan` (`refcodec.encoder.systems`).
 
 Where MM 2024 adds uniform noise, values are rounded here as soon as R counts, and gradients
-pass straight through: D is that of the file, and steps learn from real errors.
+pass straight through: D is that of the file, and step sizes learn from real errors.
 """
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ from refcodec.syntax.headers import SequenceHeader
 from refcodec.tensors.state import FrameState
 from refcodec.writer import FrameCoding
 
-# Shares of the iterations: when empty voxels go, from when on step sizes stay, when context models take part, and
-# after which grids that are zero are frozen.
+# Shares of the iterations after which empty voxels are pruned, step sizes are frozen, context models take part, and
+# grids that are zero are frozen.
 _PRUNE_AT, _STEPS_UNTIL, _CONTEXT_START, _FREEZE_FROM = 0.25, 0.8, 0.35, 0.5
 _INTER_RATE_START, _LATEST_RATE_START = 0.02, 0.3
 _REFRESH = 40  # iterations between refreshes of the distributions
@@ -66,8 +66,8 @@ def train_inter(header: SequenceHeader, pictures: Sequence[Picture], settings: T
                 previous: FrameState, *, plan: CodingPlan | None = None, number: int, time_stamp: int,
                 following: int = 0, device: torch.device | str = "cpu",
                 on_progress: Callable[[Progress], None] | None = None) -> TrainedFrame:
-    """Train a P-frame on the decoder's state after the frame before: residuals of the grids,
-    planes and lines, or those anew that the plan wants so; the networks stay.
+    """Train a P-frame on the decoder's state after the frame before: residuals of the grids, planes and lines, or their
+    values where the plan has no prediction; the networks stay.
     following: frames of the group after it."""
     trainer = FieldTrainer(header, pictures, settings, plan or _usual(header), previous, following, device)
     train(trainer, on_progress)
@@ -91,8 +91,8 @@ def field_schedule(settings: TrainingSettings, inter: bool) -> Schedule:
 class FieldTrainer:
     """Trains one frame's field of grids, planes, lines and networks (`loop.Trainer`).
 
-    Its parts each have one matter: `latents` what is trained, `support` what the occupancy lets be coded, `masks` and
-    `quantiser` how values become symbols, `rate` what these cost, `rays` what is seen, `optimiser` how values move.
+    Its parts: `latents` the trained values, `support` the coefficients that the occupancy lets be coded, `masks` and
+    `quantiser` the symbols, `rate` their cost, `rays` the views, `optimiser` the updates.
     """
 
     def __init__(self, header: SequenceHeader, pictures: Sequence[Picture], settings: TrainingSettings,
@@ -148,7 +148,7 @@ class FieldTrainer:
         self.set_values(bool(moment.lagrangian))
 
     def set_values(self, quantise: bool) -> None:
-        """Fills `latents.work` with what the field is to be evaluated with: what the file will hold where it is
+        """Fills `latents.work` with the values that the field is evaluated with: those of the file where it is
         quantised. Gradients pass through the rounding as if it were not there."""
         latents = self.latents
         for slot in latents.active:
@@ -203,7 +203,7 @@ class FieldTrainer:
         return distortion, [slot.adjoint(step.gradients[slot.id]) for slot in active]
 
     def _refresh(self, moment: Moment) -> None:
-        """Renews what follows the values only now and then: ranges, distributions, the tensors that take part."""
+        """Recomputes what is not updated in every iteration: ranges, distributions, the active tensors."""
         self.quantiser.follow_ranges(self.support.coded)
         if moment.lagrangian and moment.done >= _CONTEXT_START:
             symbols, selected = self.quantiser.symbols()
@@ -243,7 +243,7 @@ class FieldTrainer:
 class Optimiser:
     """Adam for values, logits and step sizes, which it changes in place.
 
-    Where the field's cells are coded by block DCT, steps are taken in the cells at first. The DCT is orthonormal, but
+    Where the field's cells are coded by block DCT, it updates the cells at first. The DCT is orthonormal, but
     for cells that fill up a last block: gradients are transformed like values.
     """
 
@@ -251,7 +251,7 @@ class Optimiser:
         s, self.latents, self.masks, self.settings = settings, latents, masks, settings
         self.cells = {slot.id: slot.synthesis(slot.grid(latents.values)).contiguous() for slot in latents.trained
                       if slot.plan.transform.by_frequency and s.cells_until > 0}
-        # Of the steps on coefficients, the parts that are taken: (cells, 1).
+        # Factors of the updates of coefficients: (cells, 1).
         self.speeds = {slot.id: torch.tensor(slot.band_speeds(), device=latents.device)[slot.band][:, None]
                        for slot in latents.trained if slot.transformed}
         self.grid_rate = s.inter_rate if latents.inter else s.grid_rate
@@ -262,11 +262,11 @@ class Optimiser:
             for parameters in (values, self.cells, masks.logits, {0: quantiser.log_step}))
 
     def learn_steps(self, gradient: torch.Tensor) -> None:
-        """One step for the quantisation step sizes. gradient: of their logarithms."""
+        """One iteration for the quantisation step sizes. gradient: of their logarithms."""
         self.of_steps.step({0: gradient}, _STEP_RATE)
 
     def step(self, moment: Moment, gradient: torch.Tensor) -> None:
-        """One step for everything else. gradient: of the values, flat."""
+        """One iteration for everything else. gradient: of the values, flat."""
         s, values, active = self.settings, self.latents.values, self.latents.active
         decay = moment.learning
         in_cells = [slot for slot in active if slot.id in self.cells] if moment.done < s.cells_until else []

@@ -1,4 +1,4 @@
-"""The last step of every encode: the file is decoded as anybody would, and compared."""
+"""Verification ends every encode: the file is decoded and compared."""
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -99,8 +99,8 @@ def test_a_system_s_tools_are_in_the_stream(scene, system, representation):
             assert frame.type == 1 or kind != Kind.NETWORK  # networks are shared by the group
             assert t.transform == (BANDED.get(system, Transform.NONE) if wide else Transform.NONE)
             assert t.significance == (0 if kind == Kind.NETWORK else 1) + 2 * (system == "masked-wavelet" and wide)
-            anew = system == "dynamic-dif" and info.role == Role.DIF_COEFFICIENT
-            assert t.prediction == (Prediction.NONE if frame.type == 1 or anew else Prediction.PREVIOUS)
+            unpredicted = system == "dynamic-dif" and info.role == Role.DIF_COEFFICIENT
+            assert t.prediction == (Prediction.NONE if frame.type == 1 or unpredicted else Prediction.PREVIOUS)
             context = isinstance(models[t.model_ref], ContextModel) and len(models[t.model_ref].template) > 0
             if system == "ecrf":  # where tables are larger
                 assert not context or wide and models[t.model_ref].template_id == (14 if frame.type == 1 else 15)

@@ -95,8 +95,8 @@ def test_hull_keeps_the_object_and_drops_most_of_the_box(scene):
 @given(st.integers(0, 2**32 - 1), st.tuples(*[st.integers(1, 8)] * 3), st.sampled_from([0, 0.02, 0.2, 0.7, 1]))
 def test_closing_fills_notches_and_takes_nothing_away(seed, shape, share):
     occupancy = np.random.default_rng(seed).random(shape) < share
-    found = rays.closed(occupancy)
-    assert found.dtype == bool and found[occupancy].all() and np.array_equal(rays.closed(found), found)
+    found = rays.binary_closing(occupancy)
+    assert found.dtype == bool and found[occupancy].all() and np.array_equal(rays.binary_closing(found), found)
     # What it fills no cube of 3 voxels, all empty, reaches; those may stand out of the box.
     padded = np.pad(occupancy, 2)
     cubes = np.lib.stride_tricks.sliding_window_view(padded, (3, 3, 3)).any((3, 4, 5))  # by lowest corner
