@@ -1,6 +1,6 @@
 """Reads the structure of a file from its headers: no entropy decoding, no numpy (unless symbols are counted).
 
-`inspect` walks the units of a stream up to the first damage and returns a `Report`;
+`inspect` walks the units of a stream up to the first damage and returns a `InspectionReport`;
 `elements` and `hex_lines` serve the tree and hex views of the command line.
 """
 from __future__ import annotations
@@ -152,7 +152,7 @@ class Demand:
 
 
 @dataclass(slots=True)
-class Report:
+class InspectionReport:
     """The result of `inspect`, up to `error` (None for an undamaged stream)."""
 
     path: str
@@ -264,7 +264,7 @@ def camera_dict(name: str, width: int, height: int, focal: Sequence[float], cent
                 camera_to_world=[list(pose[i : i + 4]) for i in (0, 4, 8)])
 
 
-def inspect(source: StreamSource, *, symbols: bool = False, on_unit: OnUnit | None = None) -> Report:
+def inspect(source: StreamSource, *, symbols: bool = False, on_unit: OnUnit | None = None) -> InspectionReport:
     """Reads the headers of a stream, front to back; stops at the first damage.
 
     source: a path, a binary file (from its position on), a pipe, or a file's bytes. symbols: decode the
@@ -283,14 +283,14 @@ def inspect(source: StreamSource, *, symbols: bool = False, on_unit: OnUnit | No
 
 class _Inspector:
     def __init__(self, file: ByteStream, path: str, size: int | None, symbols: bool, on_unit: OnUnit | None):
-        self.report = Report(path, size)
+        self.report = InspectionReport(path, size)
         self.reader = UnitReader(file)
         self.on_unit = on_unit or (lambda number, unit, trace: None)
         self.counting = symbols
         self.state: FrameState | None = None  # for counting symbols
         self.demand: Demand  # once the sequence header is read
 
-    def run(self) -> Report:
+    def run(self) -> InspectionReport:
         report = self.report
         try:
             report.file_header = self.reader.read_file_header()

@@ -76,7 +76,7 @@ class Finding:
 
 
 @dataclass(slots=True)
-class Report:
+class ValidationReport:
     """Outcome of `validate`. frames: frame units met; checked: those decoded and found right."""
 
     path: str
@@ -121,7 +121,7 @@ class Report:
             findings=[asdict(f) for f in self.findings])
 
 
-def validate(source: StreamSource) -> Report:
+def validate(source: StreamSource) -> ValidationReport:
     """Checks a stream completely. source: a path, a binary file (from its position on), a pipe, or a file's bytes; it
     is read into memory. Raises UsageError for what can't be read."""
     read = read_stream(source)
@@ -144,7 +144,7 @@ class _Validator:
 
     def __init__(self, data: bytes, path: str, size: int):
         self.data = data
-        self.report = Report(path, size)
+        self.report = ValidationReport(path, size)
         self.reader = UnitReader(io.BytesIO(data))
         self.decoder: SequenceDecoder  # once the file header is read
         self.broken = self.lost = self.base_lost = False
@@ -174,7 +174,7 @@ class _Validator:
 
     # Units
 
-    def run(self) -> Report:
+    def run(self) -> ValidationReport:
         report = self.report
         header = self._file_header()
         if header is None:

@@ -40,7 +40,7 @@ from .common import (
 if TYPE_CHECKING:
     from ..datasets import Dataset
     from ..datasets.layout import MaskOption
-    from ..datasets.survey import Finding
+    from ..datasets.survey import DatasetFinding
     from ..encoder import EncodeReport, Progress
 
 _PLAIN_SECONDS = 5.0
@@ -171,7 +171,7 @@ def say_warnings(warnings: Sequence[str]) -> None:
         click.echo(f"warning {text}", err=True)
 
 
-def warn(dataset: Dataset, strict: bool, quiet: bool) -> list[Finding]:
+def warn(dataset: Dataset, strict: bool, quiet: bool) -> list[DatasetFinding]:
     """Prints the assumptions about a dataset and the warnings of `dataset check`. Raises UsageError if that is
     strict."""
     from ..datasets.survey import warnings_of
@@ -189,7 +189,7 @@ def warn(dataset: Dataset, strict: bool, quiet: bool) -> list[Finding]:
     return findings
 
 
-def summarised(findings: Sequence[Finding]) -> list[str]:
+def summarised(findings: Sequence[DatasetFinding]) -> list[str]:
     """A line for the first few findings of each code, and how many more there are."""
     lines: list[str] = []
     for code in dict.fromkeys(f.code for f in findings):

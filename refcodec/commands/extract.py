@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import click
 
-from .common import LAST_FRAME, FileCommand, InputPath, OutputFile, calm_threads, examples, open_input
+from .common import LAST_FRAME, FileCommand, FiniteRange, InputPath, OutputFile, calm_threads, examples, open_input
 from .editing import json_option, output, quiet_option, tell
 
 
@@ -12,7 +12,7 @@ from .editing import json_option, output, quiet_option, tell
 @click.argument("file", type=InputPath(allow_dash=True))
 @click.argument("out", type=OutputFile(allow_dash=True))
 @click.option("--frame", "number", type=click.IntRange(0, LAST_FRAME), required=True, help="Number of the frame.")
-@click.option("--lossy", type=click.FloatRange(0, min_open=True), metavar="STEP",
+@click.option("--lossy", type=FiniteRange(0, min_open=True), metavar="STEP",
               help="Re-encode a P-frame with this quantisation step size, in units of the field's values: no "
                    "coefficient is off by more than half of it.")
 @json_option

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..errors import EXIT_NOT_CONFORMING, RefcodecError, UsageError
-from ..inspection import CodedTensor, Report, elements, hex_lines, inspect, tool_dict
+from ..inspection import CodedTensor, InspectionReport, elements, hex_lines, inspect, tool_dict
 from ..syntax.coding import Prediction, Transform
 from ..syntax.declare import Trace
 from ..syntax.headers import SequenceHeader
@@ -87,7 +87,7 @@ def _number(text: str) -> bool:
     return not text or text.replace(",", "").replace(".", "").replace("-", "").isdigit()
 
 
-def _summary(r: Report) -> list[str]:
+def _summary(r: InspectionReport) -> list[str]:
     size = f"{r.size:,} bytes" if r.size is not None else "size unknown"
     out = [f"{printable(r.path)}: {size}"]
     if r.file_header:
@@ -123,7 +123,7 @@ def _summary(r: Report) -> list[str]:
     return out
 
 
-def _sequence(r: Report, h: SequenceHeader) -> list[str]:
+def _sequence(r: InspectionReport, h: SequenceHeader) -> list[str]:
     box = " to ".join("({})".format(", ".join(f"{v:.4g}" for v in corner)) for corner in h.box)
     occupancy = "x".join(map(str, h.occupancy_dims)) if h.has_occupancy else "none"
     elements_total = sum(t.size for t in h.tensors)
@@ -142,7 +142,7 @@ def _sequence(r: Report, h: SequenceHeader) -> list[str]:
         for i, t in enumerate(h.tensors))])
 
 
-def _scenes(r: Report, header: SequenceHeader) -> list[str]:
+def _scenes(r: InspectionReport, header: SequenceHeader) -> list[str]:
     rows: list[Row] = [("scene", "box", "samples", "background", "groups", "frames")]
     for i in range(header.scene_count):
         h, groups = header.of_scene(i), [g for g in r.groups if g["scene"] == i]
@@ -155,7 +155,7 @@ def _scenes(r: Report, header: SequenceHeader) -> list[str]:
 _SIGNIFICANCES = ("all", "occupied", "mask", "occupied, mask")
 
 
-def _tools(r: Report, header: SequenceHeader) -> list[str]:
+def _tools(r: InspectionReport, header: SequenceHeader) -> list[str]:
     """The coding tools of each tensor, over all units that carry it."""
     from ..inspection import tensor_label
 
@@ -178,7 +178,7 @@ def _transform(t: CodedTensor) -> str:
     return Transform.of(t.transform).label(t.levels)
 
 
-def _frames(r: Report, header: SequenceHeader) -> list[str]:
+def _frames(r: InspectionReport, header: SequenceHeader) -> list[str]:
     parts = [f.components(header.tensors) for f in r.frames]
     names = list(dict.fromkeys(name for p in parts for name in p))
     names.sort(key=lambda n: n == "framing")  # last; otherwise the order of the file
@@ -199,7 +199,7 @@ def _frames(r: Report, header: SequenceHeader) -> list[str]:
     return ["", title + ": bytes by component" + hint] + _table(rows)
 
 
-def _seconds(r: Report) -> float:
+def _seconds(r: InspectionReport) -> float:
     """From the first frame to the last of each scene, together; time stamps start again with each scene."""
     spans: dict[int, list[float]] = {}
     for f in r.frames:
@@ -208,7 +208,7 @@ def _seconds(r: Report) -> float:
     return sum(times[-1] - times[0] for times in spans.values())
 
 
-def _components(r: Report) -> list[str]:
+def _components(r: InspectionReport) -> list[str]:
     totals = r.components()
     total = sum(totals.values())
     width, longest = max(map(len, totals)), max(totals.values())

@@ -11,7 +11,7 @@ from ..errors import EXIT_NOT_CONFORMING, EXIT_OK, EXIT_USAGE, UsageError
 from .common import FileCommand, InputPath, calm_threads, examples, printable, stored_input, to_json
 
 if TYPE_CHECKING:
-    from ..validation import Finding, Report
+    from ..validation import Finding, ValidationReport
 
 
 @click.command("validate", cls=FileCommand, epilog=examples(
@@ -60,7 +60,7 @@ def command(files: Sequence[str], as_json: bool, explain: str | None, quiet: boo
     return code
 
 
-def _report(file: str) -> Report:
+def _report(file: str) -> ValidationReport:
     from .. import validation
 
     if file != "-" and not Path(file).is_fifo():

@@ -2,7 +2,7 @@
 from refcodec.datasets.checks import check_images, find_image_problems
 from refcodec.datasets.layout import FrameSelection
 from refcodec.datasets.loading import load_dataset
-from refcodec.datasets.model import Dataset, Frame, Split, View
+from refcodec.datasets.model import Dataset, DatasetFrame, Split, View
 
-__all__ = ["Dataset", "Frame", "FrameSelection", "Split", "View", "check_images", "find_image_problems",
+__all__ = ["Dataset", "DatasetFrame", "FrameSelection", "Split", "View", "check_images", "find_image_problems",
            "load_dataset"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from refcodec.datasets import checks
-from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection, Layout, last_number, select_frames
+from refcodec.datasets.layout import DatasetLayout, Draft, FrameDraft, FrameSelection, last_number, select_frames
 from refcodec.datasets.model import View
 from refcodec.errors import DatasetError
 from refcodec.rendering.cameras import Camera
@@ -134,7 +134,7 @@ def _near(root: Path) -> str | None:
     return None
 
 
-LAYOUT = Layout(
+LAYOUT = DatasetLayout(
     "ActorsHQ",
     (("ActorsHQ", "one scale's folder (`1x`, `2x`, `4x`): `calibration.csv`, `rgbs/CamXXX/CamXXX_rgb%06d.jpg`, "
       "`masks/CamXXX/CamXXX_mask%06d.png`; the boxes come from `../aabbs.csv`, the union of the chosen frames'. "

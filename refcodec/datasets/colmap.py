@@ -19,7 +19,7 @@ import numpy as np
 from refcodec.datasets import checks
 from refcodec.datasets.colmap_sequences import as_instants, as_rig
 from refcodec.datasets.jsonfile import read_text
-from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection, Layout, pictures_in, select_frames
+from refcodec.datasets.layout import DatasetLayout, Draft, FrameDraft, FrameSelection, pictures_in, select_frames
 from refcodec.datasets.lenses import MODELS, Lens
 from refcodec.datasets.model import Notice, View
 from refcodec.datasets.naming import Names
@@ -409,7 +409,7 @@ def _near(root: Path) -> str | None:
     return "sparse/ is there, but holds no model" if (root / "sparse").is_dir() else None
 
 
-LAYOUT = Layout(
+LAYOUT = DatasetLayout(
     "COLMAP",
     (("COLMAP", "a sparse model, binary or text, in `sparse/0`, `sparse`, `colmap/sparse/0`, `dense/sparse`, "
       "`distorted/sparse/0` or the folder itself, of several (`sparse/0`, `sparse/1`, …) the one with the most "

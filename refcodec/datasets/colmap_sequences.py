@@ -6,10 +6,10 @@ import math
 from pathlib import Path
 
 from refcodec.datasets.layout import (
+    DatasetLayout,
     Draft,
     FrameDraft,
     FrameSelection,
-    Layout,
     RigCamera,
     instants,
     numbered,
@@ -153,7 +153,7 @@ def _escaped(stem: str) -> str:
     return "".join(f"[{c}]" if c in "[]*?" else c for c in stem)
 
 
-FOLDERS = Layout(
+FOLDERS = DatasetLayout(
     "COLMAP, a folder a frame",
     (("a COLMAP model a frame", "`colmap_0/`, `colmap_1/`, … or `frame000000/`, …, each with `sparse/0` and "
                                 "`images/`; a "

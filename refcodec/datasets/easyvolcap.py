@@ -13,7 +13,7 @@ import numpy as np
 from refcodec.datasets import checks
 from refcodec.datasets.actorshq import rotation_from_axis_angle
 from refcodec.datasets.jsonfile import read_text
-from refcodec.datasets.layout import Draft, FrameSelection, Layout, RigCamera, numbered, pictures_in, rig_draft
+from refcodec.datasets.layout import DatasetLayout, Draft, FrameSelection, RigCamera, numbered, pictures_in, rig_draft
 from refcodec.datasets.lenses import Lens
 from refcodec.datasets.matrices import from_world_to_camera, intrinsics
 from refcodec.datasets.shots import Shot, read_shots
@@ -143,7 +143,7 @@ def _near(root: Path) -> str | None:
     return f"{there[0]} is there, but no {_EXTRI if there[0] == _INTRI else _INTRI}" if len(there) == 1 else None
 
 
-LAYOUT = Layout(
+LAYOUT = DatasetLayout(
     "EasyVolcap", (("EasyVolcap, EasyMocap", "`intri.yml`, `extri.yml` and `images/CAMERA/000000.jpg` (or "
                                              "`videos/CAMERA.mp4`),"
                     " with `masks/CAMERA/` or `mask/`; cameras without pictures are left out"),),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refcodec.datasets import checks
-from refcodec.datasets.model import Frame, View
+from refcodec.datasets.model import DatasetFrame, View
 from refcodec.rendering.cameras import Camera
 
 MIN_VIEWS = 4
@@ -78,7 +78,7 @@ def visual_hull(cameras: Sequence[Camera], masks: Sequence[np.ndarray], box: np.
     return Hull(recalls, np.stack([np.maximum(own.min(0) - cell, box[0]), np.minimum(own.max(0) + cell, box[1])]))
 
 
-def foreground_box(frames: Iterable[Frame], box: np.ndarray) -> np.ndarray | None:
+def foreground_box(frames: Iterable[DatasetFrame], box: np.ndarray) -> np.ndarray | None:
     """The part of `box` that holds the foreground of all frames' training views: (2, 3).
 
     None where masks do not tell, or contradict each other. Decodes every training view of the frames.

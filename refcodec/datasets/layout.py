@@ -22,7 +22,7 @@ MaskOption = Literal["auto", "foreground", "ignore", "none"]
 
 
 @dataclass(frozen=True)
-class Layout:
+class DatasetLayout:
     """One way to lay a dataset out. The registry asks each in turn; docs and schema are made from these.
 
     name: in reports. rows: of the documentation's table: (layout, files). axes, pixels, world: what the layout takes

@@ -14,10 +14,10 @@ import numpy as np
 from refcodec.datasets import checks
 from refcodec.datasets.jsonfile import read_text
 from refcodec.datasets.layout import (
+    DatasetLayout,
     Draft,
     FrameDraft,
     FrameSelection,
-    Layout,
     RigCamera,
     last_number,
     numbered,
@@ -163,7 +163,7 @@ def _near(root: Path) -> str | None:
     return None
 
 
-LAYOUT = Layout(
+LAYOUT = DatasetLayout(
     "LLFF",
     (("LLFF", "`poses_bounds.npy` with `images/` (or its copies `images_4/`, …; `view_imgs.txt` names those with a "
               "pose), "

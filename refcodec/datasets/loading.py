@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 from refcodec.datasets import checks
 from refcodec.datasets.fitting import fit
 from refcodec.datasets.hull import foreground_box
-from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection, Layout, MaskOption
-from refcodec.datasets.model import Dataset, Frame
+from refcodec.datasets.layout import DatasetLayout, Draft, FrameDraft, FrameSelection, MaskOption
+from refcodec.datasets.model import Dataset, DatasetFrame
 from refcodec.datasets.registry import find_layout
 from refcodec.errors import DatasetError
 from refcodec.rendering.cameras import Camera
@@ -83,7 +83,7 @@ def read_draft(source: Path, frames: FrameSelection) -> tuple[str, Draft]:
     return layout.name, draft
 
 
-def _read(source: Path, frames: FrameSelection) -> tuple[Layout, Draft]:
+def _read(source: Path, frames: FrameSelection) -> tuple[DatasetLayout, Draft]:
     layout, found = find_layout(source)
     return layout, layout.read(source, found, frames)
 
@@ -184,7 +184,7 @@ def _check_rig(frames: list[FrameDraft], source: Path) -> None:
                                    f"size at frame {frame.number}", source)
 
 
-def _split(draft: Draft, holdout: Collection[int] | None, source: Path) -> tuple[Frame, ...]:
+def _split(draft: Draft, holdout: Collection[int] | None, source: Path) -> tuple[DatasetFrame, ...]:
     """Frames with every view's split settled and views sorted by camera. Raises DatasetError D08."""
     indices = sorted(view.camera_index for view in draft.frames[0].views)
     if holdout is not None:
@@ -206,5 +206,5 @@ def _split(draft: Draft, holdout: Collection[int] | None, source: Path) -> tuple
                      for view in views]
         if not any(view.split == "train" for view in views):
             raise DatasetError("D08", f"no view of frame {frame.number} is left to train on", source)
-        frames.append(Frame(frame.number, frame.time, tuple(views)))
+        frames.append(DatasetFrame(frame.number, frame.time, tuple(views)))
     return tuple(frames)

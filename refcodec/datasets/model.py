@@ -11,7 +11,7 @@ from refcodec.datasets.lenses import Lens
 from refcodec.datasets.pixels import TURNED, ImageHeader, area_mean, load_view, load_views, read_header, straight
 from refcodec.rendering.cameras import Camera
 
-__all__ = ["Dataset", "Frame", "ImageHeader", "MaskUse", "Notice", "Split", "TURNED", "View", "downscale_rgba",
+__all__ = ["Dataset", "DatasetFrame", "ImageHeader", "MaskUse", "Notice", "Split", "TURNED", "View", "downscale_rgba",
            "load_views", "read_header"]
 
 Split = Literal["train", "test"]
@@ -88,7 +88,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Frame:
+class DatasetFrame:
     """One instant. `number` orders the frames; `time` is the dataset's own time stamp."""
 
     number: int
@@ -113,7 +113,7 @@ class Dataset:
         taken to be so, for people, with the option that changes it. notices: warnings.
     """
 
-    frames: tuple[Frame, ...]
+    frames: tuple[DatasetFrame, ...]
     aabb: np.ndarray
     background: tuple[float, float, float]
     frame_rate: float | None

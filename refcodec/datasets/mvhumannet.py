@@ -8,7 +8,7 @@ import numpy as np
 
 from refcodec.datasets import checks
 from refcodec.datasets.jsonfile import read_json
-from refcodec.datasets.layout import Draft, FrameSelection, Layout, RigCamera, numbered, pictures_in, rig_draft
+from refcodec.datasets.layout import DatasetLayout, Draft, FrameSelection, RigCamera, numbered, pictures_in, rig_draft
 from refcodec.datasets.matrices import from_world_to_camera, intrinsics
 from refcodec.errors import DatasetError
 
@@ -92,7 +92,7 @@ def _near(root: Path) -> str | None:
     return f"{there[0]} is there, but no {_EXTRINSICS if there[0] == _INTRINSICS else _INTRINSICS}"
 
 
-LAYOUT = Layout(
+LAYOUT = DatasetLayout(
     "MVHumanNet", (("MVHumanNet", "`camera_intrinsics.json`, `camera_extrinsics.json`, `images/CAMERA/0005_img.jpg` "
                     "(or `images_lr/`), `fmask/CAMERA/0005_img_fmask.png`; cameras without a pose or pictures are left "
                     "out"),),

@@ -8,7 +8,15 @@ import numpy as np
 
 from refcodec.datasets import checks
 from refcodec.datasets.jsonfile import read_text
-from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection, Layout, numbered, pictures_in, select_frames
+from refcodec.datasets.layout import (
+    DatasetLayout,
+    Draft,
+    FrameDraft,
+    FrameSelection,
+    numbered,
+    pictures_in,
+    select_frames,
+)
 from refcodec.datasets.llff import box_between
 from refcodec.datasets.matrices import from_world_to_camera, intrinsics
 from refcodec.datasets.model import View
@@ -85,6 +93,6 @@ def _near(root: Path) -> str | None:
     return "cams/ is there, but holds no 00000000_cam.txt" if (root / "cams").is_dir() else None
 
 
-LAYOUT = Layout(
+LAYOUT = DatasetLayout(
     "MVSNet", (("MVSNet, BlendedMVS", "`cams/00000000_cam.txt` with `blended_images/`, `images/` or `image/`"),),
     find_mvsnet, read_mvsnet, _near, "right, down, forward", "the corner", "as it is")

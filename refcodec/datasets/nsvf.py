@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from refcodec.datasets import checks
-from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection, Layout, pictures_in, select_frames
+from refcodec.datasets.layout import DatasetLayout, Draft, FrameDraft, FrameSelection, pictures_in, select_frames
 from refcodec.datasets.matrices import from_opencv, intrinsics, numbers_of
 from refcodec.datasets.model import Split, View
 from refcodec.errors import DatasetError
@@ -92,7 +92,7 @@ def _near(root: Path) -> str | None:
     return f"{', '.join(there)} there, but no {', '.join(missing)}" if "pose/" in there and missing else None
 
 
-LAYOUT = Layout(
+LAYOUT = DatasetLayout(
     "NSVF", (("NSVF", "`intrinsics.txt`, `pose/0_0000.txt`, `rgb/0_0000.png`, `bbox.txt`; names with 2_ are held out, "
                       "those "
               "with 1_ left out"),),

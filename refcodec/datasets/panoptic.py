@@ -6,7 +6,7 @@ from typing import Any
 
 from refcodec.datasets import checks
 from refcodec.datasets.jsonfile import read_json
-from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection, Layout, select_frames
+from refcodec.datasets.layout import DatasetLayout, Draft, FrameDraft, FrameSelection, select_frames
 from refcodec.datasets.matrices import from_world_to_camera, intrinsics
 from refcodec.datasets.model import Notice, Split, View
 from refcodec.datasets.naming import Names
@@ -81,7 +81,7 @@ def _meta(path: Path) -> dict[str, Any]:
     return content  # type: ignore[no-any-return]
 
 
-LAYOUT = Layout(
+LAYOUT = DatasetLayout(
     "Dynamic 3D Gaussians",
     (("Dynamic 3D Gaussians (Panoptic Studio)", "`train_meta.json` with `w`, `h`, `k`, `w2c`, `fn`, `cam_id`; "
                                                 "pictures in "

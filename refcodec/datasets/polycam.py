@@ -8,7 +8,7 @@ from pathlib import Path
 
 from refcodec.datasets import checks
 from refcodec.datasets.jsonfile import read_json
-from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection, Layout, pictures_in, select_frames
+from refcodec.datasets.layout import DatasetLayout, Draft, FrameDraft, FrameSelection, pictures_in, select_frames
 from refcodec.datasets.model import View
 from refcodec.errors import DatasetError
 
@@ -60,7 +60,7 @@ def _near(root: Path) -> str | None:
     return f"keyframes/ is there, but not {_PAIRS[0][0]}/ with {_PAIRS[0][1]}/ or {_PAIRS[1][0]}/ with {_PAIRS[1][1]}/"
 
 
-LAYOUT = Layout(
+LAYOUT = DatasetLayout(
     "Polycam", (("Polycam, raw", "`keyframes/corrected_cameras/*.json` with `keyframes/corrected_images/`, or "
                                  "`cameras/` with "
                  "`images/`"),),

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from refcodec.datasets import checks
-from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection, Layout, pictures_in, select_frames
+from refcodec.datasets.layout import DatasetLayout, Draft, FrameDraft, FrameSelection, pictures_in, select_frames
 from refcodec.datasets.model import View
 from refcodec.errors import DatasetError
 from refcodec.rendering.cameras import Camera
@@ -189,14 +189,14 @@ def _readme_box(path: Path) -> np.ndarray | None:
     return np.stack([box[0] - margin, box[1] + margin])
 
 
-DTU = Layout(
+DTU = DatasetLayout(
     "DTU, NeuS",
     (("DTU, as IDR and NeuS have it", "`cameras_sphere.npz` or `cameras.npz` with `image/` (or `images/`, `rgb/`, or "
       "beside), `mask/`. `*_rgb.png` for which the matrices are too large are taken as MonoSDF's squares out of "
       "1600×1200"),),
     find_idr, read_idr, lambda root: None, "right, down, forward", "the centre of the top-left pixel",
     "the one in which `scale_mat` makes the object fit the unit sphere")
-MIDDLEBURY = Layout(
+MIDDLEBURY = DatasetLayout(
     "Middlebury", (("Middlebury", "`*_par.txt` and pictures beside it; the box of `README.txt`"),),
     find_middlebury, read_middlebury, lambda root: None, "right, down, forward", "the centre (its README does not say)",
     "as it is")

@@ -25,12 +25,12 @@ from refcodec.datasets import (
     sdfstudio,
     transforms,
 )
-from refcodec.datasets.layout import Layout
+from refcodec.datasets.layout import DatasetLayout
 from refcodec.errors import DatasetError
 
 # Calibrations of one program's own come before those that many programs write; one file a frame comes last, as
 # numbered JSON files lie beside calibrations of other programs.
-LAYOUTS: tuple[Layout, ...] = (
+LAYOUTS: tuple[DatasetLayout, ...] = (
     actorshq.LAYOUT, rerf.PREPARED, rerf.PUBLISHED, panoptic.LAYOUT, mvhumannet.LAYOUT, easyvolcap.LAYOUT,
     sdfstudio.LAYOUT, scannetpp.LAYOUT, transforms.LAYOUT, colmap_sequences.FOLDERS, colmap.LAYOUT, llff.LAYOUT,
     projections.DTU, projections.MIDDLEBURY, nsvf.LAYOUT, polycam.LAYOUT, mvsnet.LAYOUT, transforms.NUMBERED)
@@ -39,7 +39,7 @@ _MARKS = ("<!-- layouts: from refcodec/datasets/registry.py -->", "<!-- conventi
 _END = "<!-- end -->"
 
 
-def find_layout(source: Path) -> tuple[Layout, Any]:
+def find_layout(source: Path) -> tuple[DatasetLayout, Any]:
     """The first layout that `source` has, and what it found. Raises DatasetError D01, D03."""
     if not source.exists():
         raise DatasetError("D01", "there is no such file or folder", source)

@@ -17,10 +17,10 @@ import numpy as np
 from refcodec.datasets import checks
 from refcodec.datasets.jsonfile import read_json, read_text
 from refcodec.datasets.layout import (
+    DatasetLayout,
     Draft,
     FrameDraft,
     FrameSelection,
-    Layout,
     last_number,
     numbered,
     pictures_in,
@@ -219,13 +219,13 @@ def _near_published(root: Path) -> str | None:
 
 
 _AXES = ("right, down, forward", "the corner", "as it is; ReRF's moving and scaling of published poses is not repeated")
-PREPARED = Layout(
+PREPARED = DatasetLayout(
     "ReRF, prepared",
     (("ReRF, TeTriRF, prepared", "`cams_<frame>.json`, `image/<frame>/img_%04d.png`, `mask/<frame>/img_%04d.png`, as "
       "ReRF's `data_util.py` writes them"),),
     lambda root: root if root.is_dir() and is_rerf(root) else None,
     lambda root, found, selection: read_rerf(root, selection), lambda root: None, *_AXES)
-PUBLISHED = Layout(
+PUBLISHED = DatasetLayout(
     "ReRF, NHR",
     (("ReRF, NHR, as published", "`CamPose.inf`, `Intrinsic.inf`, and either videos, `image/%03d.mp4` and "
       "`mask/%03d.mp4`, or a folder a frame, `image/<frame>/img_%04d.png` (or `img/`) and `mask/…`. Cameras without a "

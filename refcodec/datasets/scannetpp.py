@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from refcodec.datasets.layout import Draft, FrameSelection, Layout
+from refcodec.datasets.layout import DatasetLayout, Draft, FrameSelection
 from refcodec.datasets.naming import Names
 from refcodec.datasets.transforms import Document, read_document, read_transforms
 from refcodec.errors import DatasetError
@@ -71,7 +71,7 @@ def _near(root: Path) -> str | None:
             "resized_images/ with transforms.json")
 
 
-LAYOUT = Layout(
+LAYOUT = DatasetLayout(
     "ScanNet++", (("ScanNet++", "`dslr/nerfstudio/transforms_undistorted.json` with "
                                 "`dslr/resized_undistorted_images/`, or "
                    "`transforms.json` with `dslr/resized_images/`, and their masks; `test_frames` are held out, "

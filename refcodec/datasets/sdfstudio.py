@@ -7,7 +7,7 @@ import numpy as np
 
 from refcodec.datasets import checks
 from refcodec.datasets.jsonfile import read_json
-from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection, Layout, select_frames
+from refcodec.datasets.layout import DatasetLayout, Draft, FrameDraft, FrameSelection, select_frames
 from refcodec.datasets.matrices import from_opencv, intrinsics
 from refcodec.datasets.model import View
 from refcodec.datasets.naming import Names
@@ -56,7 +56,7 @@ def read_sdfstudio(root: Path, path: Path, selection: FrameSelection) -> Draft:
     return draft
 
 
-LAYOUT = Layout(
+LAYOUT = DatasetLayout(
     "SDFStudio", (("SDFStudio", "`meta_data.json`, with `rgb_path`, `camtoworld`, `intrinsics` and `foreground_mask` "
                                 "of each "
                    "picture, and `scene_box`"),),

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from refcodec.datasets import checks, hull
 from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection, MaskOption
 from refcodec.datasets.loading import prepare, settle, within_foreground
-from refcodec.datasets.model import Dataset, Frame, Notice, View
+from refcodec.datasets.model import Dataset, DatasetFrame, Notice, View
 from refcodec.datasets.pixels import load_view
 from refcodec.errors import DatasetError
 from refcodec.rendering.cameras import Camera
@@ -39,7 +39,7 @@ _TIGHTER = 0.5  # of the box's volume: what is worth saying
 
 
 @dataclass(frozen=True)
-class Finding:
+class DatasetFinding:
     """One thing wrong. code: D.. (an error: the dataset can't be used) or W.. (a warning)."""
 
     code: str
@@ -54,7 +54,7 @@ class Finding:
 
 
 @dataclass
-class Picture:
+class SurveyedView:
     """What was seen in a view's pixels.
 
     thumbnail: (h, w, 4) float32, straight alpha, at most THUMBNAIL pixels to a side.
@@ -67,8 +67,8 @@ class Picture:
     coverage: float
     digest: bytes
 
-    def finding(self, code: str, message: str) -> Finding:
-        return Finding(code, message, self.view.image, self.frame, self.view.camera_index)
+    def finding(self, code: str, message: str) -> DatasetFinding:
+        return DatasetFinding(code, message, self.view.image, self.frame, self.view.camera_index)
 
 
 @dataclass
@@ -90,8 +90,8 @@ class Survey:
     tight_box: np.ndarray | None = None
     moving: list[int] = field(default_factory=list)
     blind: list[int] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    pictures: list[Picture] = field(default_factory=list)
+    findings: list[DatasetFinding] = field(default_factory=list)
+    pictures: list[SurveyedView] = field(default_factory=list)
 
     @property
     def usable(self) -> bool:
@@ -99,7 +99,7 @@ class Survey:
 
     def add(self, error: DatasetError) -> None:
         message = str(error).removeprefix(f"{error.code}: ").removesuffix(f" [{error.path}]")
-        self.findings.append(Finding(error.code, message, Path(error.path) if error.path else None))
+        self.findings.append(DatasetFinding(error.code, message, Path(error.path) if error.path else None))
 
 
 def survey(path: str | Path, *, frames: FrameSelection = None, holdout: Collection[int] | None = None,
@@ -144,7 +144,7 @@ def survey(path: str | Path, *, frames: FrameSelection = None, holdout: Collecti
     return result
 
 
-def warnings_of(dataset: Dataset, samples: int = 1, on_progress: OnProgress | None = None) -> list[Finding]:
+def warnings_of(dataset: Dataset, samples: int = 1, on_progress: OnProgress | None = None) -> list[DatasetFinding]:
     """The warnings of `survey` about a loaded dataset, W01 to W18; samples: frames whose pixels are looked at."""
     result = Survey(dataset.source, dataset.layout, [frame.number for frame in dataset.frames], dataset.frames[0].views,
                     dataset.aabb, dataset)
@@ -154,8 +154,8 @@ def warnings_of(dataset: Dataset, samples: int = 1, on_progress: OnProgress | No
     return result.findings
 
 
-def _finding(notice: Notice) -> Finding:
-    return Finding(notice.code, notice.message, notice.path, notice.frame, notice.camera)
+def _finding(notice: Notice) -> DatasetFinding:
+    return DatasetFinding(notice.code, notice.message, notice.path, notice.frame, notice.camera)
 
 
 def _counted(views: Sequence[tuple[int, View]], what: str, on_progress: OnProgress | None) -> Iterator[View]:
@@ -181,20 +181,20 @@ def _box(draft: Draft, aabb: ArrayLike | None, result: Survey) -> np.ndarray | N
 # ---- Cameras -----------------------------------------------------------------
 
 
-def _look_at_cameras(result: Survey, frames: Sequence[FrameDraft | Frame]) -> None:
+def _look_at_cameras(result: Survey, frames: Sequence[FrameDraft | DatasetFrame]) -> None:
     add = result.findings.append
     views = result.views
     train = sum(view.split == "train" for view in views)
     if result.dataset and train < _MIN_TRAIN_VIEWS:
-        add(Finding("W01", f"{train} views to train on are few; expect holes"))
+        add(DatasetFinding("W01", f"{train} views to train on are few; expect holes"))
     if result.dataset and train == len(views):
-        add(Finding("W02", "no view is held out, so the quality can't be measured"))
+        add(DatasetFinding("W02", "no view is held out, so the quality can't be measured"))
     seen: list[View] = []
     for view in views:
         twin = next((other for other in seen if _same_camera(view.camera, other.camera)), None)
         if twin:
-            add(Finding("W03", f"cameras {twin.camera_index} and {view.camera_index} have the same pose and intrinsics",
-                        camera=view.camera_index))
+            add(DatasetFinding("W03", f"cameras {twin.camera_index} and {view.camera_index} have the same pose and "
+                               "intrinsics", camera=view.camera_index))
         seen.append(view)
     start = {view.camera_index: view.camera.camera_to_world for view in views}
     result.moving = sorted({view.camera_index for frame in frames for view in frame.views
@@ -219,19 +219,19 @@ def _look_at_cameras(result: Survey, frames: Sequence[FrameDraft | Frame]) -> No
             extent = [np.ptp(values.clip(0, size)) / size for values, size in ((u, c.width), (v, c.height))]
             areas.append(extent[0] * extent[1])
     if within:
-        add(Finding("W05", f"{_cameras(within, views)} inside the box", camera=within[0]))
+        add(DatasetFinding("W05", f"{_cameras(within, views)} inside the box", camera=within[0]))
     if len(result.blind) == len(views):
         return  # D15 says so
     if result.blind:
         hint = f": check that {checks.AXES_HINT}" if len(result.blind) > len(views) / 2 else ""
-        add(Finding("W04", f"{_cameras(result.blind, views)} turned away from the box or beside it{hint}",
-                    camera=result.blind[0]))
+        add(DatasetFinding("W04", f"{_cameras(result.blind, views)} turned away from the box or beside it{hint}",
+                           camera=result.blind[0]))
     if shares and np.median(shares) < _MIN_BOX_IN_VIEW:
-        add(Finding("W06", f"the median camera sees {np.median(shares):.0%} of the box: it is far larger than what the "
-                    "cameras show, and the field's resolution is spread over it"))
+        add(DatasetFinding("W06", f"the median camera sees {np.median(shares):.0%} of the box: it is far larger than "
+                               "what the cameras show, and the field's resolution is spread over it"))
     if areas and np.median(areas) < _MIN_BOX_AREA:
-        add(Finding("W07", f"the box covers {np.median(areas):.2%} of the median picture: it is very small or far "
-                    "away"))
+        add(DatasetFinding("W07", f"the box covers {np.median(areas):.2%} of the median picture: it is very small or "
+                               "far away"))
 
 
 def _cameras(indices: list[int], views: Sequence[View]) -> str:
@@ -252,7 +252,7 @@ def _same_camera(a: Camera, b: Camera) -> bool:
 # ---- Pictures ----------------------------------------------------------------
 
 
-def _look_at_pictures(result: Survey, frames: Sequence[FrameDraft | Frame], has_masks: bool,
+def _look_at_pictures(result: Survey, frames: Sequence[FrameDraft | DatasetFrame], has_masks: bool,
                       unreadable: set[Path | None], samples: int,
                       on_progress: OnProgress | None) -> None:
     chosen = sorted({round(i) for i in np.linspace(0, len(frames) - 1, min(samples, len(frames)))}) if samples else []
@@ -281,16 +281,16 @@ def _look_at_pictures(result: Survey, frames: Sequence[FrameDraft | Frame], has_
     for index in sorted({picture.view.camera_index for picture in result.pictures}):
         own = [picture for picture in result.pictures if picture.view.camera_index == index]
         if len(own) > 1 and len({picture.digest for picture in own}) == 1:
-            result.findings.append(Finding("W11", f"camera {index} shows the same picture in the frames "
+            result.findings.append(DatasetFinding("W11", f"camera {index} shows the same picture in the frames "
                                            f"{', '.join(str(p.frame) for p in own)}", own[0].view.image, camera=index))
 
 
-def _picture(view: View, number: int) -> Picture:
+def _picture(view: View, number: int) -> SurveyedView:
     downscale = max(1.0, max(view.camera.width, view.camera.height) / THUMBNAIL)
     rgba, kept = load_view(view, downscale)
     digest = hashlib.sha256(np.round(rgba * 255).astype(np.uint8).data).digest()
     shown = (rgba[..., 3] > 0.5) if kept is None else (rgba[..., 3] > 0.5) & kept
-    return Picture(view, number, rgba, float(shown.mean()), digest)
+    return SurveyedView(view, number, rgba, float(shown.mean()), digest)
 
 
 def _look_at_pixels(result: Survey, has_masks: bool) -> None:
@@ -307,8 +307,8 @@ def _look_at_pixels(result: Survey, has_masks: bool) -> None:
             result.findings.append(picture.finding("W10", f"the picture {name} shows one colour"))
 
 
-def _look_for_copies(result: Survey, pictures: list[Picture]) -> None:
-    first: dict[bytes, Picture] = {}
+def _look_for_copies(result: Survey, pictures: list[SurveyedView]) -> None:
+    first: dict[bytes, SurveyedView] = {}
     for picture in pictures:
         other = first.setdefault(picture.digest, picture)
         if other is not picture and picture.coverage:
@@ -317,7 +317,7 @@ def _look_for_copies(result: Survey, pictures: list[Picture]) -> None:
                 f"frame {picture.frame}"))
 
 
-def _look_at_masks(result: Survey, box: np.ndarray, pictures: list[Picture]) -> None:
+def _look_at_masks(result: Survey, box: np.ndarray, pictures: list[SurveyedView]) -> None:
     """Whether one frame's masks, the poses and the box agree."""
     number = pictures[0].frame
     usable = [p for p in pictures if 0 < p.coverage <= _FULL and p.view.camera_index not in result.blind]
@@ -342,7 +342,7 @@ def _look_at_masks(result: Survey, box: np.ndarray, pictures: list[Picture]) -> 
     if seen is None:
         return
     if not seen.agrees:
-        result.findings.append(Finding(
+        result.findings.append(DatasetFinding(
             "W13", f"in frame {number} what all masks have in common explains {np.median(seen.recalls):.0%} of the "
             "median view's foreground: poses, box or masks do not belong together", frame=number))
         return
@@ -356,7 +356,7 @@ def _look_at_masks(result: Survey, box: np.ndarray, pictures: list[Picture]) -> 
                 f"{picture.view.camera_index}: its pose or its mask is wrong"))
 
 
-def _foreground_rays(picture: Picture) -> np.ndarray:
+def _foreground_rays(picture: SurveyedView) -> np.ndarray:
     """Directions through the thumbnail's pixels that are wholly foreground: (n, 3)."""
     c, (height, width) = picture.view.camera, picture.thumbnail.shape[:2]
     y, x = np.nonzero(picture.thumbnail[..., 3] > 0.95)

@@ -15,7 +15,7 @@ import numpy as np
 from refcodec.datasets import checks
 from refcodec.datasets.jsonfile import read_json
 from refcodec.datasets.keys import check_keys
-from refcodec.datasets.layout import Draft, FrameDraft, FrameSelection, Layout, instants, numbered, select_frames
+from refcodec.datasets.layout import DatasetLayout, Draft, FrameDraft, FrameSelection, instants, numbered, select_frames
 from refcodec.datasets.lenses import Lens
 from refcodec.datasets.model import Notice, Split, View
 from refcodec.datasets.naming import Names, normalised
@@ -497,7 +497,7 @@ def _read_found(root: Path, documents: list[Document], selection: FrameSelection
     return read_transforms(documents, selection)
 
 
-LAYOUT = Layout(
+LAYOUT = DatasetLayout(
     "transforms",
     (("nerfstudio, instant-ngp, sequence, rig of videos",
       "`transforms.json`, or the path of any one `.json` file like it"),
@@ -507,7 +507,7 @@ LAYOUT = Layout(
                           "name "
                           "is the frame number")),
     find_documents, _read_found, _seen, "right, up, backwards", "the corner of the top-left pixel", "as it is", "auto")
-NUMBERED = Layout(
+NUMBERED = DatasetLayout(
     "transforms, a file a frame",
     (("a file a frame", "`000.json`, `001.json`, …; the last number in the file's name is the frame number"),),
     find_numbered_documents, _read_found, masks="auto")

@@ -46,7 +46,7 @@ class ExactCoding:
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class SymbolLayer:
     """What one unit says of a tensor. symbols: int32 (cells, C), of all cells of the coefficients. models: that may
     code them."""
 
@@ -66,7 +66,7 @@ class History:
     """
 
     def __init__(self) -> None:
-        self.layers: list[Layer] = []
+        self.layers: list[SymbolLayer] = []
         self.steps: set[int] = set()
         self.whole = True
 
@@ -84,9 +84,9 @@ class History:
         if layout.mask is not None:
             symbols = np.zeros((math.prod(layout.shape[1:]), layout.channels), np.int32)
             symbols[layout.mask.reshape(-1)] = tensor.values
-        self.layers.append(Layer(tools, symbols, (tensor.model,)))
+        self.layers.append(SymbolLayer(tools, symbols, (tensor.model,)))
 
-    def total(self, info: TensorInfo, allowed: int | None = None) -> Layer | None:
+    def total(self, info: TensorInfo, allowed: int | None = None) -> SymbolLayer | None:
         """One layer with the sum of the coefficients; None where there is none.
 
         allowed: index of a step, of which the sum may be off by a half; None: the finest of the layers.
@@ -108,7 +108,7 @@ class History:
         if np.abs(symbols).max() > MAX_SYMBOL:
             return None
         models = tuple({id(m): m for layer in self.layers for m in layer.models}.values())
-        return Layer(replace(first.tools, steps=steps), symbols.astype(np.int32), models)
+        return SymbolLayer(replace(first.tools, steps=steps), symbols.astype(np.int32), models)
 
 
 def code_exactly(header: SequenceHeader, tensors: Sequence[np.ndarray], occupancy: np.ndarray | None,
@@ -144,7 +144,7 @@ def code_exactly(header: SequenceHeader, tensors: Sequence[np.ndarray], occupanc
 
 
 def _splits(coder: _Coder, i: int, info: TensorInfo, tensor: np.ndarray, history: History,
-            lossy: float | None) -> Iterator[list[Layer]]:
+            lossy: float | None) -> Iterator[list[SymbolLayer]]:
     """Ways to say a tensor in layers as its frames did; not all are exact. lossy: see `code_exactly`."""
     layers = history.layers
     if not history.whole or not layers:
@@ -157,7 +157,8 @@ def _splits(coder: _Coder, i: int, info: TensorInfo, tensor: np.ndarray, history
         yield [total]
         rest = tensor.astype(np.int64) - coder.code(i, [total]).tensor
         if np.abs(rest).max() <= MAX_SYMBOL:
-            yield [total, Layer(Tools((0,)), np.moveaxis(rest, 0, -1).reshape(-1, info.shape[0]).astype(np.int32))]
+            symbols = np.moveaxis(rest, 0, -1).reshape(-1, info.shape[0]).astype(np.int32)
+            yield [total, SymbolLayer(Tools((0,)), symbols)]
 
 
 def _step_below(size: float) -> int:
@@ -166,7 +167,7 @@ def _step_below(size: float) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _CodedLayer:
     """A layer as it is coded. shape: of its coefficients. bits: with the model."""
 
     coding: TensorCoding
@@ -176,10 +177,10 @@ class _Part:
 
 
 @dataclass(frozen=True, slots=True)
-class _Coded:
+class _LayeredTensor:
     """A tensor in one or two layers, the last of them the frame's, and what it decodes to."""
 
-    parts: list[_Part]
+    parts: list[_CodedLayer]
     tensor: np.ndarray
 
     @property
@@ -194,10 +195,10 @@ class _Coder:
         self.shared, self.frame = FrameState(header), FrameState(header)
         self.frame.set_occupancy(occupancy)
 
-    def code(self, i: int, layers: Sequence[Layer]) -> _Coded:
+    def code(self, i: int, layers: Sequence[SymbolLayer]) -> _LayeredTensor:
         """One layer, or a shared one and the residual to it."""
         *before, last = layers
-        parts: list[_Part] = []
+        parts: list[_CodedLayer] = []
         tools = replace(last.tools, significance=Significance.ALL)
         for layer in before:
             bound = self.shared.bind(i, replace(layer.tools, significance=Significance.ALL))
@@ -213,10 +214,10 @@ class _Coder:
                 bound = occupied
         parts.append(_part(bound, last))
         tensor, _ = self.frame.kernels.reconstruct(bound, parts[-1].coding.values)
-        return _Coded(parts, tensor)
+        return _LayeredTensor(parts, tensor)
 
 
-def _part(bound: BoundTensor, layer: Layer) -> _Part:
+def _part(bound: BoundTensor, layer: SymbolLayer) -> _CodedLayer:
     """The layer under the model that takes the fewest bits, those of the model counted."""
     layout, values = bound.layout, layer.symbols
     if layout.mask is not None:
@@ -226,19 +227,19 @@ def _part(bound: BoundTensor, layer: Layer) -> _Part:
               for model in (*layer.models, best_static(values, layout.band, bands=bands))
               if fits(model, layout.channels, bands)]
     bits, model = min(offers, key=lambda o: o[0])
-    return _Part(TensorCoding(bound.id, values, bound.id, bound.tools), model, layout.shape, bits)
+    return _CodedLayer(TensorCoding(bound.id, values, bound.id, bound.tools), model, layout.shape, bits)
 
 
-def _plain(tensor: np.ndarray, steps: Collection[int]) -> tuple[float, list[Layer]]:
+def _plain(tensor: np.ndarray, steps: Collection[int]) -> tuple[float, list[SymbolLayer]]:
     """Layers without a transform that decode to any tensor, and roughly their bits."""
     values = np.moveaxis(tensor, 0, -1).reshape(-1, tensor.shape[0]).astype(np.int64)
     choices = [(sum(_estimate(layer.q) for layer in layers if layer is not None), layers)
                for grid in _grids(values, steps) for layers in _layers(grid)]
     bits, (low, high) = min(choices, key=lambda c: c[0])
     prediction = Prediction.CONSTANT if low.offset and high is None else Prediction.NONE
-    layers = [Layer(Tools((low.step,), prediction, offset=low.offset), low.q.astype(np.int32))]
+    layers = [SymbolLayer(Tools((low.step,), prediction, offset=low.offset), low.q.astype(np.int32))]
     if high is not None:
-        layers.insert(0, Layer(Tools((high.step,)), high.q.astype(np.int32)))
+        layers.insert(0, SymbolLayer(Tools((high.step,)), high.q.astype(np.int32)))
     return bits, layers
 
 

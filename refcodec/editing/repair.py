@@ -22,7 +22,7 @@ _ONCE = (UnitType.CAMERAS, UnitType.METADATA, UnitType.SHARED)
 
 
 @dataclass(slots=True)
-class _Part:
+class _IntactGroup:
     """A group as far as it is intact: its header, and where the units behind it are that are kept."""
 
     group: Group
@@ -63,7 +63,7 @@ class _Repair:
         self.dropped: list[dict[str, Any]] = []
         self.known: set[int] = set()
         self.prologue: list[Unit] = []
-        self.part: _Part | None = None
+        self.part: _IntactGroup | None = None
         self.groups_met = False
         self.position = Position()  # that the file written has come to
         self.writer: UnitWriter | None = None
@@ -206,7 +206,7 @@ class _Repair:
             case UnitType.GROUP_HEADER:
                 self._flush()
                 group = self.decoder.current_group
-                self.part, self.groups_met = _Part(group), True
+                self.part, self.groups_met = _IntactGroup(group), True
                 self.known.update(range(group.first_frame, group.first_frame + group.frame_count))
             case UnitType.INDEX | UnitType.END:
                 pass

@@ -20,9 +20,9 @@ import torch
 from refcodec import fields
 from refcodec.encoder.adam import BETAS, BETAS_WITHOUT_RATE
 from refcodec.encoder.latents import integer_step, step_value
-from refcodec.encoder.loop import Moment, Progress, Schedule, TrainedFrame, train
+from refcodec.encoder.loop import Moment, Schedule, TrainedFrame, TrainingProgress, train
 from refcodec.encoder.presets import TrainingSettings
-from refcodec.encoder.rays import ALPHA_WEIGHT, Picture, RayBank, visual_hull
+from refcodec.encoder.rays import ALPHA_WEIGHT, RayBank, TrainingPicture, visual_hull
 from refcodec.entropy.coder import MAX_SYMBOL
 from refcodec.entropy.models import StaticModel
 from refcodec.errors import UsageError
@@ -177,7 +177,7 @@ def integer_gain(gain: float) -> tuple[int, int]:
     return mantissa, exponent
 
 
-class Network(torch.nn.Module):
+class TrainedNetwork(torch.nn.Module):
     """αŴ + β of the tensors of one scene, or of those that scenes share, and an optimiser for them.
 
     A layer is what has α, β and a prior in common: a weight matrix, or all biases. Vectors
@@ -294,13 +294,13 @@ class Network(torch.nn.Module):
         return models, codings, estimated
 
 
-class Views:
+class SceneViews:
     """The training views of one scene: the error of a field on their rays, and where there is nothing.
 
     header: as the scene sees it (`SequenceHeader.of_scene`).
     """
 
-    def __init__(self, header: SequenceHeader, pictures: Sequence[Picture], settings: TrainingSettings,
+    def __init__(self, header: SequenceHeader, pictures: Sequence[TrainingPicture], settings: TrainingSettings,
                  generator: torch.Generator):
         self.header, self.batch = header, settings.rays
         self.device = generator.device
@@ -349,8 +349,8 @@ class NetworkTrainer:
     counts iterations for each scene. Raises UsageError.
     """
 
-    def __init__(self, header: SequenceHeader, scenes: Sequence[Sequence[Picture]], settings: TrainingSettings, *,
-                 share: bool = False, device: torch.device | str = "cpu"):
+    def __init__(self, header: SequenceHeader, scenes: Sequence[Sequence[TrainingPicture]], settings: TrainingSettings,
+                 *, share: bool = False, device: torch.device | str = "cpu"):
         if "cnerf" not in header.representation.systems:
             raise UsageError("cNeRF codes NeRFs: the representation must be mlp")
         if not header.has_occupancy:
@@ -363,13 +363,13 @@ class NetworkTrainer:
         self.schedule = Schedule(settings.intra_iterations, settings.lagrangian if settings.rate_loss else 0.0,
                                  _RATE_START, _STEPS_UNTIL, _PRUNE_AT, len(scenes), _WARM_UP)
         self.generator = torch.Generator(torch.device(device)).manual_seed(settings.seed)
-        self.views = [Views(header.of_scene(i), pictures, settings, self.generator)
+        self.views = [SceneViews(header.of_scene(i), pictures, settings, self.generator)
                       for i, pictures in enumerate(scenes)]
-        self.shared: Network | None = None
+        self.shared: TrainedNetwork | None = None
         if share:
             initial = {i: w for i, w in self._initial().items() if header.tensors[i].role in _WEIGHTS}
-            self.shared = Network(header, initial, settings, False)
-        self.networks = [Network(header, self._initial(zero=share), settings, share) for _ in scenes]
+            self.shared = TrainedNetwork(header, initial, settings, False)
+        self.networks = [TrainedNetwork(header, self._initial(zero=share), settings, share) for _ in scenes]
         self.quantised = False
         self._bits = [0.0] * (len(scenes) + 1)  # of each scene; of what they share
         self._values: tuple[dict[int, torch.Tensor], torch.Tensor, torch.Tensor] | None = None
@@ -455,9 +455,9 @@ class NetworkTrainer:
                             opacity)
 
 
-def train_cnerf(header: SequenceHeader, pictures: Sequence[Picture], settings: TrainingSettings, *,
+def train_cnerf(header: SequenceHeader, pictures: Sequence[TrainingPicture], settings: TrainingSettings, *,
                 number: int = 0, time_stamp: int = 0, device: torch.device | str = "cpu",
-                on_progress: Callable[[Progress], None] | None = None) -> TrainedFrame:
+                on_progress: Callable[[TrainingProgress], None] | None = None) -> TrainedFrame:
     """Train one scene as an I-frame. Raises UsageError.
 
     Of `settings` it uses lagrangian, intra_iterations, rays, network_rate, rate_loss

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import __version__
 from ..errors import EXIT_DEFECT, EXIT_USAGE, RefcodecError, UsageError
-from .group import CodedFrame, GroupJob, Step, encode_group
+from .group import CodedFrame, FrameProgress, GroupJob, encode_group
 
 if TYPE_CHECKING:
     from distributed import KilledWorker
@@ -63,7 +63,7 @@ class Workers:
     threads: int | None = None
     retries = False
 
-    def __init__(self, tell: Callable[[Step | CodedFrame], None]):
+    def __init__(self, tell: Callable[[FrameProgress | CodedFrame], None]):
         self.tell = tell
 
     def __enter__(self) -> Workers:
@@ -87,7 +87,7 @@ class Workers:
 
 
 def open_workers(executor: str, jobs: int | None, scheduler: str | None, groups: int,
-                 tell: Callable[[Step | CodedFrame], None]) -> Workers:
+                 tell: Callable[[FrameProgress | CodedFrame], None]) -> Workers:
     """The workers of that name for an encode of so many groups. Raises UsageError."""
     match executor:
         case "processes":
@@ -116,7 +116,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _attempt(job: GroupJob, version: str, worker: str, tell: Callable[[Step | CodedFrame], None]) -> Outcome:
+def _attempt(job: GroupJob, version: str, worker: str, tell: Callable[[FrameProgress | CodedFrame], None]) -> Outcome:
     """`encode_group` on a worker."""
     if version != __version__:
         return Failure(worker, f"refcodec is version {__version__} there, {version} here", final=True)
@@ -139,12 +139,12 @@ def _attempt(job: GroupJob, version: str, worker: str, tell: Callable[[Step | Co
 class _Seldom:
     """Passes on every change of phase and every frame, but not every step of a training; says who told."""
 
-    def __init__(self, tell: Callable[[Step | CodedFrame], None], worker: str):
+    def __init__(self, tell: Callable[[FrameProgress | CodedFrame], None], worker: str):
         self.tell, self.worker, self.due = tell, worker, 0.0
         self.last: tuple[int, str] | None = None
 
-    def __call__(self, message: Step | CodedFrame) -> None:
-        if isinstance(message, Step):
+    def __call__(self, message: FrameProgress | CodedFrame) -> None:
+        if isinstance(message, FrameProgress):
             key, now = (message.frame, message.phase), time.monotonic()
             if key == self.last and now < self.due:
                 return
@@ -216,7 +216,7 @@ class _Process:
         theirs.close()  # or the death of the process would not close the connection
         return self.future
 
-    def listen(self, tell: Callable[[Step | CodedFrame], None]) -> None:
+    def listen(self, tell: Callable[[FrameProgress | CodedFrame], None]) -> None:
         if self.running is not None:
             _, connection = self.running
             with contextlib.suppress(EOFError, OSError):  # it died: its future says so
@@ -235,7 +235,7 @@ class Processes(Workers):
 
     retries = True
 
-    def __init__(self, tell: Callable[[Step | CodedFrame], None], count: int):
+    def __init__(self, tell: Callable[[FrameProgress | CodedFrame], None], count: int):
         super().__init__(tell)
         self.capacity = count
         # Several trainings that each take all processors are slower than one after the other.
@@ -269,7 +269,7 @@ def _encode_on_dask(job: GroupJob, version: str, topic: str) -> Outcome:
     worker = get_worker()
     task = worker.get_current_task()
 
-    def tell(message: Step | CodedFrame) -> None:
+    def tell(message: FrameProgress | CodedFrame) -> None:
         if isinstance(message, CodedFrame):
             return  # comes with the result: the scheduler would keep a copy of every message
         state = worker.state.tasks.get(task)
@@ -308,7 +308,7 @@ class Dask(Workers):
 
     retries = True
 
-    def __init__(self, tell: Callable[[Step | CodedFrame], None], jobs: int | None, scheduler: str):
+    def __init__(self, tell: Callable[[FrameProgress | CodedFrame], None], jobs: int | None, scheduler: str):
         try:
             import distributed
         except ImportError:
@@ -355,7 +355,7 @@ class Dask(Workers):
     def listen(self) -> None:
         with contextlib.suppress(queue.Empty):
             while True:
-                self.tell(Step(*self.steps.get_nowait()))
+                self.tell(FrameProgress(*self.steps.get_nowait()))
 
     def outcome(self, future: Future[Outcome]) -> Outcome:
         try:

@@ -28,7 +28,7 @@ _CHANNELS = 1 << 14  # values that one thread adds up at a time, about: channels
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class BatchGradients:
     """What a batch says. error: (rays, 2) mean squared error of the colour and weighted one of the opacity.
     gradients: by tensor_id, in the layout of the values, of the mean over rays of weight times both."""
 
@@ -104,7 +104,7 @@ class FusedShading:
         return words
 
     def __call__(self, tensors: Sequence[torch.Tensor], wanted: Collection[int], samples: Samples,
-                 target: torch.Tensor, weight: torch.Tensor, *, differentiate: bool = True) -> Step:
+                 target: torch.Tensor, weight: torch.Tensor, *, differentiate: bool = True) -> BatchGradients:
         """Errors of a batch, and the gradients of the tensors in `wanted`, by tensor_id.
 
         tensors: real values, (z, y, x, C). samples: in the order of their rays. target: (R, 4) premultiplied colour
@@ -137,7 +137,7 @@ class FusedShading:
             self._each(lambda part: module.scatter(field, batch, part[0], *part[1]), parts)
             networks = np.split(partial.sum(0), np.cumsum(sizes)[:-1])
             gradients |= {t: g.reshape(arrays[t].shape) for t, g in zip(self._layers, networks) if t in wanted}
-        return Step(torch.from_numpy(error), {t: torch.from_numpy(g) for t, g in gradients.items()})
+        return BatchGradients(torch.from_numpy(error), {t: torch.from_numpy(g) for t, g in gradients.items()})
 
     def _each(self, function: Callable[[Item], None], items: Iterable[Item]) -> None:
         if self._pool is None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from .. import __version__
-from ..datasets import Dataset, Frame as DatasetFrame, load_dataset
+from ..datasets import Dataset, DatasetFrame, load_dataset
 from ..errors import RefcodecError, UsageError
 from ..files import put, resolve, stem_of
 from ..inspection import inspect
@@ -29,7 +29,7 @@ from ..syntax.coding import FrameType
 from ..syntax.headers import Representation, SequenceHeader
 from ..writer import StreamWriter
 from .executors import Failure, Outcome, Workers, check_executor, open_workers
-from .group import CodedFrame, FrameResult, GroupJob, Step, frame_type, frame_units, pick_device
+from .group import CodedFrame, FrameProgress, FrameResult, GroupJob, frame_type, frame_units, pick_device
 from .parts import Parts, journal_of
 from .presets import TrainingSettings, changed, preset
 from .systems import DEFAULT_SYSTEM, CodingPlan, ToolChoice, plan
@@ -347,7 +347,7 @@ class _Encode:
 
     # Progress.
 
-    def _tell(self, step: Step, remark: str | None = None) -> None:
+    def _tell(self, step: FrameProgress, remark: str | None = None) -> None:
         self.told = time.monotonic()
         if self.on_progress is None:
             return
@@ -373,7 +373,7 @@ class _Encode:
     def _type(self, number: int) -> int:
         return frame_type(number % self.group_size)
 
-    def _hear(self, message: Step | CodedFrame) -> None:
+    def _hear(self, message: FrameProgress | CodedFrame) -> None:
         """What a worker tells."""
         if isinstance(message, CodedFrame):
             self._keep(message)
@@ -388,7 +388,7 @@ class _Encode:
         self._measure(message)
         self._tell(message)
 
-    def _measure(self, step: Step) -> None:
+    def _measure(self, step: FrameProgress) -> None:
         """Keeps the pace of the frame that trained first: before any frame is finished, it tells the time left."""
         if step.phase != "train":
             return
@@ -429,7 +429,7 @@ class _Encode:
                 if not self.parts.results:  # nothing that is worth keeping
                     self.parts.remove()
         self._assemble(partial)
-        self._tell(Step(len(self.dataset.frames) - 1, "verify"))
+        self._tell(FrameProgress(len(self.dataset.frames) - 1, "verify"))
         digests = [(0, d) for part in self.parts for d in part.digests]
         verify(partial, digests, f". It is kept as {partial}.")
         size = partial.stat().st_size
@@ -463,7 +463,7 @@ class _Encode:
                     if frame.result.number == self._next(number):
                         self._keep(frame)
             if running and not self.in_work and time.monotonic() - self.told > _WAIT_SECONDS:
-                self._tell(Step(self._range(min(running.values())).start, "wait"))
+                self._tell(FrameProgress(self._range(min(running.values())).start, "wait"))
 
     def _failed(self, number: int, failure: Failure, attempts: int) -> None:
         """Lets the group be tried again, or raises GroupFailed."""
@@ -474,7 +474,7 @@ class _Encode:
         if failure.final or attempts == _ATTEMPTS:
             tried = "" if failure.final else f" ({attempts} attempts)"
             raise GroupFailed(text + tried, failure.exit_code)
-        self._tell(Step(frames.start, "retry"), text)
+        self._tell(FrameProgress(frames.start, "retry"), text)
 
     def _assemble(self, path: Path) -> None:
         """Writes the groups' streams as one."""

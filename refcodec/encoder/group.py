@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..datasets import Frame as DatasetFrame, Split
+from ..datasets import DatasetFrame, Split
 from ..decoding import SequenceDecoder
 from ..errors import BitstreamError, UsageError
 from ..syntax.coding import FrameType
@@ -30,8 +30,8 @@ from .presets import TrainingSettings
 from .systems import CodingPlan
 
 if TYPE_CHECKING:
-    from .loop import Progress, TrainedFrame
-    from .rays import Picture
+    from .loop import TrainedFrame, TrainingProgress
+    from .rays import TrainingPicture
 
 _TARGET_TOLERANCE = 0.08
 _TARGET_TRIALS = 7
@@ -78,7 +78,7 @@ class FrameResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FrameProgress:
     """State of the encode of a frame; see `gop.Progress`. frame: number in the sequence.
     worker: that encodes it, if it is not the process that asked for it. seconds_left: of loading.
     remark: what is wrong with the frame."""
@@ -132,7 +132,8 @@ class GroupJob:
     results: tuple[FrameResult, ...] = ()
 
 
-def encode_group(job: GroupJob, tell: Callable[[Step | CodedFrame], None] = lambda message: None) -> list[CodedFrame]:
+def encode_group(job: GroupJob, tell: Callable[[FrameProgress | CodedFrame], None] = lambda message: None
+                 ) -> list[CodedFrame]:
     """Encodes the frames of a group that are not finished, and returns them.
 
     The group's stream is an RFV file that ends behind its last frame: file header,
@@ -235,7 +236,7 @@ def _root(points: Sequence[tuple[float, float]]) -> float:
 
 
 class _Group:
-    def __init__(self, job: GroupJob, tell: Callable[[Step | CodedFrame], None]):
+    def __init__(self, job: GroupJob, tell: Callable[[FrameProgress | CodedFrame], None]):
         self.job, self.tell = job, tell
         self.device = pick_device(job.device)
         self.results = list(job.results)
@@ -264,18 +265,19 @@ class _Group:
 
     def _tell(self, phase: str, position: int, iteration: int = 0, iterations: int = 0, loss: float | None = None,
               psnr: float | None = None, kilobytes: float | None = None, remark: str | None = None) -> None:
-        self.tell(Step(self.job.first + position, phase, iteration, iterations, loss, psnr, kilobytes, remark=remark))
+        self.tell(FrameProgress(self.job.first + position, phase, iteration, iterations, loss, psnr, kilobytes,
+                                remark=remark))
 
     def _pictures(self, frame: DatasetFrame, split: Split, on_progress: Callable[[int, int], None] | None = None
-                  ) -> list[Picture]:
+                  ) -> list[TrainingPicture]:
         from ..datasets.pixels import load_views
-        from .rays import Picture
+        from .rays import TrainingPicture
 
         scale, views = self.job.downscale, frame.split(split)
-        return [Picture(v.camera.scaled(1 / scale), rgba, kept)
+        return [TrainingPicture(v.camera.scaled(1 / scale), rgba, kept)
                 for v, (rgba, kept) in zip(views, load_views(views, scale, on_progress), strict=True)]
 
-    def _load(self, position: int) -> list[Picture]:
+    def _load(self, position: int) -> list[TrainingPicture]:
         """A frame's training pictures; how far it is, and the seconds left, are told once a second."""
         self._tell("load", position)
         started = told = time.monotonic()
@@ -285,7 +287,7 @@ class _Group:
             now = time.monotonic()
             if done and now - told >= 1:
                 told = now
-                self.tell(Step(self.job.first + position, "load", done, count,
+                self.tell(FrameProgress(self.job.first + position, "load", done, count,
                                seconds_left=(now - started) / done * (count - done)))
 
         return self._pictures(self.job.frames[position], "train", on_progress)
@@ -319,7 +321,7 @@ class _Group:
         self._tell("coded", position, psnr=psnr if psnr_box is None else psnr_box, kilobytes=report.size / 1000,
                    remark=self.results[-1].warning)
 
-    def _train(self, pictures: Sequence[Picture], previous: FrameState, position: int, lagrangian: float
+    def _train(self, pictures: Sequence[TrainingPicture], previous: FrameState, position: int, lagrangian: float
                ) -> TrainedFrame:
         from .loop import train
         from .trainers import TRAINERS
@@ -328,7 +330,7 @@ class _Group:
         # A seed for each frame, so that an encode that goes on gives the same file.
         settings = dataclasses.replace(job.settings, lagrangian=lagrangian, seed=job.settings.seed + number)
 
-        def tell(p: Progress) -> None:
+        def tell(p: TrainingProgress) -> None:
             self._tell("train", position, p.iteration, p.iterations, p.loss, p.psnr, p.kilobytes)
 
         trainer = TRAINERS[job.plan.trainer](

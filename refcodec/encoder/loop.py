@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 
 from refcodec.encoder.presets import TrainingSettings
-from refcodec.encoder.rays import Picture
+from refcodec.encoder.rays import TrainingPicture
 from refcodec.encoder.systems import CodingPlan
 from refcodec.syntax.headers import SequenceHeader
 from refcodec.tensors.state import FrameState
@@ -27,7 +27,7 @@ _ERROR_DECAY = 0.95  # of the running mean of D
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TrainingProgress:
     """State of a frame's training. psnr: dB over the training views' pixels (all of
     them, not only those drawn); kilobytes: estimated size of the frame's tensors."""
 
@@ -159,14 +159,14 @@ class Trainer(Protocol):
 class TrainerFactory(Protocol):
     """What makes the trainer of a frame. Raises UsageError for what it can't train."""
 
-    def __call__(self, header: SequenceHeader, pictures: Sequence[Picture], settings: TrainingSettings,
+    def __call__(self, header: SequenceHeader, pictures: Sequence[TrainingPicture], settings: TrainingSettings,
                  plan: CodingPlan, previous: FrameState | None, following: int,
                  device: torch.device | str) -> Trainer:
         """previous: the decoder's state after the frame before, None for an I-frame. following: frames of the group
         after this one."""
 
 
-def train(trainer: Trainer, on_progress: Callable[[Progress], None] | None = None) -> None:
+def train(trainer: Trainer, on_progress: Callable[[TrainingProgress], None] | None = None) -> None:
     """Runs a training from its first iteration to its last."""
     schedule = trainer.schedule
     errors: dict[int, torch.Tensor] = {}  # running mean of D by member
@@ -184,7 +184,7 @@ def train(trainer: Trainer, on_progress: Callable[[Progress], None] | None = Non
         errors[moment.member] = error if before is None else _ERROR_DECAY * before + (1 - _ERROR_DECAY) * error
         if on_progress and (i % _REPORT_EVERY == _REPORT_EVERY - 1 or i + 1 == schedule.total):
             distortion, bits = sum(map(float, errors.values())) / len(errors), trainer.bits
-            on_progress(Progress(
+            on_progress(TrainingProgress(
                 i + 1, schedule.total,
                 distortion + moment.lagrangian * schedule.members / trainer.pixels * bits,
                 -10 * math.log10(max(distortion, 1e-10)), bits / 8000))

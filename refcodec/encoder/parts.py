@@ -19,7 +19,7 @@ from .group import CodedFrame, FrameResult, read_group
 
 
 @dataclass(slots=True)
-class Part:
+class GroupPart:
     """The complete frames of a group: results, tensor digests, and the length of its stream."""
 
     results: list[FrameResult] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Parts:
     def __init__(self, out: Path, fingerprint: str, groups: int, resume: bool):
         self.out, self.fingerprint, self.stem = out, fingerprint, stem_of(out)
         self.journal = journal_of(out)
-        self.parts = [Part() for _ in range(groups)]
+        self.parts = [GroupPart() for _ in range(groups)]
         try:
             journal = json.loads(self.journal.read_text()) if resume else {}
             if journal.get("fingerprint") == fingerprint:
@@ -56,10 +56,10 @@ class Parts:
                 path.unlink()
         self._save()
 
-    def __getitem__(self, number: int) -> Part:
+    def __getitem__(self, number: int) -> GroupPart:
         return self.parts[number]
 
-    def __iter__(self) -> Iterator[Part]:
+    def __iter__(self) -> Iterator[GroupPart]:
         return iter(self.parts)
 
     @property
@@ -103,7 +103,7 @@ class Parts:
             return
         found = read_group(self.path(number).read_bytes(), len(results))
         if found.digests:
-            self.parts[number] = Part(results[:len(found.digests)], found.digests, found.size)
+            self.parts[number] = GroupPart(results[:len(found.digests)], found.digests, found.size)
 
     def _files(self) -> list[tuple[int, Path]]:
         """Part files that are there, whoever wrote them."""

@@ -34,7 +34,7 @@ _SHOWN_RAYS, _SHOWN_CHUNK = 2048, 256  # by which it is judged how much a field 
 
 
 @dataclass(frozen=True)
-class Picture:
+class TrainingPicture:
     """A training picture: its camera and straight-alpha sRGB (h, w, 4) float32 in [0, 1].
 
     kept: the pixels to train on and to compare, bool (h, w); None: all.
@@ -54,7 +54,7 @@ def voxel_centres(header: SequenceHeader) -> np.ndarray:
     return np.stack([x, y, z], -1)
 
 
-def visual_hull(pictures: Sequence[Picture], header: SequenceHeader, threshold: float = 0.01) -> np.ndarray:
+def visual_hull(pictures: Sequence[TrainingPicture], header: SequenceHeader, threshold: float = 0.01) -> np.ndarray:
     """Voxels whose projection touches the mask in every picture that shows them.
 
     A conservative hull: the mask is dilated by the size of a voxel, and the result is closed (`binary_closing`).
@@ -159,7 +159,7 @@ class RayBank:
     Raises UsageError where there is none.
     """
 
-    def __init__(self, pictures: Sequence[Picture], header: SequenceHeader, occupancy: np.ndarray,
+    def __init__(self, pictures: Sequence[TrainingPicture], header: SequenceHeader, occupancy: np.ndarray,
                  device: torch.device, generator: torch.Generator):
         self.header, self.device, self.generator = header, device, generator
         self.background = torch.tensor(header.background, device=device) / 255

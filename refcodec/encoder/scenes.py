@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, TypedDict
 
 from .. import fields
-from ..datasets import Dataset, Frame, Split, load_dataset
+from ..datasets import Dataset, DatasetFrame, Split, load_dataset
 from ..datasets.pixels import load_views
 from ..errors import UsageError
 from ..evaluation.held_out import view_psnr
@@ -30,7 +30,7 @@ from .cnerf import NetworkTrainer
 from .gop import Progress
 from .loop import empty_warning, train
 from .presets import TrainingSettings
-from .rays import Picture
+from .rays import TrainingPicture
 from .verification import verify
 
 _MOST_SCENES = 255
@@ -113,12 +113,12 @@ class _Source:
     """A scene to be: one frame of a dataset."""
 
     dataset: Dataset
-    frame: Frame
+    frame: DatasetFrame
     downscale: float
 
-    def pictures(self, split: Split) -> list[Picture]:
+    def pictures(self, split: Split) -> list[TrainingPicture]:
         views = self.frame.split(split)
-        return [Picture(v.camera.scaled(1 / self.downscale), rgba, kept)
+        return [TrainingPicture(v.camera.scaled(1 / self.downscale), rgba, kept)
                 for v, (rgba, kept) in zip(views, load_views(views, self.downscale), strict=True)]
 
     def cameras(self, wanted: str, scene: int) -> list[Camera]:
@@ -158,10 +158,10 @@ def encode_scenes(datasets: Sequence[str | Path | Dataset], out: str | Path, opt
     under its name only when it is complete and has been decoded to the same tensors.
     Raises UsageError, DatasetError.
     """
-    return _Encode(datasets, Path(out), options, on_progress).run()
+    return _ScenesEncode(datasets, Path(out), options, on_progress).run()
 
 
-class _Encode:
+class _ScenesEncode:
     def __init__(self, datasets: Sequence[str | Path | Dataset], out: Path, options: SceneOptions,
                  on_progress: Callable[[Progress], None] | None):
         self.started = time.monotonic()

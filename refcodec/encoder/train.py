@@ -30,12 +30,12 @@ from refcodec.encoder.adam import BETAS, BETAS_WITHOUT_RATE, Adam
 from refcodec.encoder.contexts import ByTensor, RateModel
 from refcodec.encoder.fused import FusedShading, serves
 from refcodec.encoder.latents import Slot
-from refcodec.encoder.loop import Moment, Progress, Schedule, TrainedFrame, train
+from refcodec.encoder.loop import Moment, Schedule, TrainedFrame, TrainingProgress, train
 from refcodec.encoder.model_selection import ModelSelection, Symbols
 from refcodec.encoder.presets import TrainingSettings
 from refcodec.encoder.quantiser import Latents, Masks, Quantiser, Support
 from refcodec.encoder.rate_term import RateTerm
-from refcodec.encoder.rays import ALPHA_WEIGHT, LEAST_WEIGHT, Picture, RayBank, visual_hull
+from refcodec.encoder.rays import ALPHA_WEIGHT, LEAST_WEIGHT, RayBank, TrainingPicture, visual_hull
 from refcodec.encoder.systems import CodingPlan, plan as system_plan
 from refcodec.entropy.layout import Layout
 from refcodec.syntax.coding import FrameType, block_counts
@@ -51,10 +51,10 @@ _REFRESH = 40  # iterations between refreshes of the distributions
 _STEP_RATE = 0.01  # Adam's learning rate for the logarithm of a step size
 
 
-def train_intra(header: SequenceHeader, pictures: Sequence[Picture], settings: TrainingSettings, *,
+def train_intra(header: SequenceHeader, pictures: Sequence[TrainingPicture], settings: TrainingSettings, *,
                 plan: CodingPlan | None = None, number: int = 0, time_stamp: int = 0, following: int = 0,
                 device: torch.device | str = "cpu",
-                on_progress: Callable[[Progress], None] | None = None) -> TrainedFrame:
+                on_progress: Callable[[TrainingProgress], None] | None = None) -> TrainedFrame:
     """Train an I-frame from nothing. plan: of the tools, None: the usual system's. following: frames of the
     group after it."""
     trainer = FieldTrainer(header, pictures, settings, plan or _usual(header), None, following, device)
@@ -62,10 +62,10 @@ def train_intra(header: SequenceHeader, pictures: Sequence[Picture], settings: T
     return trainer.frame(0, number, time_stamp)
 
 
-def train_inter(header: SequenceHeader, pictures: Sequence[Picture], settings: TrainingSettings,
+def train_inter(header: SequenceHeader, pictures: Sequence[TrainingPicture], settings: TrainingSettings,
                 previous: FrameState, *, plan: CodingPlan | None = None, number: int, time_stamp: int,
                 following: int = 0, device: torch.device | str = "cpu",
-                on_progress: Callable[[Progress], None] | None = None) -> TrainedFrame:
+                on_progress: Callable[[TrainingProgress], None] | None = None) -> TrainedFrame:
     """Train a P-frame on the decoder's state after the frame before: residuals of the grids, planes and lines, or their
     values where the plan has no prediction; the networks stay.
     following: frames of the group after it."""
@@ -95,7 +95,7 @@ class FieldTrainer:
     `quantiser` the symbols, `rate` their cost, `rays` the views, `optimiser` the updates.
     """
 
-    def __init__(self, header: SequenceHeader, pictures: Sequence[Picture], settings: TrainingSettings,
+    def __init__(self, header: SequenceHeader, pictures: Sequence[TrainingPicture], settings: TrainingSettings,
                  plan: CodingPlan, previous: FrameState | None, following: int = 0,
                  device: torch.device | str = "cpu"):
         self.settings, self.previous, self.following = settings, previous, following

@@ -92,7 +92,7 @@ def _names(system: CodingPlan) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class MeasuredPoint:
     """One file, measured. Sizes in bytes a frame, quality in dB and as usual, means over frames.
 
     curve: what it belongs to. kind: codec, baseline, or views. parameter, value: what set
@@ -141,7 +141,7 @@ class _Scene:
     ops: Ops | None
     tell: Callable[[str], None]
     on_progress: Callable[[Progress], None] | None
-    points: list[Point] = field(default_factory=list)
+    points: list[MeasuredPoint] = field(default_factory=list)
     training: dict[str, dict[str, Any]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     not_run: dict[str, str] = field(default_factory=dict)
@@ -182,7 +182,7 @@ class _Scene:
 
     def _add(self, values: dict[str, Any] | None) -> None:
         if values is not None:
-            point = Point(**values)
+            point = MeasuredPoint(**values)
             self.points.append(point)
             self.tell(f"{point.label}: {point.size / 1000:.1f} KB a frame, {point.psnr:.2f} dB")
 
@@ -335,7 +335,7 @@ class _Scene:
         if sum(components.values()) != size:
             raise UsageError(f"{values['file']}: components of {sum(components.values())} bytes in a file of {size}")
         frames = len(self.dataset.frames)
-        return dataclasses.asdict(Point(
+        return dataclasses.asdict(MeasuredPoint(
             **values, frames=frames, size=size / frames, **means(measured),
             components={k: v / frames for k, v in components.items()}, encode_seconds=encoding / frames,
             decode_seconds=decoding / frames))
@@ -361,7 +361,7 @@ class _Scene:
         codec = [c for c in curves if self._of(c)[0].kind == "codec"]
         return next((c for c in codec if len(self._of(c)) > 1), codec[0] if codec else None)
 
-    def _of(self, curve: str) -> list[Point]:
+    def _of(self, curve: str) -> list[MeasuredPoint]:
         return [p for p in self.points if p.curve == curve]
 
     def _compared(self, anchor: str, curve: str) -> dict[str, Any]:

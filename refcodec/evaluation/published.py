@@ -42,7 +42,7 @@ _HEADER = struct.Struct("<4HBBi")  # shape, levels, bytes of a value, smallest v
 
 
 @dataclass(frozen=True, slots=True)
-class CodedTensor:
+class TensorSymbols:
     """One tensor of one frame as the file codes it.
 
     values: int32 (C, z, y, x), its quantised coefficients, 0 where none is coded; mask: bool,
@@ -64,15 +64,15 @@ class CodedTensor:
 
 
 @dataclass(frozen=True, slots=True)
-class CodedFrame:
+class FrameSymbols:
     """The tensors that a frame carries, and the bytes of each model that it defines, by model_id."""
 
     frame: Frame
-    tensors: tuple[CodedTensor, ...]
+    tensors: tuple[TensorSymbols, ...]
     models: dict[int, int]
 
 
-def coded_frames(path: str | Path) -> Iterator[CodedFrame]:
+def coded_frames(path: str | Path) -> Iterator[FrameSymbols]:
     """Decodes a file and hands out its quantised values. Raises BitstreamError."""
     with open(path, "rb") as file:
         reader = UnitReader(file)
@@ -81,17 +81,17 @@ def coded_frames(path: str | Path) -> Iterator[CodedFrame]:
         for unit in reader.units():
             found.clear()
             if (frame := decoder.feed(unit)) is not None:
-                yield CodedFrame(frame, tuple(map(_coded_tensor, found)), _model_bytes(frame))
+                yield FrameSymbols(frame, tuple(map(_coded_tensor, found)), _model_bytes(frame))
 
 
-def _coded_tensor(found: DecodedTensor) -> CodedTensor:
+def _coded_tensor(found: DecodedTensor) -> TensorSymbols:
     t, layout = found.syntax, found.bound.layout
     where = layout.mask if layout.mask is not None else np.ones(layout.shape[1:], bool)
     values, mask = np.zeros(layout.shape, np.int32), np.zeros(layout.shape, bool)
     values[:, where], mask[:, where] = found.values.T, found.selected.T if found.selected is not None else True
     tools = found.bound.tools
-    return CodedTensor(t.tensor_id, found.bound.info, tools, values, mask, layout.mask, len(t.value_data),
-                       len(t.mask_data or b""), t.model_ref, t.mask_model_ref if tools.masked else None)
+    return TensorSymbols(t.tensor_id, found.bound.info, tools, values, mask, layout.mask, len(t.value_data),
+                         len(t.mask_data or b""), t.model_ref, t.mask_model_ref if tools.masked else None)
 
 
 def _model_bytes(frame: Frame) -> dict[int, int]:

@@ -30,7 +30,7 @@ from ..text import suggestion
 from .benchmark import held_out_psnr, interpolated_size, require_held_out
 from .held_out import device_ops
 from .points import PointStore, key_of, write_json
-from .published import CodedFrame, coded_frames, independent_frames, masked_wavelet_pipeline, rle_huffman
+from .published import FrameSymbols, coded_frames, independent_frames, masked_wavelet_pipeline, rle_huffman
 
 if TYPE_CHECKING:
     from ..encoder import EncodeOptions, Progress
@@ -88,7 +88,7 @@ def _named(entry: Entry, name: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class SystemPoint:
     """Measurements of one encode. Sizes in bytes, PSNR in dB on held-out views.
 
     size: of the file, a frame. intra, inter: mean frame units, None without such frames.
@@ -124,7 +124,7 @@ class Point:
 
 
 def measure(path: Path, dataset: Dataset, name: str, lagrangian: float | None, seconds: float,
-            ops: Ops | None = None) -> Point:
+            ops: Ops | None = None) -> SystemPoint:
     """Decodes a file and measures it. seconds: that making it took. ops: for rendering."""
     with open_stream(path) as stream:
         header, quality = stream.header, held_out_psnr(stream, dataset, ops)
@@ -132,19 +132,20 @@ def measure(path: Path, dataset: Dataset, name: str, lagrangian: float | None, s
     mean = {kind: kinds[kind]["mean_bytes"] if kind in kinds else None for kind in "IP"}
     intra = [f for f in coded_frames(path) if f.frame.type == 1]
     weights = 4.0 * header.tensor_elements if all(t.role.network for t in header.tensors) else None
-    return Point(name, lagrangian, len(quality), path.stat().st_size / len(quality), float(np.mean(quality)), quality,
-                 mean["I"], mean["P"], seconds, zero_share(intra), **_against_published(intra), weights=weights)
+    size = path.stat().st_size / len(quality)
+    return SystemPoint(name, lagrangian, len(quality), size, float(np.mean(quality)), quality, mean["I"],
+                       mean["P"], seconds, zero_share(intra), **_against_published(intra), weights=weights)
 
 
-def zero_share(frames: Sequence[CodedFrame]) -> float | None:
+def zero_share(frames: Sequence[FrameSymbols]) -> float | None:
     """Share of the transformed tensors' coefficients that are zero, coded or not; None without transforms."""
     values = [t.values for f in frames for t in f.tensors if t.tools.transform]
     total = sum(v.size for v in values)
     return 1 - sum(np.count_nonzero(v) for v in values) / total if total else None
 
 
-def _against_published(frames: Sequence[CodedFrame]) -> dict[str, float]:
-    """The sizes of `Point` that compare with the published pipeline; none without coded masks.
+def _against_published(frames: Sequence[FrameSymbols]) -> dict[str, float]:
+    """The sizes of `SystemPoint` that compare with the published pipeline; none without coded masks.
 
     The pipeline runs twice, ignorant of the occupancy and knowing it; the smaller counts.
     """
@@ -167,7 +168,7 @@ def _against_published(frames: Sequence[CodedFrame]) -> dict[str, float]:
 
 
 @dataclass(slots=True)
-class Comparison:
+class SystemComparison:
     """Makes and keeps the points of one folder. options: shared by all."""
 
     dataset: Dataset
@@ -178,7 +179,7 @@ class Comparison:
     ops: Ops | None = None
     failures: dict[str, str] = field(default_factory=dict)
 
-    def point(self, entry: Entry, lagrangian: float | None) -> Point | None:
+    def point(self, entry: Entry, lagrangian: float | None) -> SystemPoint | None:
         """The point, from its file where that is up to date; None, and an entry in `failures`,
         where the encoder refuses it."""
         stem = entry.name + (f"-{lagrangian:g}" if lagrangian is not None else "")
@@ -192,7 +193,7 @@ class Comparison:
             self.failures[stem] = str(e)
             self.tell(f"{stem}: failed: {e}")
             return None
-        point = Point(**known)
+        point = SystemPoint(**known)
         self.tell(f"{stem}: {point.size / 1000:.1f} KB a frame, {point.psnr:.2f} dB")
         return point
 
@@ -237,9 +238,9 @@ def run(dataset_path: str, folder: Path, options: EncodeOptions, names: Sequence
     dataset = load_dataset(dataset_path, frames=options.frames, holdout=options.holdout, aabb=options.aabb)
     require_held_out(dataset)
     folder.mkdir(parents=True, exist_ok=True)
-    comparison = Comparison(dataset, folder, options, tell, on_progress, device_ops(options.device))
+    comparison = SystemComparison(dataset, folder, options, tell, on_progress, device_ops(options.device))
     wanted = [(e, v) for e in chosen for v in (tuple(lagrangians) or (None,))[: 1 if e.once else None]]
-    points: list[Point] = []
+    points: list[SystemPoint] = []
     report: dict[str, Any] = {}
     for number, (entry, value) in enumerate(wanted, 1):
         tell(f"point {number} of {len(wanted)}")
@@ -252,11 +253,11 @@ def run(dataset_path: str, folder: Path, options: EncodeOptions, names: Sequence
     return report
 
 
-def write(report: dict[str, Any], points: Sequence[Point], folder: Path) -> None:
+def write(report: dict[str, Any], points: Sequence[SystemPoint], folder: Path) -> None:
     """The report as files."""
     write_json(folder / "systems.json", report)
     with replacing(folder / "systems.csv") as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        names = [f.name for f in dataclasses.fields(Point) if f.name != "psnr_frames"]
+        names = [f.name for f in dataclasses.fields(SystemPoint) if f.name != "psnr_frames"]
         rows = csv.writer(file)
         rows.writerow(names)
         rows.writerows([getattr(p, n) if getattr(p, n) is not None else "" for n in names] for p in points)
@@ -266,7 +267,7 @@ def write(report: dict[str, Any], points: Sequence[Point], folder: Path) -> None
         plot(points, folder / "systems.png")
 
 
-def comparisons(points: Sequence[Point]) -> list[dict[str, Any]]:
+def comparisons(points: Sequence[SystemPoint]) -> list[dict[str, Any]]:
     """What the points of this run say about each other: dictionaries of `what`, `value`, `unit`."""
     found: list[dict[str, Any]] = []
 
@@ -277,7 +278,7 @@ def comparisons(points: Sequence[Point]) -> list[dict[str, Any]]:
     def ratio(size: float | None, to: float | None) -> float | None:
         return size / to if size is not None and to is not None else None
 
-    def named(name: str) -> list[Point]:
+    def named(name: str) -> list[SystemPoint]:
         return [p for p in points if p.name == name]
 
     for p in points:
@@ -311,7 +312,7 @@ def markdown(report: dict[str, Any]) -> str:
     lines = [f"{report['frames']} frame{'s' * (report['frames'] != 1)} of {report['dataset']}, preset "
              f"{report['preset']}; KB of 1000 bytes, everything counted; PSNR on held-out views.", "",
              "| system | λ | KB a frame | I | P | PSNR | zero |", "|---|---|---|---|---|---|---|"]
-    for p in (Point(**p) for p in report["points"]):
+    for p in (SystemPoint(**p) for p in report["points"]):
         rate = f"{p.lagrangian:g}" if p.lagrangian is not None else "–"
         zero = f"{100 * p.zero_share:.1f} %" if p.zero_share is not None else "–"
         lines.append(f"| {p.name} | {rate} | {kilobytes(p.size)} | {kilobytes(p.intra)} | {kilobytes(p.inter)} "
@@ -346,7 +347,7 @@ _COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#
             "#ff7f0e", "#003f5c")
 
 
-def plot(points: Sequence[Point], path: Path) -> None:
+def plot(points: Sequence[SystemPoint], path: Path) -> None:
     """KB a frame (logarithmic) against PSNR of all systems, as a PNG; points of a system are joined."""
     width, height = _SIZE
     left, top, right, bottom = _MARGIN

@@ -139,7 +139,7 @@ class SourceKind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class NeighbourSource:
     """A `neighbour_source`. previous: in the previous frame. by_frequency: its offset counts frequencies."""
 
     kind: SourceKind
@@ -149,7 +149,7 @@ class Source:
 
 # `neighbour_source` -> what it is (6.4). BY_FREQUENCY is added where offsets count frequencies.
 BY_FREQUENCY = 8
-SOURCES = {kind + previous + BY_FREQUENCY * by_frequency: Source(kind, previous, by_frequency)
+SOURCES = {kind + previous + BY_FREQUENCY * by_frequency: NeighbourSource(kind, previous, by_frequency)
            for by_frequency in (False, True) for kind in SourceKind for previous in (False, True)}
 VALUE, PREVIOUS, ACTIVITY, PREVIOUS_ACTIVITY, MAGNITUDE, PREVIOUS_MAGNITUDE = range(6)
 

@@ -22,7 +22,7 @@ from refcodec.evaluation.baselines import (
     hevc,
     scalar,
 )
-from refcodec.evaluation.baselines.container import Packer, Part, Unpacker, read_fields, write_fields
+from refcodec.evaluation.baselines.container import Component, Packer, Unpacker, read_fields, write_fields
 from refcodec.evaluation.baselines.sequence import axes, occupied_cells
 from refcodec.evaluation.baselines.views import nearest_view
 from refcodec.fields import DifSizes, GridSizes, MlpSizes, TriplaneSizes, VmSizes, field_header
@@ -220,13 +220,13 @@ def test_hevc_is_lossless_when_asked_to_be(sequence):
 @with_grids
 def test_small_tensors_cost_nothing_where_nothing_changes(sequence):
     packer = Packer()
-    rebuilt = scalar.eight_bits(packer, Part.NETWORKS, sequence, sequence.networks)
+    rebuilt = scalar.eight_bits(packer, Component.NETWORKS, sequence, sequence.networks)
     unpacker = Unpacker(packer.data())
-    found = scalar.eight_bits_inverse(unpacker, Part.NETWORKS, sequence.header, [f.intra for f in sequence.frames],
+    found = scalar.eight_bits_inverse(unpacker, Component.NETWORKS, sequence.header, [f.intra for f in sequence.frames],
                                       sequence.networks)
     assert all(np.array_equal(a, b) for x, y in zip(rebuilt, found) for a, b in zip(x, y))
     parts = Unpacker(packer.data())
-    assert [bool(parts.take(Part.NETWORKS)) for _ in range(3)] == [True, False, True]
+    assert [bool(parts.take(Component.NETWORKS)) for _ in range(3)] == [True, False, True]
 
 
 def test_headers_and_occupancies_come_back(sequence):

@@ -9,11 +9,11 @@ from PIL import Image
 
 torch = pytest.importorskip("torch")
 
-from refcodec.datasets import Dataset, Frame, View
+from refcodec.datasets import Dataset, DatasetFrame, View
 from refcodec.decoding import SequenceDecoder, open_stream
 from refcodec.encoder import cnerf, loop, scenes
 from refcodec.encoder.presets import TrainingSettings
-from refcodec.encoder.rays import Picture
+from refcodec.encoder.rays import TrainingPicture
 from refcodec.encoder.verification import EncodeDefect
 from refcodec.entropy.coder import decode_symbols, encode_symbols
 from refcodec.entropy.layout import Layout
@@ -38,7 +38,7 @@ OPTIONS = scenes.SceneOptions(SIZES, 48, 16, dataclasses.replace(SETTINGS, intra
 FEW = dataclasses.replace(OPTIONS, training=dataclasses.replace(SETTINGS, intra_iterations=8, rays=32), evaluate=False)
 
 
-def ball(radius: float, colour, views: int = 6, side: int = 24) -> list[Picture]:
+def ball(radius: float, colour, views: int = 6, side: int = 24) -> list[TrainingPicture]:
     """Pictures of a ball around the origin, coloured by its normals around `colour`."""
     pictures = []
     for k in range(views):
@@ -55,7 +55,7 @@ def ball(radius: float, colour, views: int = 6, side: int = 24) -> list[Picture]
         normal = (origin + (-b - np.sqrt(np.maximum(root, 0)))[:, None] * direction) / radius
         rgb = np.clip(np.asarray(colour) + 0.3 * normal, 0, 1) * (root > 0)[:, None]
         rgba = np.concatenate([rgb, (root > 0)[:, None]], 1).astype(np.float32)
-        pictures.append(Picture(camera, rgba.reshape(side, side, 4)))
+        pictures.append(TrainingPicture(camera, rgba.reshape(side, side, 4)))
     return pictures
 
 
@@ -66,7 +66,7 @@ def dataset(folder, radius: float, colour, aabb=BOX, background=(1.0, 1.0, 1.0))
         path = folder / f"{i}.png"
         Image.fromarray(np.round(255 * picture.rgba).astype(np.uint8)).save(path)
         views.append(View(picture.camera, path, None, "test" if i == 0 else "train", i))
-    return Dataset((Frame(0, 0.0, tuple(views)),), np.asarray(aabb, float), background, None, True, folder)
+    return Dataset((DatasetFrame(0, 0.0, tuple(views)),), np.asarray(aabb, float), background, None, True, folder)
 
 
 def written(frame) -> tuple[bytes, object]:
@@ -213,7 +213,7 @@ def test_training_is_repeatable(trained):
 def test_training_sees_whole_steps():
     generator = torch.Generator().manual_seed(0)
     initial = {i: torch.randn(HEADER.tensors[i].size, generator=generator) * (i + 1) for i in range(5)}
-    network = cnerf.Network(HEADER, initial, SETTINGS, False)
+    network = cnerf.TrainedNetwork(HEADER, initial, SETTINGS, False)
     network.start(None)
     with torch.no_grad():
         network.offset.copy_(torch.arange(len(network.layers)) * 0.25)

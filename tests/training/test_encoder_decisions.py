@@ -39,7 +39,7 @@ def bank(occupancy=None, header=HEADER):
     """Rays of one camera that looks along x."""
     pose = look_at((4.0, 0.0, 0.0), (0, 0, 0), (0, 0, 1))
     camera = Camera(24, 24, 40.0, 40.0, 12.0, 12.0, pose, "c")
-    picture = rays.Picture(camera, np.ones((24, 24, 4), np.float32))
+    picture = rays.TrainingPicture(camera, np.ones((24, 24, 4), np.float32))
     shape = header.occupancy_shape
     return rays.RayBank([picture], header, np.ones(shape, bool) if occupancy is None else occupancy,
                         torch.device("cpu"), torch.Generator().manual_seed(0))

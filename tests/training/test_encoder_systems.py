@@ -41,7 +41,7 @@ BANDED = {"masked-wavelet": Transform.WAVELET, "ecrf": Transform.BLOCK_DCT}
 def scene():
     dataset = load_dataset(DEMO)
     views = [dataset.frames[i].split("train")[::3] for i in range(2)]
-    return dataset.aabb, [[rays.Picture(v.camera.scaled(0.125), v.load(8)) for v in frame] for frame in views]
+    return dataset.aabb, [[rays.TrainingPicture(v.camera.scaled(0.125), v.load(8)) for v in frame] for frame in views]
 
 
 def prepared(scene, system, representation, tools=ToolChoice(), **changes):

@@ -38,7 +38,7 @@ def scene():
                         occupancy_side=32, ticks_per_second=24)
 
     def pictures(frame, split):
-        return [rays.Picture(v.camera.scaled(0.25), v.load(4)) for v in dataset.frames[frame].split(split)]
+        return [rays.TrainingPicture(v.camera.scaled(0.25), v.load(4)) for v in dataset.frames[frame].split(split)]
 
     return header, [pictures(i, "train") for i in range(2)], pictures(0, "test")
 

@@ -179,7 +179,7 @@ def test_training_goes_the_same_way(representation, system):
     from refcodec.encoder import presets, rays, systems, train
 
     frame = load_dataset(ROOT / "demo/fox", frames=range(1)).frames[0]
-    pictures = [rays.Picture(v.camera.scaled(0.25), v.load(4)) for v in frame.split("train")][:6]
+    pictures = [rays.TrainingPicture(v.camera.scaled(0.25), v.load(4)) for v in frame.split("train")][:6]
     plan, _ = systems.plan(system, representation)
     sizes = {"vm": VmSizes(2, 4, 24), "dif": DifSizes(6, (5, 7), (4, 3), (2.0, 3.3)),
              "triplane": TriplaneSizes(4, 24, 12)}

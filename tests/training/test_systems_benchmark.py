@@ -28,7 +28,7 @@ from refcodec.entropy.models import StaticModel
 from refcodec.errors import UsageError
 from refcodec.evaluation import systems
 from refcodec.evaluation.published import coded_frames, masked_wavelet_pipeline
-from refcodec.evaluation.systems import MARKERS, Point
+from refcodec.evaluation.systems import MARKERS, SystemPoint
 from refcodec.fields import MlpSizes, VmSizes, field_header
 from refcodec.syntax.coding import Tools
 from refcodec.syntax.headers import Mapping, Role
@@ -264,8 +264,8 @@ def test_every_entry_is_something_that_the_encoder_can_be_asked_for():
         plan(options.system, options.representation, ToolChoice(masks=options.masks))
 
 
-def point(name, size, psnr, **changes) -> Point:
-    return Point(name, 1e-3, 1, size, psnr, [psnr], size, None, 1.0, **changes)
+def point(name, size, psnr, **changes) -> SystemPoint:
+    return SystemPoint(name, 1e-3, 1, size, psnr, [psnr], size, None, 1.0, **changes)
 
 
 def test_equal_quality_is_interpolated():

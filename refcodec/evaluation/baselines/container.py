@@ -29,7 +29,7 @@ _LABEL = struct.Struct("<BI")
 _SMALLEST_DICTIONARY, _DICTIONARY = 1 << 12, 1 << 24
 
 
-class Part(IntEnum):
+class Component(IntEnum):
     """What a part of the file holds: the components of a report."""
 
     HEADER = 1
@@ -50,7 +50,7 @@ class Packer:
     def __init__(self) -> None:
         self._parts = [MAGIC]
 
-    def add(self, part: Part, payload: bytes) -> None:
+    def add(self, part: Component, payload: bytes) -> None:
         self._parts += [_LABEL.pack(part, len(payload)), payload]
 
     def data(self) -> bytes:
@@ -65,7 +65,7 @@ class Unpacker:
             raise DamagedFile("this is not a baseline's file")
         self._data, self._at = data, len(MAGIC)
 
-    def take(self, part: Part) -> bytes:
+    def take(self, part: Component) -> bytes:
         found, payload = self._next()
         if found != part:
             raise DamagedFile(f"the baseline's file has {_name(found)} where it needs {_name(part)}")
@@ -93,7 +93,7 @@ class Unpacker:
 
 
 def _name(kind: int) -> str:
-    return Part(kind).name.lower() if kind in list(Part) else f"part {kind}"
+    return Component(kind).name.lower() if kind in list(Component) else f"part {kind}"
 
 
 def _filters(size: int) -> list[dict[str, int]]:
@@ -128,7 +128,7 @@ def write_fields(packer: Packer, sequence: FieldSequence) -> None:
     """Header, the types of the frames, and their occupancies."""
     out = io.BytesIO()
     StreamWriter(out, sequence.header).begin()
-    packer.add(Part.HEADER, out.getvalue() + bytes(f.intra for f in sequence.frames))
+    packer.add(Component.HEADER, out.getvalue() + bytes(f.intra for f in sequence.frames))
     before = None
     for frame in sequence.frames if sequence.header.has_occupancy else ():
         assert frame.occupancy is not None  # the header says so
@@ -137,13 +137,13 @@ def write_fields(packer: Packer, sequence: FieldSequence) -> None:
         if before is not None and not frame.intra:
             difference = (np.frombuffer(packed, np.uint8) ^ np.frombuffer(before, np.uint8)).tobytes()
             choices.append(b"\1" + occupancy_coding.compress(difference))
-        packer.add(Part.OCCUPANCY, min(choices, key=len))
+        packer.add(Component.OCCUPANCY, min(choices, key=len))
         before = packed
 
 
 def read_fields(unpacker: Unpacker) -> tuple[SequenceHeader, list[bool], list[np.ndarray | None]]:
     """What `write_fields` wrote: the header, whether each frame is an I-frame, the occupancies."""
-    data = unpacker.take(Part.HEADER)
+    data = unpacker.take(Component.HEADER)
     try:
         reader = UnitReader(io.BytesIO(data))
         decoder = SequenceDecoder(reader.read_file_header())
@@ -160,7 +160,7 @@ def read_fields(unpacker: Unpacker) -> tuple[SequenceHeader, list[bool], list[np
     occupancies: list[np.ndarray | None] = []
     shape, before = header.occupancy_shape, None
     for _ in intra:
-        coded = unpacker.take(Part.OCCUPANCY)
+        coded = unpacker.take(Component.OCCUPANCY)
         try:
             packed = occupancy_coding.decompress(coded[1:], -(-header.occupancy_voxels // 8))
         except EntropyError as e:

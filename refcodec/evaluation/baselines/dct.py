@@ -16,7 +16,7 @@ import numpy as np
 from ...syntax.headers import SequenceHeader
 from ..published import huffman_decode, huffman_encode
 from .base import FieldBaseline, within
-from .container import DamagedFile, Packer, Part, Unpacker, read_array, read_fields, write_fields
+from .container import Component, DamagedFile, Packer, Unpacker, read_array, read_fields, write_fields
 from .scalar import assemble, eight_bits, eight_bits_inverse
 from .sequence import FieldSequence, occupied_cells
 
@@ -176,7 +176,7 @@ class BlockDct(FieldBaseline):
         """The file, and the tensors that the encoder predicts from, by frame and tensor_id."""
         packer, header = Packer(), sequence.header
         write_fields(packer, sequence)
-        packer.add(Part.HEADER, bytes([int(value)]))
+        packer.add(Component.HEADER, bytes([int(value)]))
         before: dict[int, np.ndarray] = {}
         scales: dict[int, float] = {}
         rebuilt = []
@@ -199,8 +199,8 @@ class BlockDct(FieldBaseline):
             rebuilt.append(tensors)
             packed = np.packbits(np.concatenate(bits)).tobytes() if bits else b""
             coded = huffman_encode(np.concatenate(symbols)) if symbols else b""
-            packer.add(Part.GRIDS, b"".join(sent) + _COUNTS.pack(len(coded), sum(map(len, bits))) + coded + packed)
-        networks = eight_bits(packer, Part.NETWORKS, sequence, sequence.networks)
+            packer.add(Component.GRIDS, b"".join(sent) + _COUNTS.pack(len(coded), sum(map(len, bits))) + coded + packed)
+        networks = eight_bits(packer, Component.NETWORKS, sequence, sequence.networks)
         for tensors, found in zip(rebuilt, networks):
             tensors.update(zip(sequence.networks, found))
         return packer.data(), rebuilt
@@ -208,11 +208,11 @@ class BlockDct(FieldBaseline):
     def decode(self, data: bytes) -> FieldSequence:
         unpacker = Unpacker(data)
         header, intra, occupancies = read_fields(unpacker)
-        quality = int(read_array(unpacker.take(Part.HEADER), np.uint8, 1)[0])
+        quality = int(read_array(unpacker.take(Component.HEADER), np.uint8, 1)[0])
         empty, scales = FieldSequence(header, ()), {}
         frames: list[dict[int, np.ndarray]] = []
         for first, occupancy in zip(intra, occupancies):
-            payload, at = unpacker.take(Part.GRIDS), 0
+            payload, at = unpacker.take(Component.GRIDS), 0
             if first:
                 scales = dict(zip(empty.grids, read_array(payload, "<f4", len(empty.grids)).tolist()))
                 at = _SCALE.size * len(empty.grids)
@@ -231,7 +231,7 @@ class BlockDct(FieldBaseline):
                 used_bits += int((own[own != _END] & 15).sum())
                 tensors[i] = _rebuilt(quantised, kept, scales[i], quality, shape, None if first else frames[-1][i])
             frames.append(tensors)
-        networks = eight_bits_inverse(unpacker, Part.NETWORKS, header, intra, empty.networks)
+        networks = eight_bits_inverse(unpacker, Component.NETWORKS, header, intra, empty.networks)
         for tensors, found in zip(frames, networks):
             tensors.update(zip(empty.networks, found))
         return assemble(header, intra, occupancies, frames)

@@ -17,7 +17,7 @@ import numpy as np
 from ...errors import UsageError
 from ...syntax.headers import SequenceHeader
 from .base import FieldBaseline, within
-from .container import DamagedFile, Packer, Part, Unpacker, read_fields, write_fields
+from .container import Component, DamagedFile, Packer, Unpacker, read_fields, write_fields
 from .scalar import assemble, dequantise, eight_bits, eight_bits_inverse, quantise
 from .sequence import FieldSequence, axes
 
@@ -148,10 +148,10 @@ class HevcPlanes(FieldBaseline):
         pictured, others = _pictured(sequence.header)
         for i in pictured:
             sent, integers = quantise(np.stack([f.tensors[i] for f in sequence.frames]), 8)
-            packer.add(Part.GRIDS, sent + encode_video([to_picture(q) for q in integers], intra, value,
-                                                       lossless=self.lossless))
-        eight_bits(packer, Part.GRIDS, sequence, others)
-        eight_bits(packer, Part.NETWORKS, sequence, sequence.networks)
+            packer.add(Component.GRIDS, sent + encode_video([to_picture(q) for q in integers], intra, value,
+                                                            lossless=self.lossless))
+        eight_bits(packer, Component.GRIDS, sequence, others)
+        eight_bits(packer, Component.NETWORKS, sequence, sequence.networks)
         return packer.data()
 
     def decode(self, data: bytes) -> FieldSequence:
@@ -160,12 +160,12 @@ class HevcPlanes(FieldBaseline):
         tensors: list[dict[int, np.ndarray]] = [{} for _ in intra]
         pictured, others = _pictured(header)
         for i in pictured:
-            coded, shape = unpacker.take(Part.GRIDS), header.tensors[i].shape
+            coded, shape = unpacker.take(Component.GRIDS), header.tensors[i].shape
             _, height, width, rows, columns = mosaic_shape(shape)
             pictures = decode_video(coded[_RANGE_SIZE:], len(intra), rows * height, columns * width)
             for values, picture in zip(tensors, pictures):
                 values[i] = dequantise(coded[:_RANGE_SIZE], from_picture(picture, shape))
-        for part, ids in ((Part.GRIDS, others), (Part.NETWORKS, FieldSequence(header, ()).networks)):
+        for part, ids in ((Component.GRIDS, others), (Component.NETWORKS, FieldSequence(header, ()).networks)):
             for values, found in zip(tensors, eight_bits_inverse(unpacker, part, header, intra, ids)):
                 values.update(zip(ids, found))
         return assemble(header, intra, occupancies, tensors)

@@ -19,7 +19,7 @@ import numpy as np
 from ...errors import UsageError
 from ...syntax.headers import SequenceHeader
 from .base import FieldBaseline, within
-from .container import DamagedFile, Packer, Part, Unpacker, read_fields, write_fields
+from .container import Component, DamagedFile, Packer, Unpacker, read_fields, write_fields
 from .scalar import assemble
 from .sequence import FieldSequence, occupied_cells
 
@@ -52,13 +52,13 @@ class NeuralNetworkCoding(FieldBaseline):
         for position, frame in enumerate(sequence.frames):
             cells = _cells(header, frame.occupancy)
             for part, ids in _parts(header):
-                if part == Part.NETWORKS and position and not frame.intra \
+                if part == Component.NETWORKS and position and not frame.intra \
                         and all(np.array_equal(frame.tensors[i], sequence.frames[position - 1].tensors[i])
                                 for i in ids):
                     packer.add(part, b"")
                     continue
                 wanted = {i: frame.tensors[i] if frame.intra else frame.tensors[i] - before[i] for i in ids}
-                qp = int(value) if part == Part.GRIDS else min(int(value), _NETWORK)
+                qp = int(value) if part == Component.GRIDS else min(int(value), _NETWORK)
                 coded = _compress({f"t{i}": _matrix(wanted[i], cells[i]) for i in ids}, qp) if ids else b""
                 packer.add(part, coded)
                 before |= _rebuilt(header, ids, cells, coded, {} if frame.intra else before)
@@ -78,9 +78,9 @@ class NeuralNetworkCoding(FieldBaseline):
         return assemble(header, intra, occupancies, frames)
 
 
-def _parts(header: SequenceHeader) -> list[tuple[Part, list[int]]]:
+def _parts(header: SequenceHeader) -> list[tuple[Component, list[int]]]:
     empty = FieldSequence(header, ())
-    return [(Part.GRIDS, empty.grids), (Part.NETWORKS, empty.networks)]
+    return [(Component.GRIDS, empty.grids), (Component.NETWORKS, empty.networks)]
 
 
 def _cells(header: SequenceHeader, occupancy: np.ndarray | None) -> list[np.ndarray]:

@@ -17,9 +17,9 @@ from ...syntax.headers import SequenceHeader
 from ..published import independent_frames
 from .base import FieldBaseline, within
 from .container import (
+    Component,
     DamagedFile,
     Packer,
-    Part,
     Unpacker,
     lzma_compress,
     lzma_decompress,
@@ -52,7 +52,7 @@ def dequantise(sent: bytes, integers: np.ndarray) -> np.ndarray:
 # Tensors that are a small part of a field.
 
 
-def eight_bits(packer: Packer, part: Part, sequence: FieldSequence, ids: Sequence[int]) -> list[list[np.ndarray]]:
+def eight_bits(packer: Packer, part: Component, sequence: FieldSequence, ids: Sequence[int]) -> list[list[np.ndarray]]:
     """Codes some tensors of all frames with 8 bits over their ranges: a part a frame.
 
     In P-frames the difference of the integers to the frame before, modulo 256, by LZMA;
@@ -87,7 +87,7 @@ def eight_bits(packer: Packer, part: Part, sequence: FieldSequence, ids: Sequenc
     return out
 
 
-def eight_bits_inverse(unpacker: Unpacker, part: Part, header: SequenceHeader, intra: Sequence[bool],
+def eight_bits_inverse(unpacker: Unpacker, part: Component, header: SequenceHeader, intra: Sequence[bool],
                        ids: Sequence[int]) -> list[list[np.ndarray]]:
     """The tensors that `eight_bits` coded, by frame. Raises DamagedFile."""
     ranges: dict[int, bytes] = {}
@@ -152,11 +152,11 @@ class Floats(FieldBaseline):
         write_fields(packer, sequence)
         before = None
         for frame in sequence.frames:
-            for part, ids in ((Part.GRIDS, sequence.grids), (Part.NETWORKS, sequence.networks)):
+            for part, ids in ((Component.GRIDS, sequence.grids), (Component.NETWORKS, sequence.networks)):
                 data = b"".join(frame.tensors[i].astype(self._dtype).tobytes() for i in ids)
-                if part == Part.NETWORKS and not frame.intra and data == before:
+                if part == Component.NETWORKS and not frame.intra and data == before:
                     data = b""
-                elif part == Part.NETWORKS:
+                elif part == Component.NETWORKS:
                     before = data
                 packer.add(part, self._compress(data) if data else b"")
         return packer.data()
@@ -168,7 +168,7 @@ class Floats(FieldBaseline):
         frames: list[dict[int, np.ndarray]] = []
         for _ in intra:
             values: dict[int, np.ndarray] = {}
-            for part, ids in ((Part.GRIDS, empty.grids), (Part.NETWORKS, empty.networks)):
+            for part, ids in ((Component.GRIDS, empty.grids), (Component.NETWORKS, empty.networks)):
                 coded = unpacker.take(part)
                 if not coded:
                     if ids and not frames:
@@ -231,7 +231,8 @@ class IndependentLzma(FieldBaseline):
         packer = Packer()
         write_fields(packer, alone)
         for frame in alone.frames:
-            for part, ids, bits in ((Part.GRIDS, sequence.grids, int(value)), (Part.NETWORKS, sequence.networks, 8)):
+            for part, ids, bits in ((Component.GRIDS, sequence.grids, int(value)),
+                                    (Component.NETWORKS, sequence.networks, 8)):
                 coded = [quantise(frame.tensors[i][:, self._cells(alone.header, i, frame.occupancy)], bits)
                          for i in ids]
                 packer.add(part, b"".join(sent for sent, _ in coded)
@@ -244,7 +245,7 @@ class IndependentLzma(FieldBaseline):
         empty, frames = FieldSequence(header, ()), []
         for occupancy in occupancies:
             values: dict[int, np.ndarray] = {}
-            for part, ids in ((Part.GRIDS, empty.grids), (Part.NETWORKS, empty.networks)):
+            for part, ids in ((Component.GRIDS, empty.grids), (Component.NETWORKS, empty.networks)):
                 coded = unpacker.take(part)
                 ranges = len(ids) * _RANGE.size
                 if len(coded) < ranges:

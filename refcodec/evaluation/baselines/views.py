@@ -17,7 +17,7 @@ from ...datasets import Dataset
 from ...rendering.cameras import Camera
 from ...rendering.pictures import composite
 from .base import Baseline, within
-from .container import DamagedFile, Packer, Part, Unpacker, lzma_compress, lzma_decompress
+from .container import Component, DamagedFile, Packer, Unpacker, lzma_compress, lzma_decompress
 from .hevc import decode_video, encode_video, missing
 
 _REFERENCES = 4
@@ -73,14 +73,14 @@ class Views(Baseline):
         layout = dict(frames=len(views.pictures), sizes=sizes, chain=chain, group=group_size,
                       masks=views.masks is not None)
         packer = Packer()
-        packer.add(Part.HEADER, lzma_compress(json.dumps(layout, separators=(",", ":")).encode()))
-        for part, content in ((Part.PICTURES, views.pictures), (Part.MASKS, views.masks)):
+        packer.add(Component.HEADER, lzma_compress(json.dumps(layout, separators=(",", ":")).encode()))
+        for part, content in ((Component.PICTURES, views.pictures), (Component.MASKS, views.masks)):
             if content is None:
                 continue
             for order in self._streams(layout):
                 packer.add(part, encode_video(
                     [content[t][c] for t, c in order], _intra(order, group_size), value,
-                    colour=part == Part.PICTURES, lossless=self.lossless, b_frames=0 if self.between_views else 3,
+                    colour=part == Component.PICTURES, lossless=self.lossless, b_frames=0 if self.between_views else 3,
                     references=_REFERENCES))
         return packer.data()
 
@@ -88,18 +88,18 @@ class Views(Baseline):
         """Pictures and masks, as in `SourceViews`. Raises DamagedFile."""
         unpacker = Unpacker(data)
         try:
-            layout = json.loads(lzma_decompress(unpacker.take(Part.HEADER)))
+            layout = json.loads(lzma_decompress(unpacker.take(Component.HEADER)))
             frames, sizes, masks = layout["frames"], layout["sizes"], layout["masks"]
             orders = list(self._streams(layout))
         except (ValueError, KeyError, TypeError):
             raise DamagedFile("the header of the baseline's file is damaged") from None
         out: list[Pictures] = []
-        for part in (Part.PICTURES, Part.MASKS)[: 1 + masks]:
+        for part in (Component.PICTURES, Component.MASKS)[: 1 + masks]:
             found: dict[tuple[int, int], np.ndarray] = {}
             for order in orders:
                 size = sizes[order[0][1]]
                 found.update(zip(order, decode_video(unpacker.take(part), len(order), *size,
-                                                     colour=part == Part.PICTURES)))
+                                                     colour=part == Component.PICTURES)))
             try:
                 out.append(tuple(tuple(found[t, c] for c in range(len(sizes))) for t in range(frames)))
             except KeyError:
