@@ -30,7 +30,7 @@ from crafting import (
     unit_offset,
     with_header,
 )
-from refcodec.entropy.models import MIXTURE
+from refcodec.entropy.mixture import MIXTURE
 from refcodec.entropy.occupancy import compress
 from refcodec.rendering.cameras import Camera
 from refcodec.syntax.headers import Mapping, Role

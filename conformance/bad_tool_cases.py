@@ -31,8 +31,8 @@ from crafting import (
     triplane_tensors,
     vm_tensors,
 )
-from refcodec.entropy.models import BERNOULLI, BY_BAND, BY_BAND_AND_CHANNEL, ContextModel, StaticModel
-from refcodec.entropy.tables import bernoulli_tables
+from refcodec.entropy.bernoulli import BERNOULLI, bernoulli_tables
+from refcodec.entropy.models import BY_BAND, BY_BAND_AND_CHANNEL, ContextModel, StaticModel
 from refcodec.syntax.headers import FieldParameters, Mapping, Representation, Role
 from refcodec.syntax.structures import StepSyntax
 from tool_cases import joint_work

@@ -7,8 +7,9 @@ import numpy as np
 
 from cases import Collection
 from crafting import FIXED, FRAME, Dice, Draft, context_model, field_header, header, vm_tensors
-from refcodec.entropy.models import BERNOULLI, MIXTURE, ContextModel
-from refcodec.entropy.tables import mixture_tables
+from refcodec.entropy.bernoulli import BERNOULLI
+from refcodec.entropy.mixture import MIXTURE, mixture_tables
+from refcodec.entropy.models import ContextModel
 from refcodec.syntax.headers import Representation
 from refcodec.syntax.registry import ACTIVITY, BY_FREQUENCY, MAGNITUDE, PREVIOUS_MAGNITUDE, SOURCES, is_activity
 from tool_cases import TEMPORAL, bases, bit_model, joint_work

@@ -19,7 +19,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from refcodec.entropy.models import BERNOULLI, BY_CHANNEL, MIXTURE, ONE_TABLE, ContextModel, EntropyModel, StaticModel
+from refcodec.entropy.bernoulli import BERNOULLI
+from refcodec.entropy.laplace import LAPLACE
+from refcodec.entropy.models import BY_CHANNEL, ONE_TABLE, ContextModel, EntropyModel, StaticModel
 from refcodec.syntax import structures as syn
 from refcodec.syntax.coding import FrameType, Tools, band_count
 from refcodec.syntax.declare import Element
@@ -178,7 +180,7 @@ def context_model(dice: Dice, template=3, *, joint=0, scan=(0, 1, 1, 1), hidden=
     inputs = sum(channels if joint and not is_activity(source) else 1 for source, *_ in neighbours)
     if not neighbours:
         hidden = 0
-    outputs = 3 if changes.get("family") == MIXTURE else 2
+    outputs = changes.get("family", LAPLACE).outputs
     bias = np.tile([0, 14 << 8, 2 << 8][:outputs] if hidden else [1, 20, 2][:outputs], channels)
     values = dict(
         joint=bool(joint), channels=channels, scan=tuple(scan), template_id=1 if explicit else template,

@@ -6,7 +6,8 @@ import numpy as np
 
 from cases import Collection
 from crafting import BITS, FIXED, FRAME, DataWriter, Dice, Draft, context_model, header, static_model
-from refcodec.entropy.models import BERNOULLI, MIXTURE
+from refcodec.entropy.bernoulli import BERNOULLI
+from refcodec.entropy.mixture import MIXTURE
 from tool_cases import bit_model
 
 # Neighbours beside those of the registered templates: two cells away, activities of both frames.

@@ -10,7 +10,7 @@ import lzma2
 from cases import Collection
 from crafting import FIXED, Dice, Draft, context_model, field_header, grid, grid_tensors, header, network, vm_tensors
 from lzma_cases import at_distance, occupied
-from refcodec.entropy.models import BERNOULLI
+from refcodec.entropy.bernoulli import BERNOULLI
 from refcodec.syntax.headers import Alignment, Mapping, Representation, Role
 from refcodec.syntax.registry import LEVELS
 from valid_cases import ordinary

@@ -20,17 +20,10 @@ from crafting import (
     static_model,
     vm_tensors,
 )
-from refcodec.entropy.models import (
-    BERNOULLI,
-    BY_BAND,
-    BY_BAND_AND_CHANNEL,
-    BY_CHANNEL,
-    LAPLACE,
-    MIXTURE,
-    ONE_TABLE,
-    ContextModel,
-    StaticModel,
-)
+from refcodec.entropy.bernoulli import BERNOULLI
+from refcodec.entropy.laplace import LAPLACE
+from refcodec.entropy.mixture import MIXTURE
+from refcodec.entropy.models import BY_BAND, BY_BAND_AND_CHANNEL, BY_CHANNEL, ONE_TABLE, ContextModel, StaticModel
 from refcodec.syntax.headers import FieldParameters, Representation
 from refcodec.writer import build_metadata
 from valid_cases import work_at_bound

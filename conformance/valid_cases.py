@@ -25,8 +25,9 @@ from crafting import (
     network,
     static_model,
 )
-from refcodec.entropy.models import BERNOULLI, ContextModel
-from refcodec.entropy.tables import laplace_tables
+from refcodec.entropy.bernoulli import BERNOULLI
+from refcodec.entropy.laplace import laplace_tables
+from refcodec.entropy.models import ContextModel
 from refcodec.rendering.cameras import Camera
 from refcodec.syntax.headers import Alignment, FieldParameters, Mapping, Role
 from refcodec.writer import build_metadata

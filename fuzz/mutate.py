@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from refcodec.decoding import SequenceDecoder
-from refcodec.entropy.models import BIT_FAMILIES, ContextModel, codes, fits, model_from_syntax
+from refcodec.entropy.models import ContextModel, codes, fits, model_from_syntax
 from refcodec.errors import BitstreamError
 from refcodec.inspection import partial_trace
 from refcodec.syntax.coding import FrameType, Tools, band_count
@@ -561,7 +561,7 @@ def _tensor(rng: random.Random, numbers: np.random.Generator, t, models: dict, s
     significance, mask_model = 0, t.mask_model_ref
     if info.mapping:
         masking = [i for i, m in known.items()
-                   if codes(m, BIT_FAMILIES) and fits(m, info.shape[0], band_count(transform, levels))]
+                   if codes(m, bits=True) and fits(m, info.shape[0], band_count(transform, levels))]
         if mask_model not in masking and masking:
             mask_model = rng.choice(masking)
         masked = bool(masking) and (tools.masked if rng.randrange(3) else rng.randrange(2) == 0)

@@ -32,8 +32,9 @@ from refcodec.inspection import inspect
 from refcodec.kernels import Kernels, best
 from refcodec.requirements import REQUIREMENTS
 from refcodec.syntax.declare import Structure
+from refcodec.syntax.families import ProbabilityFamily
 from refcodec.syntax.registry import SOURCES, TEMPLATES, UnitType, is_activity
-from refcodec.syntax.structures import output_count, template_inputs
+from refcodec.syntax.structures import template_inputs
 from refcodec.tensors.state import FrameState
 from refcodec.validation import validate as validate_file
 
@@ -166,8 +167,8 @@ def _model(rng: Choices, channels: int, bands: int):
             template.append((source, dc, *(rng.randrange(-2, 3) for _ in range(3))))
     else:
         template = TEMPLATES[template_id]
-    c, family = channels if joint else 1, rng.randrange(3)
-    outputs = output_count(family) * c
+    c, family = channels if joint else 1, rng.choice(list(ProbabilityFamily))
+    outputs = family.outputs * c
     n = template_inputs(template, bool(joint), c)
     hidden = rng.randrange(1, 9) if template else 0
     numbers = np.random.default_rng(rng.getrandbits(32))

@@ -17,6 +17,7 @@ from .sources import ByteSource, StreamSource
 from .syntax import structures as syn
 from .syntax.coding import OccupancyMode, Tools, step_of
 from .syntax.declare import Span, Trace
+from .syntax.families import ProbabilityFamily
 from .syntax.headers import Mapping, SequenceHeader, TensorInfo, lowest_level
 from .syntax.registry import ChannelMode, Level, UnitType
 from .syntax.units import FILE_HEADER_SIZE, UNIT_OVERHEAD, ByteStream, FileHeader, Unit, UnitReader
@@ -31,7 +32,8 @@ OnUnit = Callable[[int, Unit | None, Trace], None]
 @dataclass(slots=True)
 class CodedTensor:
     """One tensor of a unit. steps: quantisation step size of each band, in the field's values. bytes: entropy-coded
-    data, those of the mask included. symbols: of values, None unless counted. levels: of
+    data, those of the mask included. family: of the value model's tables, "static" for tables of the stream, None
+    where the model is not defined. symbols: of values, None unless counted. levels: of
     the wavelet, else 0."""
 
     id: int
@@ -41,6 +43,7 @@ class CodedTensor:
     levels: int
     significance: int
     model: int
+    family: str | None
     steps: list[float]
     bytes: int
     mask_bytes: int
@@ -57,9 +60,8 @@ class CodedTensor:
 
     def to_dict(self) -> dict[str, Any]:
         return dict(id=self.id, label=self.label, prediction=self.prediction, transform=self.transform,
-                    levels=self.levels, significance=self.significance, model=self.model, steps=self.steps,
-                    bytes=self.bytes,
-                    mask_bytes=self.mask_bytes, elements=self.elements,
+                    levels=self.levels, significance=self.significance, model=self.model, family=self.family,
+                    steps=self.steps, bytes=self.bytes, mask_bytes=self.mask_bytes, elements=self.elements,
                     symbols=self.symbols, bits_per_element=self.bits_per_element,
                     bits_per_symbol=self.bits_per_symbol)
 
@@ -135,7 +137,7 @@ class Demand:
             c = m.context
             models[m.model_id] = (False, 0) if c is None else (
                 c.channel_mode == ChannelMode.JOINT,
-                c.hidden_count * (syn.input_count(c) + syn.output_count(c.family) * c.model_channels))
+                c.hidden_count * (syn.input_count(c) + ProbabilityFamily.of(c.family).outputs * c.model_channels))
         coefficients = work = 0
         if occupancy_model is not None:
             work += self.header.occupancy_voxels * models.get(occupancy_model, (False, 0))[1]
@@ -281,6 +283,12 @@ def inspect(source: StreamSource, *, symbols: bool = False, on_unit: OnUnit | No
         opened.close()
 
 
+def _families(value: syn.CodingSyntax) -> dict[int, str]:
+    """Names of the families of the models that a unit defines, by model_id."""
+    return {m.model_id: "static" if m.context is None else ProbabilityFamily.of(m.context.family).name.lower()
+            for m in value.model}
+
+
 class _Inspector:
     def __init__(self, file: ByteStream, path: str, size: int | None, symbols: bool, on_unit: OnUnit | None):
         self.report = InspectionReport(path, size)
@@ -288,6 +296,7 @@ class _Inspector:
         self.on_unit = on_unit or (lambda number, unit, trace: None)
         self.counting = symbols
         self.state: FrameState | None = None  # for counting symbols
+        self.families: dict[int, str] = {}  # by model_id, those in force
         self.demand: Demand  # once the sequence header is read
 
     def run(self) -> InspectionReport:
@@ -382,8 +391,11 @@ class _Inspector:
 
     def _frame(self, value: syn.FrameSyntax, trace: Trace, unit: Unit, number: int) -> None:
         header = self._header
+        if value.frame_type == 1:
+            self.families = {}
+        self.families.update(_families(value))
         occupied = self.state is not None and self._occupancy(value, self.state)
-        tensors = self._tensors(value, trace, "frame", occupied)
+        tensors = self._tensors(value, trace, "frame", occupied, self.families)
         self.demand.frame(value)
         models = sum(s.length for s in trace.spans if s.path.startswith("frame.model["))
         steps = sum(s.length for s in trace.spans if ".step[" in s.path)
@@ -393,8 +405,9 @@ class _Inspector:
             len(value.occupancy_data), models, steps, tensors,
             None if value.frame_digest is None else value.frame_digest.hex()))
 
-    def _tensors(self, value: syn.CodingSyntax, trace: Trace, unit: str, occupied: bool) -> list[CodedTensor]:
-        """The coded tensors of a frame or of the shared unit."""
+    def _tensors(self, value: syn.CodingSyntax, trace: Trace, unit: str, occupied: bool,
+                 families: dict[int, str]) -> list[CodedTensor]:
+        """The coded tensors of a frame or of the shared unit. families: of the models in force, by model_id."""
         found, infos = [], self._header.tensors
         for i, t in enumerate(value.tensor):
             if t.tensor_id >= len(infos):
@@ -411,12 +424,12 @@ class _Inspector:
             steps = [math.ldexp(m, e - info.frac_bits) for m, e in map(step_of, tools.steps)]
             masks = len(t.mask_data or b"")
             found.append(CodedTensor(t.tensor_id, tensor_label(info), t.prediction, t.transform, tools.levels,
-                                     t.significance, t.model_ref, steps, len(t.value_data) + masks, masks, info.size,
-                                     count))
+                                     t.significance, t.model_ref, families.get(t.model_ref), steps,
+                                     len(t.value_data) + masks, masks, info.size, count))
         return found
 
     def _shared(self, value: syn.SharedSyntax, trace: Trace, unit: Unit, number: int) -> None:
-        tensors = self._tensors(value, trace, "shared", False)
+        tensors = self._tensors(value, trace, "shared", False, _families(value))
         self.demand.shared(value)
         self.report.shared = dict(
             unit=number, offset=unit.offset, bytes=unit.size,

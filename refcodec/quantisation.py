@@ -13,7 +13,8 @@ import numpy as np
 
 from .entropy.coder import MAX_SYMBOL, encode_symbols
 from .entropy.fitting import best_static, model_bytes
-from .entropy.models import SCALES, ContextModel, EntropyModel, fits
+from .entropy.laplace import SCALES
+from .entropy.models import ContextModel, EntropyModel, fits
 from .errors import UsageError
 from .syntax.coding import FrameType, Prediction, Significance, Tools, Transform, band_count, step_index, step_of
 from .syntax.headers import Mapping as CellMapping, TensorInfo

@@ -14,6 +14,7 @@ from typing import Any
 from .requirements import ERROR_CODES, REQUIREMENTS
 from .syntax import structures
 from .syntax.declare import Nested, Structure
+from .syntax.families import ProbabilityFamily
 from .syntax.headers import Representation, Role
 from .syntax.kaitai import description
 from .syntax.registry import ANCILLARY_UNITS, LEVELS
@@ -66,6 +67,12 @@ def _representations(_: str) -> str:
     return _table(["value", "representation"], [[str(int(r)), r.title] for r in Representation])
 
 
+def _families(_: str) -> str:
+    return _table(["value", "family", "codes", "outputs"],
+                  [[str(int(f)), f.title, "bits of masks and occupancy" if f.codes_bits else "values", str(f.outputs)]
+                   for f in ProbabilityFamily])
+
+
 def _roles(_: str) -> str:
     return _table(["value", "name", "meaning"], [[str(int(r)), f"`{r.name}`", r.meaning] for r in Role])
 
@@ -78,7 +85,8 @@ def _units(_: str) -> str:
 
 
 _GENERATORS = {"structure": _structure, "errors": _errors, "requirements": _requirements,
-               "levels": _levels, "roles": _roles, "representations": _representations, "units": _units}
+               "levels": _levels, "families": _families, "roles": _roles, "representations": _representations,
+               "units": _units}
 
 
 def fill(text: str) -> str:

@@ -267,7 +267,7 @@ types:
     seq:
       - id: family
         type: u1
-        doc: "The tables that the model chooses from: 0 Laplace (section 6.7), for values; 1 Bernoulli (section 6.8), for bits of masks and occupancy; 2 mixtures (section 6.9), for values. (R-MOD-15)"
+        doc: "The tables that the model chooses from (Annex A.6). (R-MOD-15)"
       - id: channel_mode
         type: u1
         doc: "0: the model is applied to each channel by itself, with the same weights. 1: it predicts all channels of a cell jointly. (R-MOD-04)"
@@ -321,7 +321,7 @@ types:
         type: s1
         repeat: expr
         repeat-expr: "(family == 2 ? 3 : 2) * model_channels * hidden_count"
-        doc: "Weights of the output layer, output 0 first, H each. A channel has K outputs, 2 or, with `family` 2, 3: its location, its scale and its shape; those of channel 0 come first."
+        doc: "Weights of the output layer, output 0 first, H each. A channel has K outputs, as Annex A.6 lists: its location, its scale and, where there are three, its shape; those of channel 0 come first."
       - id: output_bias
         type: s4
         repeat: expr

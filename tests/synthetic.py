@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from refcodec.entropy.models import LAPLACE, MIXTURE, ContextModel, StaticModel
+from refcodec.entropy.laplace import LAPLACE
+from refcodec.entropy.models import ContextModel, StaticModel
 from refcodec.rendering.cameras import Camera
 from refcodec.rendering.paths import look_at
 from refcodec.syntax.coding import FrameType, Tools
@@ -55,13 +56,13 @@ def context_model(rng, template_id=3, joint=False, channels=1, scan=(0, 1, 1, 1)
                   family=LAPLACE):
     """A context model with random weights and plausible biases."""
     template = tuple(template or TEMPLATES[template_id])
-    c, outputs = channels if joint else 1, 3 if family == MIXTURE else 2
+    c, outputs = channels if joint else 1, family.outputs
     n = template_inputs(template, joint, c)
     return ContextModel(
         joint, c, scan, template_id, template, 2,
         rng.integers(-60, 60, (hidden, n)).astype(np.int8), rng.integers(-200, 200, hidden).astype(np.int16),
         9, 8, rng.integers(-40, 40, (outputs * c, hidden)).astype(np.int8),
-        np.tile([0, 14 << 8, 2 << 8][:outputs], c).astype(np.int32), family, 8 if family == MIXTURE else 0)
+        np.tile([0, 14 << 8, 2 << 8][:outputs], c).astype(np.int32), family, 8 if family.has_shape else 0)
 
 
 def sparse_values(rng, cells: int, channels: int, scale=1.5) -> np.ndarray:

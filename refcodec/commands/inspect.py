@@ -160,8 +160,8 @@ def _tools(r: InspectionReport, header: SequenceHeader) -> list[str]:
     from ..inspection import tensor_label
 
     coded = [t for f in r.frames for t in f.tensors]
-    rows: list[Row] = [("id", "tensor", "prediction", "transform", "significance", "finest step", "coarsest step",
-                        "mask bytes")]
+    rows: list[Row] = [("id", "tensor", "prediction", "transform", "significance", "family", "finest step",
+                        "coarsest step", "mask bytes")]
     for i, info in enumerate(header.tensors):
         found = [t for t in coded if t.id == i]
         if not found:
@@ -170,6 +170,7 @@ def _tools(r: InspectionReport, header: SequenceHeader) -> list[str]:
         rows.append((i, tensor_label(info), " ".join(dict.fromkeys(Prediction.of(t.prediction).option for t in found)),
                      " ".join(dict.fromkeys(_transform(t) for t in found)),
                      " / ".join(dict.fromkeys(_SIGNIFICANCES[t.significance] for t in found)),
+                     " ".join(dict.fromkeys(t.family or "undefined" for t in found)),
                      f"{min(steps):.3g}", f"{max(steps):.3g}", sum(t.mask_bytes for t in found) or ""))
     return ["", "Coding tools"] + _table(rows)
 

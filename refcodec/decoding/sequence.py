@@ -7,17 +7,7 @@ from typing import NoReturn, TypeVar
 
 import numpy as np
 
-from ..entropy.models import (
-    BIT_FAMILIES,
-    VALUE_FAMILIES,
-    ContextModel,
-    EntropyModel,
-    fits,
-    model_from_syntax,
-    occupancy_fault,
-    wavefronts,
-    work,
-)
+from ..entropy.models import ContextModel, EntropyModel, fits, model_from_syntax, occupancy_fault, wavefronts, work
 from ..errors import BitstreamError
 from ..kernels import Kernels, best
 from ..rendering.cameras import Camera
@@ -292,17 +282,17 @@ class SequenceDecoder:
                 refuse("R-TEN-05", at + "significance")
             shape = tools.coefficient_shape(info.shape)
             coefficients += math.prod(shape)
-            uses = [("model_ref", tensor.model_ref, VALUE_FAMILIES)]
+            uses = [("model_ref", tensor.model_ref, False)]
             if tensor.mask_model_ref is not None:
-                uses.insert(0, ("mask_model_ref", tensor.mask_model_ref, BIT_FAMILIES))
-            for element, model_ref, families in uses:
+                uses.insert(0, ("mask_model_ref", tensor.mask_model_ref, True))
+            for element, model_ref, bits in uses:
                 model = models.get(model_ref)
                 if model is None:
                     refuse("R-TEN-06", at + element, f"Model {model_ref} is not defined.")
                 if not fits(model, info.shape[0], len(tools.steps)):
                     refuse("R-TEN-07", at + element, f"Model {model_ref} does not fit {info.shape[0]} channels and "
                            f"{len(tools.steps)} bands.")
-                if isinstance(model, ContextModel) and model.family not in families:
+                if isinstance(model, ContextModel) and model.family.codes_bits != bits:
                     refuse("R-TEN-13", at + element, f"Model {model_ref} is of family {model.family}.")
                 multiplications += work(model, shape)
                 following += wavefronts(model, shape)

@@ -31,9 +31,12 @@ from refcodec.encoder.rate import (
     tabled_slope,
 )
 from refcodec.encoder.systems import Kind, Model, Rate, kind_of
-from refcodec.entropy.models import LAPLACE, MIXTURE, SCALES, ContextModel, EntropyModel
+from refcodec.entropy.laplace import LAPLACE, SCALES
+from refcodec.entropy.mixture import MIXTURE
+from refcodec.entropy.models import ContextModel, EntropyModel
 from refcodec.quantisation import table_index
 from refcodec.syntax.coding import block_counts
+from refcodec.syntax.families import ProbabilityFamily
 from refcodec.tensors.state import FrameState
 
 _INTRA_TEMPLATE, _INTER_TEMPLATE = 4, 5  # of grids; less 2: without activities
@@ -58,7 +61,7 @@ class ContextGroup:
     slots: list[Slot]
     template: int | Template
     scan: Scan
-    family: int
+    family: ProbabilityFamily
     in_loss: bool
 
     def matches(self, model: EntropyModel | None) -> TypeGuard[ContextModel]:
@@ -88,7 +91,8 @@ def context_groups(slots: Sequence[Slot], temporal: bool, activities: bool = Tru
         members.setdefault((kind, alike, fine), []).append(slot)
     groups = []
     for model_id, (key, group) in enumerate(members.items()):
-        template, scan, family = (_INTER_TEMPLATE if temporal else _INTRA_TEMPLATE), SCAN, LAPLACE
+        family: ProbabilityFamily = LAPLACE
+        template, scan = (_INTER_TEMPLATE if temporal else _INTRA_TEMPLATE), SCAN
         if group[0].plan.transform.by_frequency:
             template, scan, family = _DCT_TEMPLATE + temporal, _DCT_SCAN, MIXTURE
         elif not activities:
@@ -121,7 +125,7 @@ class RateModel:
         self.groups = context_groups(slots, previous is not None, activities)
         self.networks: dict[int, ContextNetwork] = {}
         for group in self.groups:
-            hidden = _DCT_HIDDEN_UNITS if group.family == MIXTURE else _HIDDEN_UNITS
+            hidden = _DCT_HIDDEN_UNITS if group.family.has_shape else _HIDDEN_UNITS
             network = ContextNetwork(group.template, hidden, host_generator, group.scan, group.family)
             known = self.known(group)
             # The group's latest network, as far as the stream knows it, is a better start.

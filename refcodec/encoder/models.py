@@ -16,10 +16,10 @@ import torch
 
 from refcodec.encoder.adam import Adam
 from refcodec.encoder.rate import Scan, Template
+from refcodec.entropy.bernoulli import BERNOULLI, BERNOULLI_ONE
 from refcodec.entropy.fitting import band_number, best_static, model_bytes
 from refcodec.entropy.layout import Layout
-from refcodec.entropy.models import BERNOULLI, HIDDEN_LIMIT, INPUT_LIMIT, ContextModel, EntropyModel
-from refcodec.entropy.tables import BERNOULLI_ONE
+from refcodec.entropy.models import HIDDEN_LIMIT, INPUT_LIMIT, ContextModel, EntropyModel
 from refcodec.kernels import best
 from refcodec.syntax.registry import ACTIVITY, EXPLICIT, PREVIOUS, PREVIOUS_ACTIVITY, TEMPLATES, VALUE, is_activity
 

@@ -14,18 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from refcodec.entropy.models import (
-    HIDDEN_LIMIT,
-    INPUT_LIMIT,
-    LAPLACE,
-    LOCATION_LIMIT,
-    MIXTURE,
-    SCALES,
-    SHAPES,
-    ContextModel,
-)
-from refcodec.entropy.tables import MIXTURE_DISTANCE, MIXTURE_WIDE, laplace_tables, mixture_tables
+from refcodec.entropy.laplace import LAPLACE, SCALES, laplace_tables
+from refcodec.entropy.mixture import MIXTURE_DISTANCE, MIXTURE_WIDE, SHAPES, mixture_tables
+from refcodec.entropy.models import HIDDEN_LIMIT, INPUT_LIMIT, LOCATION_LIMIT, ContextModel
 from refcodec.quantisation import table_index
+from refcodec.syntax.families import ProbabilityFamily
 from refcodec.syntax.registry import BY_FREQUENCY, EXPLICIT, TEMPLATES, is_activity, is_magnitude, is_previous
 
 # Tables that training knows, by number: mixtures, then Laplace.
@@ -277,16 +270,16 @@ class ContextNetwork(torch.nn.Module):
     gain: torch.Tensor  # of the outputs, in units of the stream
 
     def __init__(self, template: int | Template, hidden: int, generator: torch.Generator | None = None,
-                 scan: Scan = SCAN, family: int = LAPLACE):
+                 scan: Scan = SCAN, family: ProbabilityFamily = LAPLACE):
         super().__init__()
         self.template_id = template if isinstance(template, int) else EXPLICIT
         self.template, self.scan, self.family = neighbours(template), scan, family
-        inputs, outputs = len(self.template), 3 if family == MIXTURE else 2
-        self.register_buffer("gain", torch.tensor([float(family == LAPLACE), _SCALE_GAIN, 1.0])[:outputs])
+        inputs, outputs = len(self.template), family.outputs
+        self.register_buffer("gain", torch.tensor([float(not family.has_shape), _SCALE_GAIN, 1.0])[:outputs])
         self.hidden_weight = torch.nn.Parameter(
             0.5 * torch.randn((hidden, inputs), generator=generator) / math.sqrt(max(inputs, 1)))
         self.hidden_bias = torch.nn.Parameter(torch.zeros(hidden))
-        if family == MIXTURE:  # whose inputs are magnitudes: half of the units grow with them, half fade, none is dead
+        if family.has_shape:  # whose inputs are magnitudes: half of the units grow with them, half fade, none is dead
             with torch.no_grad():
                 fading = slice((hidden + 1) // 2, None)
                 self.hidden_weight.abs_()[fading] *= -1
@@ -326,7 +319,7 @@ class ContextNetwork(torch.nn.Module):
         hidden = _round(hidden / 2.0**_HIDDEN_SHIFT).clamp(0, HIDDEN_LIMIT)
         out = _round(torch.nn.functional.linear(hidden, w2, b2) / 2.0**_OUTPUT_SHIFT)
         location, scale = out[:, 0].clamp(-LOCATION_LIMIT, LOCATION_LIMIT), out[:, 1].clamp(0, SCALES - 1)
-        return location, scale, out[:, 2].clamp(0, SHAPES - 1) if self.family == MIXTURE else None
+        return location, scale, out[:, 2].clamp(0, SHAPES - 1) if self.family.has_shape else None
 
     def bits(self, values: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
         """Differentiable code length of values (n, ...) in contexts (n, N)."""
@@ -346,4 +339,4 @@ class ContextNetwork(torch.nn.Module):
         return ContextModel(
             False, 1, self.scan, self.template_id, self.template,
             _HIDDEN_SHIFT, w1.astype(np.int8), b1.astype(np.int16), _OUTPUT_SHIFT, _OUTPUT_SHIFT,
-            w2.astype(np.int8), b2.astype(np.int32), self.family, _OUTPUT_SHIFT if self.family == MIXTURE else 0)
+            w2.astype(np.int8), b2.astype(np.int32), self.family, _OUTPUT_SHIFT if self.family.has_shape else 0)

@@ -18,15 +18,15 @@ import numpy as np
 from ..syntax.registry import is_activity, is_magnitude, is_previous
 from .layout import Layout, Shape, Spatial
 from .models import INPUT_LIMIT, ContextModel, EntropyModel, StaticModel, on_array
-from .tables import HALF, PRECISION, Table
+from .tables import PRECISION, TOTAL, Table
 
 MAX_SYMBOL = (1 << 20) - 1
 MAX_ESCAPE_PREFIX = 20
 # Cells of one batch inside a wavefront: bounds its memory without an effect on the result.
 BATCH = 1 << 16
 _BLOCK = 1 << 14
-
-
+# One equiprobable bit, for escapes.
+HALF = Table(0, np.array([TOTAL // 2, TOTAL // 2], np.int64))
 
 # Channel counts whose int8 values of one cell can be loaded as one number.
 _PACKED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}

@@ -2,14 +2,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
-from ..syntax.registry import BY_FREQUENCY, EXPLICIT, Assignment, ChannelMode, Family, ModelType, is_activity
+from ..syntax.families import ProbabilityFamily
+from ..syntax.registry import BY_FREQUENCY, EXPLICIT, Assignment, ChannelMode, ModelType, is_activity
 from ..syntax.structures import (
     ContextModelSyntax,
     EntropyModelSyntax,
@@ -17,18 +17,15 @@ from ..syntax.structures import (
     StaticModelSyntax,
     StaticTableSyntax,
     input_count,
-    output_count,
     template_of,
 )
-from .tables import LAPLACE_DECAY, MIXTURE_WIDE, Table, bernoulli_tables, laplace_tables, mixture_tables, static_table
+from .laplace import LAPLACE
+from .tables import Table, static_table
 
 INPUT_LIMIT = 127  # inputs are clamped to -127 .. 127
 HIDDEN_LIMIT = 1023  # hidden units to 0 .. 1023
 LOCATION_LIMIT = 127
 
-LAPLACE, BERNOULLI, MIXTURE = Family
-VALUE_FAMILIES, BIT_FAMILIES = frozenset({LAPLACE, MIXTURE}), frozenset({BERNOULLI})  # of what they may code
-SCALES, SHAPES = len(LAPLACE_DECAY), len(MIXTURE_WIDE)
 ONE_TABLE, BY_CHANNEL, BY_BAND, BY_BAND_AND_CHANNEL = Assignment
 
 
@@ -36,11 +33,11 @@ ONE_TABLE, BY_CHANNEL, BY_BAND, BY_BAND_AND_CHANNEL = Assignment
 class ContextModel:
     """The integer network that chooses location and table from decoded neighbours (spec 6.4).
 
-    family: of the tables, LAPLACE or MIXTURE for values or BERNOULLI for mask bits.
+    family: of the tables.
     joint: all channels of a cell are predicted at once. scan: weights (c, z, y, x)
     of the decoding order. template: neighbours (source, dc, dz, dy, dx).
     hidden_weight (H, N) int8, hidden_bias (H,) int16, output_weight (KC, H) int8,
-    output_bias (KC,) int32; C = channels of a joint model, else 1; K = 3 for MIXTURE, else 2.
+    output_bias (KC,) int32; C = channels of a joint model, else 1; K = outputs of the family.
     """
 
     joint: bool
@@ -55,13 +52,14 @@ class ContextModel:
     scale_shift: int
     output_weight: np.ndarray
     output_bias: np.ndarray
-    family: int = LAPLACE
+    family: ProbabilityFamily = LAPLACE
     shape_shift: int = 0
 
     @classmethod
     def from_syntax(cls, v: ContextModelSyntax) -> ContextModel:
         h, n, c = v.hidden_count, input_count(v), v.model_channels
-        outputs = output_count(v.family) * c
+        family = ProbabilityFamily.of(v.family)
+        outputs = family.outputs * c
 
         def array(values: tuple[int, ...], dtype: type[np.signedinteger[Any]], *shape: int) -> np.ndarray:
             return np.array(values, dtype).reshape(shape)
@@ -69,7 +67,7 @@ class ContextModel:
         return cls(v.channel_mode == ChannelMode.JOINT, c, v.scan_weight, v.template_id, tuple(template_of(v)),
                    v.hidden_shift or 0, array(v.hidden_weight, np.int8, h, n),
                    array(v.hidden_bias, np.int16, h), v.location_shift, v.scale_shift,
-                   array(v.output_weight, np.int8, outputs, h), array(v.output_bias, np.int32, outputs), v.family,
+                   array(v.output_weight, np.int8, outputs, h), array(v.output_bias, np.int32, outputs), family,
                    v.shape_shift or 0)
 
     def to_syntax(self) -> ContextModelSyntax:
@@ -83,12 +81,12 @@ class ContextModel:
             hidden_count=len(self.hidden_bias), hidden_shift=self.hidden_shift if len(self.hidden_bias) else None,
             hidden_weight=tuple(self.hidden_weight.reshape(-1).tolist()),
             hidden_bias=tuple(self.hidden_bias.tolist()), location_shift=self.location_shift,
-            scale_shift=self.scale_shift, shape_shift=self.shape_shift if self.family == MIXTURE else None,
+            scale_shift=self.scale_shift, shape_shift=self.shape_shift if self.family.has_shape else None,
             output_weight=tuple(self.output_weight.reshape(-1).tolist()),
             output_bias=tuple(self.output_bias.tolist()))
 
     @classmethod
-    def fixed(cls, location: list[int], scale: list[int], family: int = LAPLACE) -> ContextModel:
+    def fixed(cls, location: list[int], scale: list[int], family: ProbabilityFamily = LAPLACE) -> ContextModel:
         """A model without inputs: one location and table for each channel (one: for all)."""
         c = len(location)
         bias = np.array([location, scale], np.int32).T.reshape(-1)
@@ -97,18 +95,13 @@ class ContextModel:
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        return (laplace_tables, bernoulli_tables, mixture_tables)[self.family]()
-
-    @property
-    def scales(self) -> int:
-        """Number of tables that the scale output chooses from."""
-        return SCALES if self.family == MIXTURE else len(self.tables)
+        return self.family.tables()
 
     @property
     def shifts(self) -> tuple[int, ...]:
         """Right shifts of a channel's outputs, (K,)."""
         shifts = self.location_shift, self.scale_shift, self.shape_shift
-        return shifts if self.family == MIXTURE else shifts[:2]
+        return shifts[:self.family.outputs]
 
     @cached_property
     def _layers(self) -> Any:
@@ -138,14 +131,11 @@ class ContextModel:
             out = np.repeat(b2, inputs.shape[1], axis=1)
         out *= s2
         np.floor(out, out=out)
-        step = len(self.shifts)
-        location = np.clip(out[0::step], -LOCATION_LIMIT, LOCATION_LIMIT).astype(np.int32)
-        if self.family == BERNOULLI:
+        out = out.reshape(self.channels, self.family.outputs, -1)
+        location = np.clip(out[:, 0], -LOCATION_LIMIT, LOCATION_LIMIT).astype(np.int32)
+        if not self.family.has_location:
             location[:] = 0
-        table = np.clip(out[1::step], 0, self.scales - 1).astype(np.uint8)
-        if self.family == MIXTURE:
-            table += np.uint8(SCALES) * np.clip(out[2::step], 0, SHAPES - 1).astype(np.uint8)
-        return location, table
+        return location, self.family.table_index(out)
 
 
 @lru_cache(maxsize=256)  # a model serves many tensors of a few sizes
@@ -250,9 +240,9 @@ def occupancy_fault(model: EntropyModel) -> str | None:
     """The requirement that a model of the occupancy breaks; None for one that can serve."""
     if not fits(model, 1, 1):
         return "R-OCC-06"
-    return None if codes(model, BIT_FAMILIES) else "R-OCC-07"
+    return None if codes(model, bits=True) else "R-OCC-07"
 
 
-def codes(model: EntropyModel, families: Collection[int]) -> bool:
-    """Whether a model is for values (VALUE_FAMILIES) or mask bits (BIT_FAMILIES) (R-TEN-13)."""
-    return not isinstance(model, ContextModel) or model.family in families
+def codes(model: EntropyModel, *, bits: bool) -> bool:
+    """Whether a model can serve mask bits, or values (R-TEN-13)."""
+    return not isinstance(model, ContextModel) or model.family.codes_bits == bits

@@ -27,9 +27,9 @@ import numpy as np
 
 from ..datasets import Dataset
 from ..decoding import DecodedTensor, Frame, SequenceDecoder, open_stream
+from ..entropy.laplace import laplace_tables
 from ..entropy.layout import Layout
 from ..entropy.models import EntropyModel, StaticModel, model_from_syntax
-from ..entropy.tables import laplace_tables
 from ..errors import UsageError
 from ..fields import Ops
 from ..inspection import inspect

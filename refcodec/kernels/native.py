@@ -84,6 +84,11 @@ def _judge(outcome: int, detail: int) -> None:
         raise EntropyError(f"R-ENT-0{outcome}", f"It is {detail}." if outcome == _LARGE else "")
 
 
+def _known(model: EntropyModel) -> bool:
+    """Whether the kernels have the tables of a model."""
+    return not isinstance(model, ContextModel) or model.family.compiled
+
+
 class NativeKernels(NumpyKernels):
     """See `refcodec.kernels.Kernels`. The interpreter is free while one of them runs."""
 
@@ -93,6 +98,8 @@ class NativeKernels(NumpyKernels):
 
     def decode_symbols(self, model: EntropyModel, layout: Layout, data: bytes, selected: np.ndarray | None = None
                        ) -> np.ndarray:
+        if not _known(model):
+            return super().decode_symbols(model, layout, data, selected)
         prepared, mask = _prepared(model), _flags(layout.mask)
         values = np.zeros((layout.cells, layout.channels), np.int32)
         if data and not (values.size if selected is None else selected.any()):
@@ -109,6 +116,8 @@ class NativeKernels(NumpyKernels):
 
     def encode_symbols(self, model: EntropyModel, layout: Layout, values: np.ndarray,
                        selected: np.ndarray | None = None) -> tuple[bytes, float]:
+        if not _known(model):
+            return super().encode_symbols(model, layout, values, selected)
         prepared, values = _prepared(model), np.ascontiguousarray(values, np.int32)
         if values.size and max(values.max(), -values.min()) > MAX_SYMBOL:
             raise ValueError(f"a quantised value exceeds ±{MAX_SYMBOL}")
@@ -129,6 +138,8 @@ class NativeKernels(NumpyKernels):
 
     def decode_occupancy(self, model: EntropyModel, shape: Spatial, previous: np.ndarray | None, data: bytes
                          ) -> np.ndarray:
+        if not _known(model):
+            return super().decode_occupancy(model, shape, previous, data)
         occupancy, prepared = np.zeros(shape, bool), _prepared(model)
         outcome, detail = _native.decode_occupancy(prepared.tables.handle, prepared.words, shape,
                                                    _bytes_of(previous, np.int8), data, occupancy)

@@ -12,11 +12,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from ..code_points import CodePoint
 from . import structures as syn
 from .declare import Element, Nested, Structure, structures
 from .expressions import Call, Choice, Comparison, Constant, ElementRef, Every, Expression, Language, Members, parts
+from .families import ProbabilityFamily
 from .registry import ANCILLARY_UNITS, EXPLICIT, LEVELS, SOURCES, TEMPLATES, Level, UnitType, is_activity
 from .representation import Representation, Role
+from .tools import Prediction
 
 PATH = Path(__file__).parent.parent / "view" / "web" / "decoder" / "syntax.generated.js"
 
@@ -45,6 +48,14 @@ def _registries() -> Iterator[str]:
                                    ("Role", "`tensor_role` (A.2).", Role)):
         yield f"/** {comment} */"
         yield f"export const {name} = {{ " + ", ".join(f"{m.name}: {int(m)}" for m in members) + " };"
+    yield "/** What there is to say of each `family` (A.6): see `ProbabilityFamily` in refcodec/syntax/families.py. */"
+    yield "export const FAMILIES = {"
+    yield from _entries(ProbabilityFamily, "codes_bits", "has_location", "has_shape", "scales", "shapes")
+    yield "};"
+    yield "/** And of each `prediction` (7.3): see `Prediction` in refcodec/syntax/tools.py. */"
+    yield "export const PREDICTIONS = {"
+    yield from _entries(Prediction, "needs_previous", "needs_shared", "has_factor")
+    yield "};"
     yield "/** Types of units that a decoder can do without. */"
     yield f"export const ANCILLARY_UNITS = {sorted(map(int, ANCILLARY_UNITS))};"
     yield "/** Roles of the tensors of networks. */"
@@ -63,6 +74,13 @@ def _registries() -> Iterator[str]:
     for template_id, template in TEMPLATES.items():
         yield f"  {template_id}: {json.dumps([[int(n) for n in neighbour] for neighbour in template])},"
     yield "};"
+
+
+def _entries(points: type[CodePoint], *names: str) -> Iterator[str]:
+    """Attributes of the members of a registry, numbers or truth values, by code point."""
+    for member in points:
+        values = ", ".join(f"{camel(n)}: {json.dumps(getattr(member, n))}" for n in names)
+        yield f"  {int(member)}: {{ {values} }}, // {member.name}"
 
 
 def _tables() -> Iterator[str]:

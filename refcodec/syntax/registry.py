@@ -69,14 +69,6 @@ class ModelType(IntEnum):
     STATIC = 2
 
 
-class Family(IntEnum):
-    """`family`: the tables that a context model chooses from (6.7 to 6.9)."""
-
-    LAPLACE = 0
-    BERNOULLI = 1
-    MIXTURE = 2
-
-
 class ChannelMode(IntEnum):
     """`channel_mode`: whether a context model takes the channels of a cell one by one or jointly (6.4)."""
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from ..code_points import CodePoint
 from .declare import Structure, element, nested, same_as, syntax
 from .expressions import Function
+from .families import ProbabilityFamily
 from .registry import (
     EXPLICIT,
     SOURCES,
@@ -20,7 +21,6 @@ from .registry import (
     Assignment,
     ChannelMode,
     DigestType,
-    Family,
     FrameType,
     Mapping,
     ModelType,
@@ -99,11 +99,12 @@ class _Such:
 # Each function has a namesake in view/web/decoder/structures.js.
 NAMES: dict[str, object] = {
     **{kind.__name__: kind for kind in (
-        Alignment, Assignment, ChannelMode, DigestType, Family, FrameType, Mapping, ModelType, OccupancyMode,
-        Prediction, Representation, Role, Transform)},
+        Alignment, Assignment, ChannelMode, DigestType, FrameType, Mapping, ModelType, OccupancyMode,
+        Prediction, ProbabilityFamily, Representation, Role, Transform)},
     "FILE_SIGNATURE": FILE_SIGNATURE, "GROUP_SYNC": GROUP_SYNC, "MAX_WAVELET_LEVELS": MAX_WAVELET_LEVELS,
     "EXPLICIT": EXPLICIT, "TEMPLATES": TEMPLATES, "SOURCES": SOURCES,
     "WITH_NETWORK_PARAMETERS": _Such(Representation, "has_network_parameters"),
+    "WITH_SHAPE": _Such(ProbabilityFamily, "has_shape"),
     "WITH_FACTOR": _Such(Prediction, "has_factor"), "WITH_OFFSET": _Such(Prediction, "has_offset"),
     "WITH_LEVELS": _Such(Transform, "has_levels"), "BY_FREQUENCY": _Such(Transform, "by_frequency"),
     "ACTIVITY_SOURCES": [source for source in SOURCES if is_activity(source)],
@@ -295,13 +296,13 @@ NEIGHBOUR = _structure(NeighbourSyntax)
 
 @syntax("context_model", "4.9", symbols={
     "H": "hidden_count",
-    "K": "3 if family == Family.MIXTURE else 2",
+    "K": "3 if family in WITH_SHAPE else 2",
     "N": "input_count(template_id, channel_mode, model_channels, neighbour)",
 })
 class ContextModelSyntax:
     family: int = element(
-        "u8", "The tables that the model chooses from: 0 Laplace (section 6.7), for values; 1 Bernoulli (section 6.8), for bits of masks and occupancy; 2 mixtures (section 6.9), for values.",
-        {"R-MOD-15": "family in Family"})
+        "u8", "The tables that the model chooses from (Annex A.6).",
+        {"R-MOD-15": "family in ProbabilityFamily"})
     channel_mode: int = element(
         "u8", "0: the model is applied to each channel by itself, with the same weights. 1: it predicts all channels of a cell jointly.",
         {"R-MOD-04": "channel_mode in ChannelMode"})
@@ -332,9 +333,9 @@ class ContextModelSyntax:
     scale_shift: int = element("u8", "Right shift of the scale output.", {"R-MOD-10": "0 <= scale_shift <= 23"})
     shape_shift: int | None = element(
         "u8", "Right shift of the shape output.",
-        {"R-MOD-10": "0 <= shape_shift <= 23"}, when="family == Family.MIXTURE")
+        {"R-MOD-10": "0 <= shape_shift <= 23"}, when="family in WITH_SHAPE")
     output_weight: tuple[int, ...] = element(
-        "s8", "Weights of the output layer, output 0 first, H each. A channel has K outputs, 2 or, with `family` 2, 3: its location, its scale and its shape; those of channel 0 come first.",
+        "s8", "Weights of the output layer, output 0 first, H each. A channel has K outputs, as Annex A.6 lists: its location, its scale and, where there are three, its shape; those of channel 0 come first.",
         count="K * model_channels * H")
     output_bias: tuple[int, ...] = element(
         "s32", "Biases of the outputs.",
@@ -586,8 +587,3 @@ def template_of(model: ContextModelSyntax) -> Sequence[Neighbour]:
 def input_count(model: ContextModelSyntax) -> int:
     """Number of inputs of a parsed context model (spec 6.4)."""
     return _input_count(model.template_id, model.channel_mode, model.model_channels, model.neighbour)
-
-
-def output_count(family: int) -> int:
-    """Number of outputs of a context model for each of its channels (spec 6.4)."""
-    return 3 if family == Family.MIXTURE else 2

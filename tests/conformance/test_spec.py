@@ -10,7 +10,7 @@ import pytest
 import spec_decoder
 from checkout import ROOT
 from refcodec import spec
-from refcodec.entropy import tables
+from refcodec.entropy import laplace
 from refcodec.requirements import ERROR_CODES, REQUIREMENTS
 from refcodec.syntax import structures
 from refcodec.syntax.declare import Element, Nested, Structure
@@ -120,10 +120,10 @@ def test_every_python_block_belongs_to_the_decoder():
 
 def test_constants_of_the_text_are_those_of_the_code():
     text = spec_decoder.namespace()
-    assert text["DECAY"] == list(tables.LAPLACE_DECAY) and text["REACH"] == list(tables.LAPLACE_REACH)
+    assert text["DECAY"] == list(laplace.LAPLACE_DECAY) and text["REACH"] == list(laplace.LAPLACE_REACH)
     assert text["TEMPLATES"] == TEMPLATES
     names = LEVELS[1].__slots__
     assert text["LEVELS"] == {n: {k: getattr(v, k) for k in names} for n, v in LEVELS.items()}
-    for a, b in zip(text["LAPLACE"], tables.laplace_tables()):
+    for a, b in zip(text["LAPLACE"], laplace.laplace_tables()):
         assert a["low"] == b.low and a["frequencies"] == b.frequencies.tolist()
     assert text["SIGNATURE"] == structures.FILE_SIGNATURE and text["GROUP_SYNC"] == structures.GROUP_SYNC

@@ -12,9 +12,10 @@ torch = pytest.importorskip("torch")
 from refcodec.encoder import rate
 from refcodec.encoder.latents import integer_step, step_value
 from refcodec.entropy.coder import encode_symbols
+from refcodec.entropy.laplace import LAPLACE, laplace_tables
 from refcodec.entropy.layout import Layout
-from refcodec.entropy.models import LAPLACE, MIXTURE, ContextModel
-from refcodec.entropy.tables import laplace_tables
+from refcodec.entropy.mixture import MIXTURE
+from refcodec.entropy.models import ContextModel
 from refcodec.quantisation import table_index
 from refcodec.syntax.coding import step_of
 

@@ -14,7 +14,8 @@ from refcodec.datasets import load_dataset
 from refcodec.decoding import open_stream
 from refcodec.encoder import EncodeOptions, contexts, encode, latents, presets, rays, systems, train
 from refcodec.encoder.systems import Kind, ToolChoice, kind_of
-from refcodec.entropy.models import BERNOULLI, ContextModel, StaticModel
+from refcodec.entropy.bernoulli import BERNOULLI
+from refcodec.entropy.models import ContextModel, StaticModel
 from refcodec.errors import UsageError
 from refcodec.fields import DifSizes, GridSizes, TriplaneSizes, VmSizes, field_header
 from refcodec.syntax.coding import Prediction, Transform

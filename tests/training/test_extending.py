@@ -1,5 +1,6 @@
 """New tools as a module of their own: registered here, they pass through encoder, file, decoder and inspector."""
 from dataclasses import KW_ONLY, dataclass
+from functools import cache
 
 import numpy as np
 import pytest
@@ -8,13 +9,18 @@ from click.testing import CliRunner
 import refcodec
 from refcodec.commands.inspect import command
 from refcodec.encoder import EncodeOptions
-from refcodec.entropy.models import StaticModel
+from refcodec.entropy.layout import Layout
+from refcodec.entropy.models import ContextModel, StaticModel
+from refcodec.entropy.tables import Table
 from refcodec.errors import BitstreamError
 from refcodec.fields import build, field_header
 from refcodec.fields.rule import Branch, Combination, FeatureSet, TensorList, product_terms
 from refcodec.fields.sizes import HAZE, Box, FieldSizes, linear_grid
+from refcodec.kernels import best
 from refcodec.syntax.coding import FrameType, Prediction, Tools, Transform, step_of
+from refcodec.syntax.families import ProbabilityFamily
 from refcodec.syntax.headers import Representation, Role
+from refcodec.syntax.registry import EXPLICIT
 from refcodec.syntax.representation import Start
 from refcodec.syntax.tools import Stage
 from refcodec.tensors.reconstruction import dequantise, saturate
@@ -30,7 +36,7 @@ def registered():
     added, replaced = [], []
 
     def register(kind, code, name, **attributes):
-        home = next(c for c in (Role, Representation, Prediction, Transform) if issubclass(kind, c))
+        home = next(c for c in (Role, Representation, Prediction, Transform, ProbabilityFamily) if issubclass(kind, c))
         if code in home:
             replaced.append((home, home.of(code)))
             home.of(code).remove()
@@ -210,3 +216,79 @@ def test_a_transform_is_one_module(registered, tmp_path):
     assert (after == dequantise(values, *step_of(80)).T.reshape(before.shape)[..., ::-1]).all() and after.any()
     trained(tmp_path / "set", tmp_path / "trained.rfv", representation="grid", transform="flip")
     assert "flip" in seen(tmp_path / "trained.rfv")
+
+
+# A probability family.
+
+
+class Uniform(ProbabilityFamily):
+    """Equiprobable values around the location: 3, 7 or 15 of them by the scale. Under shape 1 the escape has half
+    of the mass."""
+
+    title, scales, shapes = "uniform", 3, 2
+
+    def tables(self):
+        return _uniform_tables()
+
+
+@cache
+def _uniform_tables():
+    return tuple(_uniform((4 << scale) - 1, shape) for shape in range(2) for scale in range(3))
+
+
+def _uniform(values, shape):
+    frequencies = np.full(values + 1, ((1 << 24) >> shape) // (values + 1), np.int64)
+    frequencies[-1] += (1 << 24) - frequencies.sum()
+    return Table(-(values // 2), frequencies)
+
+
+def uniform_stream(path, family):
+    """An I-frame, and a P-frame whose tensor 0 is coded with a context model of a family; the model and its values."""
+    header, rng = small_header(), np.random.default_rng(2)
+    channels, *spatial = header.tensors[0].shape
+    model = ContextModel(True, channels, (0, 0, 0, 1), EXPLICIT, ((0, 0, 0, 0, -1),), 0,
+                         np.eye(channels, dtype=np.int8),
+                         np.zeros(channels, np.int16), 0, 0, rng.integers(-2, 3, (3 * channels, channels), np.int8),
+                         rng.integers(0, 3, 3 * channels, np.int32), family)
+    values = sparse_values(rng, int(np.prod(spatial)), channels)
+    occupancy = rng.random(header.occupancy_shape) < 0.2
+    with open(path, "wb") as out:
+        writer = StreamWriter(out, header)
+        writer.begin()
+        writer.begin_group(0, 2)
+        writer.write_frame(random_frame(rng, writer.state, 0, True, occupancy))
+        writer.write_frame(FrameCoding(1, FrameType.INTER, 3, occupancy, {0: model},
+                                       [TensorCoding(0, values, 0, Tools((80,)))]))
+        writer.finish()
+    return model, values
+
+
+def test_a_family_is_one_module(registered, tmp_path):
+    uniform = registered(Uniform, 77, "UNIFORM")
+    path = tmp_path / "uniform.rfv"
+    model, values = uniform_stream(path, uniform)
+    assert refcodec.validate(path).conforming and "uniform" in seen(path)
+    tensor = refcodec.inspect(path).to_dict()["frames"][1]["tensors"][0]
+    assert tensor["family"] == "uniform"
+    _, after, header = decoded(path)
+    assert (after == saturate(dequantise(values, *step_of(80)).T.reshape(after.shape))).all() and after.any()
+    # All three outputs take part: the tables of both shapes and of all scales are used.
+    inputs = np.random.default_rng(3).integers(-3, 4, (values.shape[1], 99)).astype(np.float32)
+    location, table = model.predict(inputs)
+    assert set(table.ravel().tolist()) == set(range(6)) and location.any()
+    layout = Layout(header.tensors[0].shape)
+    data, bits = best().encode_symbols(model, layout, values)
+    assert 0 <= 8 * len(data) - bits < 64
+
+
+def test_an_unregistered_family_is_refused(registered, tmp_path):
+    uniform = registered(Uniform, 77, "UNIFORM")
+    path = tmp_path / "uniform.rfv"
+    uniform_stream(path, uniform)
+    ProbabilityFamily.members().pop(int(uniform))
+    try:
+        with refcodec.open(path) as stream, pytest.raises(BitstreamError) as found:
+            stream.frame(1)
+        assert found.value.requirement == "R-MOD-15"
+    finally:
+        ProbabilityFamily.members()[int(uniform)] = uniform

@@ -16,18 +16,11 @@ torch = pytest.importorskip("torch")
 from refcodec.decoding import open_stream
 from refcodec.encoder.model_selection import ModelSelection
 from refcodec.encoder.models import MaskSymbols, best_mask_model, fit_mask_model, fit_occupancy_model, occupancy_symbols
+from refcodec.entropy.bernoulli import BERNOULLI
 from refcodec.entropy.coder import MAX_SYMBOL, decode_symbols, encode_symbols
 from refcodec.entropy.fitting import best_static, fit_static, model_bytes
 from refcodec.entropy.layout import Layout
-from refcodec.entropy.models import (
-    BERNOULLI,
-    BY_BAND,
-    BY_BAND_AND_CHANNEL,
-    BY_CHANNEL,
-    ONE_TABLE,
-    fits,
-    occupancy_fault,
-)
+from refcodec.entropy.models import BY_BAND, BY_BAND_AND_CHANNEL, BY_CHANNEL, ONE_TABLE, fits, occupancy_fault
 from refcodec.evaluation.published import (
     coded_frames,
     huffman_decode,

@@ -9,6 +9,7 @@ from hypothesis import given, settings, strategies as st
 
 import spec_decoder
 from refcodec.entropy import coder
+from refcodec.entropy.bernoulli import BERNOULLI, bernoulli_tables
 from refcodec.entropy.coder import (
     MAX_SYMBOL,
     EntropyError,
@@ -18,18 +19,12 @@ from refcodec.entropy.coder import (
     terminated,
     words_of,
 )
+from refcodec.entropy.laplace import LAPLACE, LAPLACE_REACH, laplace_tables
 from refcodec.entropy.layout import Layout
-from refcodec.entropy.models import BERNOULLI, LAPLACE, MIXTURE, ContextModel, StaticModel
+from refcodec.entropy.mixture import MIXTURE, mixture_tables
+from refcodec.entropy.models import ContextModel, StaticModel
 from refcodec.entropy.occupancy import compress, decompress, pack, unpack
-from refcodec.entropy.tables import (
-    LAPLACE_REACH,
-    TOTAL,
-    Table,
-    bernoulli_tables,
-    laplace_tables,
-    mixture_tables,
-    static_table,
-)
+from refcodec.entropy.tables import TOTAL, Table, static_table
 from refcodec.kernels import NumpyKernels
 from refcodec.syntax.registry import SOURCES, is_activity
 from synthetic import context_model, sparse_values

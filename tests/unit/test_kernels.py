@@ -25,9 +25,9 @@ sys.path.append(str(ROOT / "fuzz"))
 from kernels import compare
 from native import SOURCES, compiler, native
 from refcodec.decoding import Limits, open_stream
+from refcodec.entropy.bernoulli import BERNOULLI
 from refcodec.entropy.coder import MAX_SYMBOL, EntropyError, encode_symbols
 from refcodec.entropy.layout import Layout
-from refcodec.entropy.models import BERNOULLI
 from refcodec.errors import BitstreamError, UsageError
 from refcodec.export import digest_lines
 from refcodec.inspection import inspect

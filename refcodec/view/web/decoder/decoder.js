@@ -21,7 +21,7 @@ import {
   serves,
 } from './structures.js';
 import { decodeSymbols } from './symbols.js';
-import { LEVELS, Unit } from './syntax.generated.js';
+import { FAMILIES, LEVELS, PREDICTIONS, Unit } from './syntax.generated.js';
 import { bandsOf, clamp32, coefficientSize, inverseTransform, spatialSize } from './transforms.js';
 
 const NO_GROUP = { scene: 0, firstFrame: 0, frameCount: 0, offset: 0 };
@@ -182,34 +182,30 @@ export class SequenceDecoder {
       const m = models.get(unit.occupancyModel);
       require(m !== undefined, 'R-OCC-05');
       require(serves(m, 1, 1), 'R-OCC-06');
-      require(m.type === 2 || m.family === 1, 'R-OCC-07');
+      require(m.type === 2 || FAMILIES[m.family].codesBits, 'R-OCC-07');
       work += modelWork(m, header.voxels, 1);
     }
     for (const t of unit.tensors) {
       require(t.id > last && t.id < header.tensors.length, 'R-FRM-06');
       last = t.id;
       const info = header.tensors[t.id];
-      require(!isShared || t.prediction === 0 || t.prediction === 3, 'R-SHR-01');
-      require(t.prediction !== 1 || !intra, 'R-TEN-04');
-      require(t.prediction !== 2 || this.state.shared[t.id], 'R-TEN-12');
+      const { needsPrevious, needsShared } = PREDICTIONS[t.prediction];
+      require(!isShared || !(needsPrevious || needsShared), 'R-SHR-01');
+      require(!needsPrevious || !intra, 'R-TEN-04');
+      require(!needsShared || this.state.shared[t.id], 'R-TEN-12');
       const longAxes = spatialSize(info).filter((n) => n > 1).length;
       require(t.transform === 0 || (info.mapping > 0 && longAxes >= 2), 'R-TEN-10');
       require(t.significance === 0 || info.mapping > 0, 'R-TEN-11');
       require(t.significance === 0 || t.significance === 2 || (!isShared && header.hasOccupancy), 'R-TEN-05');
       const cells = coefficientSize(info, t.transform).reduce((a, b) => a * b);
       coefficients += cells * info.channels;
-      const uses =
-        t.significance >= 2
-          ? [
-              [t.maskModel, [1]],
-              [t.model, [0, 2]],
-            ]
-          : [[t.model, [0, 2]]];
-      for (const [name, families] of uses) {
+      const uses = [[t.model, false]];
+      if (t.significance >= 2) uses.unshift([t.maskModel, true]);
+      for (const [name, bits] of uses) {
         const m = models.get(name);
         require(m !== undefined, 'R-TEN-06');
         require(serves(m, info.channels, t.steps.length), 'R-TEN-07');
-        require(m.type === 2 || families.includes(m.family), 'R-TEN-13');
+        require(m.type === 2 || FAMILIES[m.family].codesBits === bits, 'R-TEN-13');
         work += modelWork(m, cells, info.channels);
       }
     }
@@ -303,7 +299,8 @@ class State {
     for (const t of unit.tensors) {
       const kept = contexts.get(t.id);
       const before = kept && kept.transform === t.transform && kept.levels === t.levels ? kept.values : null;
-      const source = [null, tensors[t.id], this.shared[t.id], null][t.prediction];
+      const { needsPrevious, needsShared } = PREDICTIONS[t.prediction];
+      const source = needsShared ? this.shared[t.id] : needsPrevious ? tensors[t.id] : null;
       const used = { model: models.get(t.model), maskModel: models.get(t.maskModel) };
       const { tensor, values } = this.kernels.decodeTensor(this.header, scene, t, used, this.packed, before, source);
       tensors[t.id] = tensor;

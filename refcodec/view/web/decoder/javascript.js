@@ -126,6 +126,17 @@ function stepOf(index) {
   return [STEP[index & 7], (index >> 3) - 15];
 }
 
+/** Of each `prediction`: what a tensor adds to a residual, a function of the source's value at the same place (7.3). */
+const PREDICTORS = {
+  0: () => () => 0,
+  1: () => (value) => value,
+  2: ({ baseMantissa, baseExponent, baseOffset }) => {
+    const factor = [baseMantissa, baseExponent];
+    return (value) => dequantise(value, factor) + baseOffset;
+  },
+  3: ({ baseOffset }) => () => baseOffset,
+};
+
 /** The elements of a tensor, channel outermost, from its quantised values (7.2, 7.3). */
 function reconstruct(info, t, grid, values, source) {
   const { channels, band } = grid;
@@ -145,13 +156,10 @@ function reconstruct(info, t, grid, values, source) {
       residual.set(inverseTransform(info, t.transform, t.levels, coefficients), c * size);
     }
   }
-  const { prediction, baseMantissa, baseExponent, baseOffset } = t;
-  const factor = [baseMantissa, baseExponent];
+  const predict = PREDICTORS[t.prediction](t);
   for (let c = 0, at = 0; c < channels; c++) {
     for (let cell = 0; cell < size; cell++, at++) {
-      let value = baseOffset;
-      if (prediction === 1) value = source[at];
-      else if (prediction === 2) value += dequantise(source[at], factor);
+      let value = predict(source === null ? 0 : source[at]);
       if (residual !== null) {
         value += residual[at];
       } else {

@@ -2,7 +2,8 @@
 import { Refused } from './errors.js';
 import { RangeDecoder } from './rangedecoder.js';
 import { isActivity } from './structures.js';
-import { BERNOULLI, LAPLACE, MIXTURE } from './tables.js';
+import { FAMILIES } from './syntax.generated.js';
+import { TABLES } from './tables.js';
 
 const INPUT_LIMIT = 127;
 
@@ -111,7 +112,7 @@ class Walk {
 /** The symbols of one wavefront: where they go, their tables and locations. */
 class Wavefront {
   constructor(model, capacity) {
-    const family = model.type === 2 ? null : [LAPLACE, BERNOULLI, MIXTURE][model.family];
+    const family = model.type === 2 ? null : TABLES[model.family];
     this.count = 0;
     this.mixed = false; // whether tables differ
     this.tableAt = family === null ? (k) => model.tables[k] : (k) => family.at(k);
@@ -242,13 +243,15 @@ function clamp(v, low, high) {
 }
 
 function locationOf(model, total) {
-  return model.family === 1 ? 0 : clamp(shifted(total, model.locationShift), -INPUT_LIMIT, INPUT_LIMIT);
+  if (!FAMILIES[model.family].hasLocation) return 0;
+  return clamp(shifted(total, model.locationShift), -INPUT_LIMIT, INPUT_LIMIT);
 }
 
 /** output(o): the sum of output o of the channel. */
 function tableOf(model, output) {
-  const scale = clamp(shifted(output(1), model.scaleShift), 0, model.family === 1 ? 63 : 43);
-  return model.family === 2 ? 44 * clamp(shifted(output(2), model.shapeShift), 0, 4) + scale : scale;
+  const { scales, shapes, hasShape } = FAMILIES[model.family];
+  const scale = clamp(shifted(output(1), model.scaleShift), 0, scales - 1);
+  return hasShape ? scales * clamp(shifted(output(2), model.shapeShift), 0, shapes - 1) + scale : scale;
 }
 
 /** Locations and tables of all channels of a cell from the sums of the output layer. */

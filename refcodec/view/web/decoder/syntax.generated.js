@@ -10,6 +10,19 @@ export const Unit = { SEQUENCE_HEADER: 1, GROUP_HEADER: 2, FRAME: 3, INDEX: 4, E
 export const Representation = { DIF: 1, VM: 2, TRIPLANE: 3, GRID: 4, MLP: 5 };
 /** `tensor_role` (A.2). */
 export const Role = { DIF_COEFFICIENT: 1, DIF_BASIS: 2, DENSITY_PLANE: 3, DENSITY_LINE: 4, FEATURE_PLANE: 5, FEATURE_LINE: 6, DENSITY_GRID: 7, FEATURE_GRID: 8, FUSION_WEIGHT: 16, FUSION_BIAS: 17, RENDER_WEIGHT: 18, RENDER_BIAS: 19, COARSE_WEIGHT: 20, COARSE_BIAS: 21 };
+/** What there is to say of each `family` (A.6): see `ProbabilityFamily` in refcodec/syntax/families.py. */
+export const FAMILIES = {
+  0: { codesBits: false, hasLocation: true, hasShape: false, scales: 44, shapes: 1 }, // LAPLACE
+  1: { codesBits: true, hasLocation: false, hasShape: false, scales: 64, shapes: 1 }, // BERNOULLI
+  2: { codesBits: false, hasLocation: true, hasShape: true, scales: 44, shapes: 5 }, // MIXTURE
+};
+/** And of each `prediction` (7.3): see `Prediction` in refcodec/syntax/tools.py. */
+export const PREDICTIONS = {
+  0: { needsPrevious: false, needsShared: false, hasFactor: false }, // NONE
+  1: { needsPrevious: true, needsShared: false, hasFactor: false }, // PREVIOUS
+  2: { needsPrevious: false, needsShared: true, hasFactor: true }, // BASE
+  3: { needsPrevious: false, needsShared: false, hasFactor: false }, // CONSTANT
+};
 /** Types of units that a decoder can do without. */
 export const ANCILLARY_UNITS = [4, 6, 7];
 /** Roles of the tensors of networks. */
@@ -139,9 +152,9 @@ export function tables({ finite, inputCount, isKey, rigid, same, sum, utf8 }) {
     { name: 'hiddenBias', type: 's16', count: (v, o, p) => v.hiddenCount },
     { name: 'locationShift', type: 'u8', rules: [['R-MOD-10', (v, o, p) => 0 <= v.locationShift && v.locationShift <= 23]] },
     { name: 'scaleShift', type: 'u8', rules: [['R-MOD-10', (v, o, p) => 0 <= v.scaleShift && v.scaleShift <= 23]] },
-    { name: 'shapeShift', type: 'u8', when: (v, o, p) => v.family === 2, rules: [['R-MOD-10', (v, o, p) => 0 <= v.shapeShift && v.shapeShift <= 23]] },
-    { name: 'outputWeight', type: 's8', count: (v, o, p) => (v.family === 2 ? 3 : 2) * v.modelChannels * v.hiddenCount },
-    { name: 'outputBias', type: 's32', count: (v, o, p) => (v.family === 2 ? 3 : 2) * v.modelChannels, rules: [['R-MOD-11', (v, o, p) => v.outputBias.every((b) => Math.abs(b) < 4194304)]] },
+    { name: 'shapeShift', type: 'u8', when: (v, o, p) => [2].includes(v.family), rules: [['R-MOD-10', (v, o, p) => 0 <= v.shapeShift && v.shapeShift <= 23]] },
+    { name: 'outputWeight', type: 's8', count: (v, o, p) => ([2].includes(v.family) ? 3 : 2) * v.modelChannels * v.hiddenCount },
+    { name: 'outputBias', type: 's32', count: (v, o, p) => ([2].includes(v.family) ? 3 : 2) * v.modelChannels, rules: [['R-MOD-11', (v, o, p) => v.outputBias.every((b) => Math.abs(b) < 4194304)]] },
   ];
   const staticTable = [
     { name: 'firstValue', type: 'sv', rules: [['R-MOD-14', (v, o, p) => -65536 <= v.firstValue && v.firstValue <= 65536]] },

@@ -1,4 +1,5 @@
-/** Frequency tables: those of the stream and the three families (specification, 6.6 to 6.9). */
+/** Frequency tables: those of the stream and of the families (specification, 6.6 to 6.9). */
+import { FAMILIES } from './syntax.generated.js';
 
 export const TOTAL = 1 << 24;
 
@@ -92,12 +93,12 @@ function mixtureTable(k) {
   return new Table(wide.low, mixed);
 }
 
-/** Tables that are made when first asked for. */
-class Family {
-  constructor(count, make) {
-    this.count = count;
+/** Tables of a family, made when first asked for. */
+class Tables {
+  constructor(family, make) {
+    this.count = FAMILIES[family].scales * FAMILIES[family].shapes;
     this.make = make;
-    this.tables = new Array(count);
+    this.tables = new Array(this.count);
   }
 
   at(k) {
@@ -105,7 +106,12 @@ class Family {
   }
 }
 
-export const LAPLACE = new Family(DECAY.length, laplaceTable);
-export const BERNOULLI = new Family(ONE.length, (k) => new Table(0, [TOTAL - ONE[k] - 1, ONE[k], 1]));
-export const MIXTURE = new Family(DECAY.length * WIDE.length, mixtureTable);
+const LAPLACE = new Tables(0, laplaceTable);
+
+/** Of each `family`. */
+export const TABLES = {
+  0: LAPLACE,
+  1: new Tables(1, (k) => new Table(0, [TOTAL - ONE[k] - 1, ONE[k], 1])),
+  2: new Tables(2, mixtureTable),
+};
 export const HALVES = new Table(0, [TOTAL / 2, TOTAL / 2]);

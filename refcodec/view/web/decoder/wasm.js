@@ -1,6 +1,7 @@
 /** The decoder's loops in WebAssembly: refcodec/kernels/src, as kernels.wasm.js holds them. */
 import { Refused, require } from './errors.js';
 import { WASM } from './kernels.wasm.js';
+import { PREDICTIONS } from './syntax.generated.js';
 import { bandsOf, coefficientSize, spatialSize } from './transforms.js';
 
 const PAGE = 1 << 16;
@@ -125,7 +126,7 @@ export class WasmKernels {
     const r = this._take(4 * RECONSTRUCTION_WORDS);
     const steps = [...t.steps, ...new Array(8 - t.steps.length).fill(0)];
     const { baseMantissa, baseExponent, baseOffset } = t;
-    const prediction = [t.prediction === 2 ? 1 : 0, baseMantissa, baseExponent, baseOffset];
+    const prediction = [PREDICTIONS[t.prediction].hasFactor ? 1 : 0, baseMantissa, baseExponent, baseOffset];
     new Int32Array(kernels.memory.buffer, r, RECONSTRUCTION_WORDS).set([
       channels,
       ...spatialSize(info),
