@@ -5,6 +5,7 @@ import dataclasses
 import math
 from pathlib import Path
 
+from refcodec.datasets.colmap_model import find_model, read_model
 from refcodec.datasets.layout import (
     DatasetLayout,
     Draft,
@@ -27,8 +28,6 @@ _RIG_SHARE = 0.9  # of the cameras, that must have a folder or a video
 
 def find_frame_folders(root: Path) -> dict[int, tuple[Path, Path | None]] | None:
     """{frame: (folder, model)} of folders such as colmap_0/ or frame000000/, a model each or in the first."""
-    from refcodec.datasets.colmap import find_model
-
     if not root.is_dir():
         return None
     folders = [path for path in root.iterdir() if path.is_dir() and any(c.isdigit() for c in path.name)
@@ -45,8 +44,6 @@ def find_frame_folders(root: Path) -> dict[int, tuple[Path, Path | None]] | None
 
 def read_frame_folders(root: Path, found: dict[int, tuple[Path, Path | None]], selection: FrameSelection) -> Draft:
     """The chosen frames; cameras are told by their pictures' names. Raises DatasetError D02, D08, D10."""
-    from refcodec.datasets.colmap import read_model
-
     chosen = select_frames(found, selection, root)
     first_folder, first_model = next(iter(found.values()))
     assert first_model is not None

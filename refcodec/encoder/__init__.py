@@ -16,8 +16,9 @@ from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..datasets import Dataset
+    from .devices import pick_device
     from .gop import EncodeChoices, EncodeOptions, EncodeReport, Progress
-    from .group import FrameResult, pick_device
+    from .group import FrameResult
 
 # Training makes many small parallel calls; threads that spin between them take the
 # processors from each other. Read when torch is loaded, which this package leaves to use.

@@ -28,8 +28,9 @@ from ..inspection import inspect
 from ..syntax.coding import FrameType
 from ..syntax.headers import Representation, SequenceHeader
 from ..writer import StreamWriter
+from .devices import pick_device
 from .executors import Failure, Outcome, Workers, check_executor, open_workers
-from .group import CodedFrame, FrameProgress, FrameResult, GroupJob, frame_type, frame_units, pick_device
+from .group import CodedFrame, FrameProgress, FrameResult, GroupJob, frame_type, frame_units
 from .parts import Parts, journal_of
 from .presets import TrainingSettings, changed, preset
 from .systems import DEFAULT_SYSTEM, CodingPlan, ToolChoice, plan

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..datasets import DatasetFrame, Split
 from ..decoding import SequenceDecoder
-from ..errors import BitstreamError, UsageError
+from ..errors import BitstreamError
 from ..syntax.coding import FrameType
 from ..syntax.headers import SequenceHeader
 from ..syntax.registry import UnitType
@@ -26,6 +26,7 @@ from ..syntax.units import UnitReader
 from ..tensors.reconstruction import tensor_digest
 from ..tensors.state import FrameState
 from ..writer import FrameReport, StreamWriter
+from .devices import pick_device
 from .presets import TrainingSettings
 from .systems import CodingPlan
 
@@ -148,19 +149,6 @@ def encode_group(job: GroupJob, tell: Callable[[FrameProgress | CodedFrame], Non
 def frame_type(position: int) -> int:
     """Type of a frame by its position in its group."""
     return FrameType.INTER if position else FrameType.INTRA
-
-
-def pick_device(name: str) -> str:
-    """The torch device of that name; auto: a GPU where there is one. Raises UsageError."""
-    import torch
-
-    if name != "auto":
-        try:
-            torch.empty(1, device=name)
-        except (RuntimeError, AssertionError) as e:
-            raise UsageError(f"device {name!r} can't be used: {str(e).splitlines()[0]}") from None
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @dataclass(slots=True)

@@ -75,7 +75,7 @@ def device_ops(device: str) -> Ops | None:
     """The array library that renders on a device: `TorchOps` for a GPU, None (numpy) for the CPU. Raises UsageError."""
     if device == "cpu":
         return None
-    from ..encoder.group import pick_device
+    from ..encoder.devices import pick_device
     from ..fields import TorchOps
 
     found = pick_device(device)

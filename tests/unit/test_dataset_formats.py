@@ -20,7 +20,7 @@ from PIL import Image
 from test_datasets import axis_angle
 
 from refcodec.datasets import checks, load_dataset
-from refcodec.datasets.colmap import box_of_points
+from refcodec.datasets.colmap_model import box_of_points
 from refcodec.datasets.lenses import MODELS, Lens, distort
 from refcodec.datasets.pixels import straight
 from refcodec.datasets.projections import decompose
