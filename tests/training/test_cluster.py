@@ -252,7 +252,7 @@ def test_a_scheduler_that_is_not_there(ball, tmp_path, monkeypatch):
                                       "--executor", "dask", "--scheduler", "tcp://127.0.0.1:1"])
     *notes, error = result.stderr.splitlines()
     assert result.exit_code == 1 and "can't reach a dask scheduler at tcp://127.0.0.1:1" in error
-    assert all(line.startswith("assumed: ") for line in notes) and names(tmp_path) == []
+    assert all(line.startswith(("assumed: ", "warning ")) for line in notes) and names(tmp_path) == []
 
 
 def test_processes_are_killed_and_interrupted(ball, local, tmp_path):

@@ -281,7 +281,7 @@ def test_what_is_missing_is_not_run(dataset, tmp_path, made, monkeypatch):  # no
     (("--baseline", "jpeg"), "no baseline 'jpeg'"), (("--baseline", "dct=101"), "101 is no whole number"),
     (("--system", "mpeg"), "no system 'mpeg'"), (("--representation", "splat"), "no representation 'splat'"),
     (("--system", "cnerf"), "cnerf does not code vm"), (("--preset", "giant"), "no preset 'giant'"),
-    (("--lambda", "0"), "lambda"), (("--lambda", "nan"), "lambda must be"),
+    (("--lambda", "0"), "lambda"), (("--lambda", "nan"), "nan is no finite number"),
     (("--device", "abacus"), "abacus"), (("--frames", "9:12"), "frame"),
     (("--system", "none", "--baseline", "none"), "nothing to compare"),
 ])
