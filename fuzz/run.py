@@ -282,7 +282,7 @@ def fill(corpus: Path, target: str) -> None:
 
     corpus.mkdir(parents=True, exist_ok=True)
     found = list(mutate.seeds())
-    if target != "structured":
+    if target not in ("structured", "entropy"):
         paths = mutate.VECTORS.glob("*/*/stream.rfv")
         found += [p.read_bytes() for p in paths if p.stat().st_size <= mutate.SEED_SIZE]
     for data in found:

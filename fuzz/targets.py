@@ -64,12 +64,13 @@ def documented(e: BitstreamError, size: int) -> None:
     require(e.offset is None or 0 <= e.offset <= size, f"offset {e.offset} in a file of {size} bytes: {e}")
 
 
-def digests(data: bytes, limits: Limits = LIMITS) -> tuple[list[str], BitstreamError | None]:
+def digests(data: bytes, limits: Limits = LIMITS, kernels: Kernels | None = None
+            ) -> tuple[list[str], BitstreamError | None]:
     """Digest list of a file (docs/cli.md), and the error that ended it."""
     out = io.StringIO()
     listed, error = DigestList(out), None
     try:
-        for frame in open_stream(io.BytesIO(data), limits):
+        for frame in open_stream(io.BytesIO(data), limits, kernels):
             listed.add(frame)
     except BitstreamError as e:
         error = e
@@ -299,6 +300,13 @@ class _TooSlow(Exception):
 
 def compare_with_text(data: bytes, lines: list[str]) -> None:
     """The decoder in the specification's text must come to the same digests and the same error."""
+    if (expected := text_lines(data)) is not None:
+        require(lines == expected, f"refcodec: {lines[-1]} after {len(lines)} lines; "
+                                   f"the text: {expected[-1]} after {len(expected)} lines")
+
+
+def text_lines(data: bytes) -> list[str] | None:
+    """Digest list that the decoder in the specification's text comes to; None where it takes too long."""
     text = _text_decoder()
 
     def stop(*_):
@@ -311,13 +319,12 @@ def compare_with_text(data: bytes, lines: list[str]) -> None:
         expected = text(data)
     except _TooSlow:
         counts["too slow for the text's decoder"] += 1
-        return
+        return None
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
     counts["compared with the text"] += 1
-    require(lines == expected, f"refcodec: {lines[-1]} after {len(lines)} lines; "
-                               f"the text: {expected[-1]} after {len(expected)} lines")
+    return expected
 
 
 @functools.cache
@@ -347,7 +354,7 @@ def remember(size: int = 2048) -> None:
     Structure.parse = parse
     models = _Memory(sequence.model_from_syntax, size, _key_of_structure)
     sequence.model_from_syntax = models
-    kernels = _RememberingKernels(best(), size)
+    kernels = RememberingKernels(best(), size)
     sequence.best = lambda: kernels
     _remember_states(sequence.SequenceDecoder, size)
 
@@ -358,7 +365,7 @@ def _remember_states(kind: type, size: int) -> None:
     known: dict[tuple, tuple] = {}
 
     def begin(self) -> tuple:
-        return (self.file_header, self.limits)
+        return (self.file_header, self.limits, self.kernels.name)
 
     def remembered(self, unit):
         past = self.__dict__.pop("past", None) or begin(self)
@@ -400,10 +407,10 @@ def _copied(state: dict) -> dict:
             for name, value in state.items()}
 
 
-class _RememberingKernels:
+class RememberingKernels:
     """Kernels that remember what symbols they made of which data."""
 
-    def __init__(self, kernels: Kernels, size: int):
+    def __init__(self, kernels: Kernels, size: int = 2048):
         self.kernels = kernels
         self.decode_symbols = _Memory(kernels.decode_symbols, 2 * size, _key_of_symbols)
         self.decode_mask = _Memory(kernels.decode_mask, size, _key_of_symbols)

@@ -20,9 +20,6 @@ from hypothesis import given, settings, strategies as st
 from test_entropy import tensors
 
 from checkout import ROOT
-
-sys.path.append(str(ROOT / "fuzz"))
-from kernels import compare
 from native import SOURCES, compiler, native
 from refcodec.decoding import Limits, open_stream
 from refcodec.entropy.bernoulli import BERNOULLI
@@ -479,13 +476,6 @@ def pinned(name: str) -> str:
     """Version of a package in constraints.txt."""
     lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
     return next(version for line in lines for package, _, version in [line.partition("==")] if package == name)
-
-
-def test_mutated_files_have_the_same_outcome():
-    """A part of `python fuzz/kernels.py`."""
-    native()
-    found = {compare(number) for number in range(200)}
-    assert "decoded" in found and len(found) > 20
 
 
 def test_a_notice_says_why_there_are_no_compiled_kernels(tmp_path):
