@@ -178,7 +178,8 @@ def expensive() -> Iterator[tuple[str, bytes]]:
 
     def grids(z: int, y: int, x: int, channels: int = 1, **changes) -> SequenceHeader:
         # Its tensors: a density grid, features, and the weights of a network.
-        return c.field_header(Representation.GRID, c.grid_tensors((z, y, x), (2, 2, 2), channels), digest_type=0, **changes)
+        tensors = c.grid_tensors((z, y, x), (2, 2, 2), channels)
+        return c.field_header(Representation.GRID, tensors, digest_type=0, **changes)
 
     def model(channels: int, neighbours: int, hidden: int, joint: bool = True, scan=(0, 1, 1, 1), **changes):
         plain = dict(hidden_bias=np.ones(hidden, int), output_weight=dice.integers(-1, 1, 3 * channels, hidden),
@@ -203,9 +204,10 @@ def expensive() -> Iterator[tuple[str, bytes]]:
     for side, neighbours, hidden in ((64, 60, 20), (64, 180, 8), (64, 180, 2), (32, 180, 10)):
         for scan in ((0, 0, 0, 0), (0, 1, 1, 1)):
             bits = c.context_model(dice, near(neighbours), hidden=hidden, scan=scan, family=BERNOULLI,
-                                 output_bias=[0, 63 << 8])
+                                   output_bias=[0, 63 << 8], output_weight=np.zeros((2, hidden), int))
             yield f"occupancy-{side}-{neighbours}-{hidden}-{scan[1]}", build(
-                grids(2, 2, 2, occupancy=(side,) * 3), 40, {0: bits}, {}, occupancy_model=0)
+                grids(2, 2, 2, occupancy=(side,) * 3), 40, {0: bits}, {}, occupancy_model=0,
+                starts=lambda frame: bytes([128 + frame % 2]))
     table = StaticModel(((0, (1, 1, 1 << 20)),))
     yield "escapes", build(grids(1, 4, 4000), 60, {0: table}, {1: 0}, starts=lambda frame: bytes([128, 1 + frame]))
 

@@ -76,13 +76,13 @@ class _Chain(Generic[Result]):
             future.set_exception(e)
 
 
-def map_frames(planned: Iterator[FrameJob], function: Callable[[Frame], Result], jobs: int,
+def map_frames(planned: Iterator[FrameJob | None], function: Callable[[Frame], Result], jobs: int,
                last: int | None = None) -> Iterator[Result]:
     """`function` of every wanted frame of these jobs, in order; errors where one thread would raise them.
 
-    planned: may raise BitstreamError, which then comes behind the frames before it.
-    last: number of the frame behind which nothing is read. At most `jobs` + 1 groups are
-    under way at a time.
+    planned: None where a group begins, before there is anything of it: nothing is asked for behind that while
+    `jobs` + 1 groups have frames that were not given out. May raise BitstreamError, which then comes behind the frames
+    before it. last: number of the frame behind which nothing is read.
     """
     stop, error = threading.Event(), None
     pending: deque[tuple[FrameJob, Future[list[Result]]]] = deque()
@@ -99,16 +99,22 @@ def map_frames(planned: Iterator[FrameJob], function: Callable[[Frame], Result],
         try:
             while True:
                 try:
-                    job = next(planned, None)
-                except BitstreamError as e:
-                    job, error = None, e
-                if job is None:
+                    job = next(planned)
+                except StopIteration:
                     break
+                except BitstreamError as e:
+                    error = e
+                    break
+                if job is None:
+                    while _groups(pending) > jobs:
+                        if result := next_result():
+                            yield result.pop()
+                    continue
                 if chain is None or job.group is not group:
                     chain, group = _Chain(chains, leaves, function, stop), job.group
                 pending.append((job, chain.add(job)))
                 ahead += job.size
-                while pending and (pending[0][1].done() or ahead > _BYTES_AHEAD or _groups(pending) > jobs + 1):
+                while pending and (pending[0][1].done() or ahead > _BYTES_AHEAD):
                     if result := next_result():
                         yield result.pop()  # so that the caller alone decides how long its tensors live
                 if job.syntax.frame_number == last:
@@ -123,5 +129,5 @@ def map_frames(planned: Iterator[FrameJob], function: Callable[[Frame], Result],
 
 
 def _groups(pending: Iterable[tuple[FrameJob, object]]) -> int:
-    """How many groups have frames under way: the first frame of the last one may be one of many."""
+    """How many groups have frames under way."""
     return len({id(job.group) for job, _ in pending})

@@ -12,6 +12,7 @@ from ..syntax.registry import UnitType
 from ..syntax.units import Unit, UnitReader
 from .frame import Frame, Limits
 from .index import IndexEntry, group_before, read_index
+from .job import FrameJob
 from .parallel import map_frames
 from .sequence import SequenceDecoder
 
@@ -105,8 +106,7 @@ class Stream:
             last = wanted.stop - 1
         units = _units(reader, decoder, first)
         if jobs > 1:
-            yield from map_frames((job for unit in units if (job := decoder.plan(unit)) is not None), function, jobs,
-                                  last)
+            yield from map_frames(_planned(units, decoder), function, jobs, last)
             return
         for unit in units:
             if (frame := decoder.feed(unit)) is not None:
@@ -148,6 +148,15 @@ def _units(reader: UnitReader, decoder: SequenceDecoder, first: Unit | None) -> 
         unit, first = first or reader.next_unit(), None
         yield unit
     reader.expect_end()
+
+
+def _planned(units: Iterator[Unit], decoder: SequenceDecoder) -> Iterator[FrameJob | None]:
+    """The frames of units; None where a group begins, before anything is made of it."""
+    for unit in units:
+        if unit.type == UnitType.GROUP_HEADER:
+            yield None
+        if (job := decoder.plan(unit)) is not None:
+            yield job
 
 
 def open_stream(source: StreamSource, limits: Limits = Limits(), kernels: Kernels | None = None) -> Stream:

@@ -69,9 +69,9 @@ def terminated(encoder: Any) -> bytes:
     low = end - (end - low) % (1 << 64)
     if low == 0:
         return b""
-    dropped = 0
-    while -(-low >> 8 * (dropped + 1)) << 8 * (dropped + 1) < low + span:
-        dropped += 1
+    # A multiple of 2**k lies from `low` on within the range where its ends, the one before `low` for the first, differ
+    # above their k lowest bits.
+    dropped = (((low - 1) ^ (low + span - 1)).bit_length() - 1) // 8
     data: bytes = (-(-low >> 8 * dropped)).to_bytes(size - dropped, "big")
     return data
 
