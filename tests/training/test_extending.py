@@ -79,7 +79,7 @@ class GatedSizes(FieldSizes):
 class Gated(Representation):
     """Density: one term of two factors; features: one grid, without a fusion network."""
 
-    title, sizes, systems = "gated grid", GatedSizes, ("rate-aware",)
+    title, sizes, systems = "gated grid", GatedSizes, ("rate-aware", "ecrf")
     presets = {"micro": GatedSizes(render_hidden=8)}
 
     def rule(self, header):
