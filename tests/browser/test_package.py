@@ -34,7 +34,7 @@ NPM, NODE = shutil.which("npm"), shutil.which("node")
 pytestmark = pytest.mark.skipif(NPM is None, reason="npm is not installed")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 needs_modules = pytest.mark.skipif(
-    not (MODULES / "three").is_dir(), reason="not here: npm install in packages/rfv, or RFV_NODE_MODULES"
+    not (MODULES / "three").is_dir(), reason="no node_modules: npm install in packages/rfv, or RFV_NODE_MODULES"
 )
 
 IMPORTS = """<!doctype html><meta charset="utf-8"><script type="importmap">{"imports": {
