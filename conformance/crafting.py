@@ -268,7 +268,7 @@ class Draft:
         self.add(SHARED, writer.out.getvalue()[6:-4], at=at)
 
     def group(self, first_frame: int, frame_count: int, scene_id: int = 0) -> None:
-        """Time stamps start anew when the scene changes."""
+        """Time stamps start again when the scene changes."""
         self.add(GROUP_HEADER, self._build(GROUP_HEADER, syn.GroupHeaderSyntax(
             group_sync=syn.GROUP_SYNC, scene_id=scene_id, first_frame_number=first_frame, frame_count=frame_count)))
         self.writer.state.start_group(self.header.of_scene(scene_id))

@@ -21,7 +21,7 @@ TRANSFORMS = {
 
 
 def fill(text: str, vectors: dict[str, bytes]) -> str:
-    """The annex with every generated block made anew from the vectors."""
+    """The annex with every generated block regenerated from the vectors."""
 
     def block(match: re.Match) -> str:
         kind, name, numbers = match[1], match[2], [int(n) for n in (match[3] or "").split()]

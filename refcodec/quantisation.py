@@ -70,7 +70,8 @@ def quantise_frame(state: FrameState, tensors: Sequence[np.ndarray], tools: Tens
     one, or by tensor_id. number, time_stamp: of the frame.
     occupancy: bool (z, y, x) of the header's `occupancy_dims`, None where the sequence has none. type: a P-frame codes
     what changes from the frame before, and leaves out tensors that do not change in any symbol; only the first
-    frame of a group is an I-frame. occupied_only: cells that no occupied voxel touches are not coded and decode to 0,
+    frame of a group is an I-frame. occupied_only: cells outside the support of the occupied voxels are not coded and
+    decode to 0,
     in a P-frame to the frame before (spec 7.1). candidates: models to choose from; static tables and one Laplace
     distribution by default. A model that the group has already is always among them.
 
@@ -145,7 +146,7 @@ def _quantised(tensor_id: int, values: np.ndarray, bound: BoundTensor, cells: np
     steps = sizes[0] if layout.band is None else sizes[layout.band][:, None]
     symbols = np.round(coded / steps)
     if symbols.size and np.abs(symbols).max() > MAX_SYMBOL:
-        raise UsageError(f"tensor {tensor_id} has values of {np.abs(symbols).max():.0f} quantisation steps; "
+        raise UsageError(f"tensor {tensor_id} has values of {np.abs(symbols).max():.0f} quantisation step sizes; "
                          f"there are symbols up to {MAX_SYMBOL}: give a larger step")
     return np.ascontiguousarray(symbols, np.int32)
 

@@ -28,7 +28,7 @@ def compiler() -> str:
 
 
 def _built(name: str, sources: Path) -> Path:
-    """The extension module of sources, built anew where the checkout has none or an old one."""
+    """The extension module of sources, built where the checkout has none or an old one."""
     newest = max(path.stat().st_mtime for path in sources.iterdir())
     for path in sources.parent.glob(f"{name}.*"):
         if path.suffix in (".so", ".pyd") and path.stat().st_mtime >= newest:

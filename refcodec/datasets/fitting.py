@@ -1,4 +1,4 @@
-"""Pictures and masks fitted to their cameras: sizes, EXIF orientation, missing files, what masks mean."""
+"""Fits pictures and masks to their cameras: sizes, EXIF orientation, missing files, the meaning of masks."""
 from __future__ import annotations
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""What becomes of each key of a transforms file: read, harmless, noted, or refused.
+"""The treatment of each key of a transforms file: read, ignored, noted, or refused.
 
 Checked against what instant-ngp's and nerfstudio's loaders read. A key that changes what pictures or poses mean is
 never passed over: it is read elsewhere (READ), or refused here. Keys in none of the lists are named in a warning.

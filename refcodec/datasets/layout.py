@@ -1,4 +1,4 @@
-"""What every layout's reader hands to the loader."""
+"""The result of every layout's reader."""
 from __future__ import annotations
 
 import re

@@ -24,8 +24,8 @@ MODELS = {
     "RAD_TAN_THIN_PRISM_FISHEYE": (11, 2, 12), "SIMPLE_DIVISION": (12, 1, 1), "DIVISION": (13, 2, 1),
     "SIMPLE_FISHEYE": (14, 1, 0), "FISHEYE": (15, 2, 0), "EUCM": (16, 2, 2),
 }
-# Undistorting a wide fisheye at the middle's resolution has no end; this many times the
-# field that the focal length alone would give is as far as it goes.
+# Undistorting a wide fisheye at the resolution of its centre has no bound; the limit is this multiple of the field that
+# the focal length alone would give.
 _MAX_GROWTH = 2.0
 _MIN_SHARE = 0.5  # of the undistorted picture's sides; parameters with which less is left are wrong
 _SAMPLES = 65  # a side, where a whole picture is examined

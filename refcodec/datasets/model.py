@@ -1,4 +1,4 @@
-"""What a dataset is once loaded: frames, each a set of calibrated views (docs/datasets.md)."""
+"""A loaded dataset: frames, each a set of calibrated views (docs/datasets.md)."""
 from __future__ import annotations
 
 from dataclasses import dataclass

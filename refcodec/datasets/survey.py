@@ -1,4 +1,4 @@
-"""`refcodec dataset check`: what a dataset was understood as, and everything that is wrong with it.
+"""`refcodec dataset check`: the interpretation of a dataset, and all its errors and warnings.
 
 Errors are those that `load_dataset` raises (D01 to D17), all of them at once. Warnings
 (W01 to W18) are found on reading and by looking at cameras, box and pixels; docs/datasets.md lists both.
@@ -40,7 +40,7 @@ _TIGHTER = 0.5  # of the box's volume: what is worth saying
 
 @dataclass(frozen=True)
 class DatasetFinding:
-    """One thing wrong. code: D.. (an error: the dataset can't be used) or W.. (a warning)."""
+    """An error or a warning. code: D.. (an error: the dataset can't be used) or W.. (a warning)."""
 
     code: str
     message: str
@@ -55,7 +55,7 @@ class DatasetFinding:
 
 @dataclass
 class SurveyedView:
-    """What was seen in a view's pixels.
+    """Statistics of a view's pixels.
 
     thumbnail: (h, w, 4) float32, straight alpha, at most THUMBNAIL pixels to a side.
     coverage: share of the picture with alpha above one half.

@@ -32,7 +32,7 @@ class Position:
     time_stamp: int = -1
 
     def of_scene(self, scene: int) -> Position:
-        """The position as a group of this scene finds it: time begins anew with every scene."""
+        """The position as a group of this scene finds it: time stamps start again with every scene."""
         return self if scene == self.scene else Position(scene, self.number)
 
     def group_fault(self, scene: int, first: int, frames: int) -> Fault | None:

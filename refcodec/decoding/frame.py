@@ -1,4 +1,4 @@
-"""Frames and groups as a decoder gives them, and how much of a stream it is willing to decode."""
+"""Decoded frames, group headers, and the limits of a decoder."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What this decoder is willing to do beyond what levels say (spec 10.3); None: no own limit.
+    """A decoder's own limits, below those of the levels (spec 10.3); None: no limit.
 
     tensor_elements, occupancy_voxels: of the sequence. unit_size: bytes of a unit. frames: of the stream. steps:
     wavefronts under context models (spec 6.3), of the whole stream; each takes its time, however few symbols it has.

@@ -1,8 +1,8 @@
 """Decoding on several threads: groups side by side, and in a group tensors and digests (spec 3.3, 6.3).
 
 A group's frames follow each other in one `_Chain`, which runs on a thread of the pool
-`chains`. What waits for nothing, a tensor, a frame's digest or the occupancy of the frame
-after it, may run in the pool `leaves`; chains wait for leaves, leaves for nobody, so nothing waits for ever.
+`chains`. Work without dependencies (a tensor, a frame's digest, the occupancy of the next frame) may run in the pool
+`leaves`. Chains wait for leaves, leaves wait for nothing, so there is no deadlock.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BYTES_AHEAD = 64 << 20  # of units that are read before their frames are given 
 
 
 class _Chain(Generic[Result]):
-    """The frames of one group, decoded one after the other on whatever thread there is."""
+    """The frames of one group, decoded one after the other on any thread."""
 
     def __init__(self, chains: Executor, leaves: Executor, function: Callable[[Frame], Result],
                  stop: threading.Event):

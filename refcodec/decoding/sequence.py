@@ -29,7 +29,7 @@ _T = TypeVar("_T")
 
 
 class SequenceDecoder:
-    """Turns units into frames and checks every requirement on the way.
+    """Decodes units to frames and checks every requirement.
 
     wanted: frame numbers to decode; groups outside are parsed but not decoded.
     mid_stream: True when fed from a group header inside a file (after a seek or

@@ -1,7 +1,6 @@
-"""Editing files without decoding them (spec 3.5): cut, join, repair, take out single frames.
-
-Units are copied; what says where a unit stands (numbers, time stamps, counts, offsets,
-checksums) is written anew. One unit is in memory at a time.
+"""Editing files without decoding them (spec 3.5): cut, join, repair, extract single frames. Units are copied; what
+depends on their position (numbers, time stamps, counts, offsets, checksums) is rewritten. One unit is in memory at a
+time.
 """
 from .concat import concat
 from .cut import cut

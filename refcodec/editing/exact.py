@@ -1,10 +1,10 @@
 """Coding given integer tensors so that decoding gives exactly them (spec 7.2, 7.3).
 
-A tensor of a P-frame is the sum of what several frames say. Where two say it, they become two layers: the first in
-the shared unit, the second as a residual to it (`prediction` 2), with their transforms, symbols and models. More are
-one layer, of the sum of their coefficients, and the difference from it, which comes of rounding. What else there may
-be is coded without a transform and with a step of which all values are multiples, so that dequantisation loses
-nothing; values that are too many or too far apart for one table in two layers, of high and low parts. Two layers of
+A tensor of a P-frame is the sum of the contributions of several frames. Two of them become two layers: the first in
+the shared unit, the second as a residual to it (`prediction` 2), with their transforms, symbols and models. More of
+them become one layer, of the sum of their coefficients, and a second one of the rounding difference. Any other tensor
+is coded without a transform and with a step size of which all values are multiples, so that dequantisation is exact;
+values too many or too far apart for one table take two layers, of high and low parts. Two layers of
 20 bits hold any tensor of 32-bit integers.
 """
 from __future__ import annotations
@@ -33,8 +33,8 @@ _TABLE = 1 << 12  # values that one table can hold
 
 @dataclass(slots=True)
 class ExactCoding:
-    """What a file of one I-frame carries: tensors and models of the shared unit (none: it has none) and
-    of the frame. work: multiplications of the unit that needs most; coefficients: of the one that has most.
+    """The content of a file of one I-frame: tensors and models of the shared unit (none: there is no such unit) and of
+    the frame. work: multiplications of the unit that needs most; coefficients: of the one that has most.
     """
 
     shared: list[TensorCoding] = field(default_factory=list)
@@ -47,7 +47,8 @@ class ExactCoding:
 
 @dataclass(frozen=True, slots=True)
 class SymbolLayer:
-    """What one unit says of a tensor. symbols: int32 (cells, C), of all cells of the coefficients. models: that may
+    """One unit's contribution to a tensor. symbols: int32 (cells, C), of all cells of the coefficients. models: that
+    may
     code them."""
 
     tools: Tools
@@ -60,9 +61,8 @@ class SymbolLayer:
 
 
 class History:
-    """The layers that a tensor is the sum of, as the frames up to it say them.
-
-    steps: indices of those of which it may be a multiple. whole: whether `layers` are all of it.
+    """The layers whose sum a tensor is, from the frames up to it. steps: `step_index` of the step sizes of which it may
+    be a multiple. whole: whether `layers` are all of it.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class History:
         self.whole = True
 
     def add(self, tensor: DecodedTensor) -> None:
-        """Takes in what a frame says of it."""
+        """Adds a frame's contribution."""
         tools, layout = tensor.bound.tools, tensor.bound.layout
         prediction = Prediction.of(tools.prediction)
         if not prediction.needs_previous:
@@ -89,7 +89,7 @@ class History:
     def total(self, info: TensorInfo, allowed: int | None = None) -> SymbolLayer | None:
         """One layer with the sum of the coefficients; None where there is none.
 
-        allowed: index of a step, of which the sum may be off by a half; None: the finest of the layers.
+        allowed: `step_index` of a step size, by half of which the sum may be off; None: the finest of the layers.
         """
         first, kinds = self.layers[0], {layer.kind for layer in self.layers}
         if len(kinds) > 1:
@@ -113,7 +113,7 @@ class History:
 
 def code_exactly(header: SequenceHeader, tensors: Sequence[np.ndarray], occupancy: np.ndarray | None,
                  histories: Sequence[History], *, lossy: float | None = None) -> ExactCoding:
-    """How an I-frame carries these tensors.
+    """The coding of these tensors in an I-frame.
 
     header: of the frame's scene. tensors: int32 (C, z, y, x). occupancy: bool (z, y, x) or
     None. histories: how each tensor has come about. lossy: a quantisation step size in units of the field, by half of
@@ -145,7 +145,7 @@ def code_exactly(header: SequenceHeader, tensors: Sequence[np.ndarray], occupanc
 
 def _splits(coder: _Coder, i: int, info: TensorInfo, tensor: np.ndarray, history: History,
             lossy: float | None) -> Iterator[list[SymbolLayer]]:
-    """Ways to say a tensor in layers as its frames did; not all are exact. lossy: see `code_exactly`."""
+    """Layerings of a tensor that follow its frames; not all are exact. lossy: see `code_exactly`."""
     layers = history.layers
     if not history.whole or not layers:
         return
@@ -162,7 +162,7 @@ def _splits(coder: _Coder, i: int, info: TensorInfo, tensor: np.ndarray, history
 
 
 def _step_below(size: float) -> int:
-    """Index of the largest step of no more than `size` reconstructed integers, 0 where there is none."""
+    """`step_index` of the largest step size of at most `size` reconstructed integers, 0 where there is none."""
     return max((i for i in range(STEP_INDICES) if math.ldexp(*step_of(i)) <= size), default=0)
 
 
@@ -245,7 +245,7 @@ def _plain(tensor: np.ndarray, steps: Collection[int]) -> tuple[float, list[Symb
 
 @dataclass(frozen=True, slots=True)
 class _Grid:
-    """values = dequantised(q) + offset, q: int64. step: its index."""
+    """values = dequantised(q) + offset, q: int64. step: the `step_index`."""
 
     q: np.ndarray
     step: int
@@ -253,7 +253,7 @@ class _Grid:
 
 
 def _grids(values: np.ndarray, steps: Collection[int]) -> Iterator[_Grid]:
-    """Ways to write the values as multiples of a step; one of the last two always works."""
+    """Representations of the values as multiples of a step size; one of the last two always works."""
     for index in sorted(steps):
         mantissa, exponent = step_of(index)
         right = max(-exponent, 0)

@@ -22,7 +22,7 @@ def extract(file: BinaryIO, out: BinaryIO, number: int, *, lossy: float | None =
     """Writes one frame to `out` as a file of one I-frame with the same tensors, number and time stamp.
 
     An I-frame is copied. A P-frame is decoded and re-encoded without loss; that takes more
-    bytes, since its tensors are sums of what several frames say. lossy: a quantisation step
+    bytes, since its tensors are sums of the contributions of several frames. lossy: a quantisation step
     size in units of the field's values, by half of which each coefficient of a P-frame's grids,
     planes and lines may be off (but for rounding; where there is no transform, each value). The
     report's details then have the largest error of a value. Reads nothing behind the frame.

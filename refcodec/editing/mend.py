@@ -1,8 +1,7 @@
-"""Undoing the change of a single byte in the short units that everything depends on.
+"""Correction of a single wrong byte in the short units that all others depend on.
 
-A CRC-32 tells not only that a byte was changed but, in data this short, also which and
-how: the difference between stated and computed checksum is that of one change alone, up
-to one chance in 2**32 for each possible change.
+In data this short a CRC-32 identifies the changed byte and its value: the difference between stated and computed
+checksum belongs to one change alone, up to a probability of 2**-32 for each possible change.
 """
 from __future__ import annotations
 
@@ -32,7 +31,7 @@ _TRUSTED = 4  # bytes of a file header that may be wrong: fewer than its checksu
 
 
 def mended_file_header(data: bytes | mmap.mmap, error: BitstreamError) -> FileHeader:
-    """The file header that the first bytes are nearest to; raises `error` where that is not clear."""
+    """The file header nearest to the first bytes; raises `error` where it is ambiguous."""
     found = data[:FILE_HEADER_SIZE]
     if error.requirement not in ("R-FILE-01", "R-FILE-02") or len(found) < FILE_HEADER_SIZE:
         raise error

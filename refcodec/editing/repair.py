@@ -1,4 +1,4 @@
-"""Making a conforming file of a damaged one (spec 3.4, 3.5)."""
+"""Repair of damaged files (spec 3.4, 3.5)."""
 from __future__ import annotations
 
 import io
@@ -17,13 +17,13 @@ from ..writer import UnitWriter
 from .mend import mended_file_header, mended_unit
 from .source import NOTHING, EditReport, frame_head
 
-_CLOSING = (bytes([UnitType.INDEX, 1]), bytes([UnitType.END, 0]))  # are made anew in any case
+_CLOSING = (bytes([UnitType.INDEX, 1]), bytes([UnitType.END, 0]))  # are rewritten in any case
 _ONCE = (UnitType.CAMERAS, UnitType.METADATA, UnitType.SHARED)
 
 
 @dataclass(slots=True)
 class _IntactGroup:
-    """A group as far as it is intact: its header, and where the units behind it are that are kept."""
+    """The intact part of a group: its header, and the positions of the units that are kept."""
 
     group: Group
     units: list[range] = field(default_factory=list)  # of the file's bytes
@@ -42,7 +42,7 @@ class _IntactGroup:
 
 def repair(data: bytes | mmap.mmap, out: BinaryIO, *, decode: bool = False,
            progress: Callable[[int], None] = lambda frame: None) -> EditReport:
-    """Writes to `out` what is intact of a file, as a conforming file with index and end unit.
+    """Writes the intact parts of a file to `out`, as a conforming file with index and end unit.
 
     data: the whole file (mapped: it is not read into memory). Of a damaged group the frames
     before the damage are kept. A file, sequence or group header of which one byte was
@@ -97,7 +97,7 @@ class _Repair:
         except BitstreamError as e:
             header = mended_file_header(self.data, e)
             self.damage.append(e)
-            self.report.notes.append(f"the file header was written anew, with level {header.level}")
+            self.report.notes.append(f"the file header was rewritten, with level {header.level}")
             return header
 
     def _sequence_header(self) -> None:
@@ -193,7 +193,7 @@ class _Repair:
                 self._take(unit)
                 return
             if unit.type == UnitType.INDEX or unit.type == UnitType.END:
-                self.damage.append(e)  # written anew in any case
+                self.damage.append(e)  # rewritten in any case
             else:
                 self._refuse(unit, e)
             if unit.type in (UnitType.FRAME, UnitType.GROUP_HEADER):

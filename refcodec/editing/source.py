@@ -1,4 +1,4 @@
-"""What every editor reads and reports (spec 3.5)."""
+"""Input and report of all editors (spec 3.5)."""
 from __future__ import annotations
 
 import os
@@ -60,9 +60,7 @@ class Source:
 
 @dataclass(slots=True)
 class EditReport:
-    """What an editor wrote. notes: what else the user should know, one line each.
-
-    details: what one command alone has to say, for JSON.
+    """Result of an editor. notes: remarks for the user, one line each. details: figures of one command alone, for JSON.
     """
 
     groups: int = 0

@@ -1,9 +1,8 @@
 """Coding the symbols of one tensor: order, contexts, runs, escapes (spec 6.3 to 6.5).
 
-Cells are visited in wavefronts. All cells of a wavefront find their contexts already decoded,
-so a wavefront is: gather the neighbours, one small matrix product, a stable sort by
-table, one run of the range coder for each table, then the escapes. Encoder and
-decoder share everything here but the last two.
+Cells are visited in wavefronts. All contexts of a wavefront are already decoded, so it takes a gather of the
+neighbours, one small matrix product, a stable sort by table, one run of the range coder for each table, and the
+escapes. Encoder and decoder share everything but the last two.
 """
 from __future__ import annotations
 
@@ -89,7 +88,7 @@ class SymbolDecoder:
 
         self.data = data
         self.coder = constriction.stream.queue.RangeDecoder(words_of(data))
-        # Codes again what is decoded, in a fifth of the time: the coder does not tell where it ended.
+        # Encodes the decoded symbols again, in a fifth of the time: the coder does not tell where it ended.
         self.again = constriction.stream.queue.RangeEncoder()
 
     def values(self, run: Run, low: np.ndarray, size: np.ndarray) -> np.ndarray:
@@ -204,7 +203,7 @@ def coded_blocks(mask: np.ndarray | None, size: int) -> Iterator[tuple[np.ndarra
 
 @dataclass(frozen=True)
 class Margin:
-    """The store that contexts come from: an array with zeros around, so that no neighbour needs a check.
+    """The padded store of the contexts: an array with zeros around, so that no neighbour needs a check.
 
     before: zeros before the first cell along z, y, x. padded: (z, y, x) of the store, a row for each place.
     """
@@ -310,8 +309,8 @@ class _Neighbourhood:
 
     Row r of `rows` holds the clamped values of one cell of the padded store, the
     previous frame's after the current one's; `activities` their activities. `active` marks
-    the cells that have a neighbour other than zero: most of a sparse tensor has none,
-    and what the model says of those is worked out once.
+    the cells that have a neighbour other than zero: most of a sparse tensor has none, and the model is evaluated once
+    for all of those.
     """
 
     def __init__(self, model: ContextModel, shape: Shape, margin: Margin, previous: np.ndarray | None):

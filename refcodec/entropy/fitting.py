@@ -1,4 +1,4 @@
-"""Static tables fitted to the symbols of a tensor: histograms made small (spec 6.6). No torch.
+"""Static tables fitted to the symbols of a tensor: compact histograms (spec 6.6). No torch.
 
     static = best_static(values, band, selected, bands=len(tools.steps))
 """

@@ -1,4 +1,4 @@
-"""Where the symbols of a tensor are, and what their contexts see (spec 6.3, 6.4)."""
+"""Positions and contexts of a tensor's symbols (spec 6.3, 6.4)."""
 from __future__ import annotations
 
 import math

@@ -1,8 +1,8 @@
 """The figures that the README quotes, all made by one command (`refcodec benchmark`).
 
 Encodes a sequence with each coding tool switched off in turn (MM 2024, Table 4), then
-measures sizes, overheads, decoding speed and memory on what came out. Encodes are kept
-and taken up again, so that an interrupted benchmark goes on where it was.
+measures sizes, overheads, decoding speed and memory on what came out. Encodes are kept, and an interrupted benchmark
+resumes with them.
 """
 from __future__ import annotations
 

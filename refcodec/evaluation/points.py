@@ -1,7 +1,7 @@
 """Points of a comparison that are made once: a file and a record of what it was made from and measured as.
 
 A point is taken up again when its record names the same key (everything that it depends
-on) and its file is still the one that was measured; else both are made anew.
+on) and its file is still the one that was measured; else both are made again.
 """
 from __future__ import annotations
 

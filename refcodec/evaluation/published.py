@@ -272,7 +272,7 @@ def masked_wavelet_inverse(data: bytes, cells: Cells = None) -> tuple[list[np.nd
 # Independent frames.
 
 class Recodable(Protocol):
-    """What re-encoding a field reads of a `decoder.Frame`."""
+    """The parts of a `decoding.Frame` that re-encoding a field reads."""
 
     @property
     def header(self) -> SequenceHeader: ...

@@ -1,6 +1,6 @@
 """Representations: reconstructed tensors to density and colour (spec chapter 8).
 
-Names are imported when they are first used: what the representations say of themselves needs no numpy.
+Names are imported when they are first used: the properties of representations need no numpy.
 """
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of the tensors of a field, as data (spec chapter 8).
+"""The evaluation rule of a field, as data (spec chapter 8).
 
     value of a tensor at a point      interpolation over the axes that it has
     factor                            a concatenation of tensors' values along channels
@@ -135,7 +135,7 @@ class FieldRule:
 
 
 class TensorListFault(Exception):
-    """What is wrong with the tensor list of a header (R-SEQ-16), as text."""
+    """The fault of a header's tensor list (R-SEQ-16), as text."""
 
 
 def product_terms(*factors: Sequence[int]) -> tuple[Term, ...]:

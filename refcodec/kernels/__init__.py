@@ -25,7 +25,7 @@ NAMES = ("auto", "native", "numpy")
 
 
 class Kernels(Protocol):
-    """What there is in several versions. All of them are safe to use from several threads at once."""
+    """The operations that have several implementations. All of them are safe to use from several threads at once."""
 
     @property
     def name(self) -> str: ...

@@ -72,7 +72,7 @@ def _bytes_of(values: np.ndarray | None, dtype: type[np.integer[Any]]) -> np.nda
 @lru_cache(maxsize=256)
 def _ranges(voxels: int, cells: int, numerator: int, denominator: int, mapping: Mapping, alignment: Alignment
             ) -> np.ndarray:
-    """Of each voxel along an axis, the two ranges of cells that it touches (spec 7.1)."""
+    """The two ranges of cells in the support of each voxel along an axis (spec 7.1)."""
     ranges = np.empty((voxels, 4), np.int32)
     _native.touched(voxels, cells, numerator, denominator, int(mapping == Mapping.LINEAR),
                     int(alignment != Alignment.CORNERS), ranges)

@@ -1,4 +1,4 @@
-"""The kernels in numpy: what every other version is judged by."""
+"""The kernels in numpy: the reference of all others."""
 from __future__ import annotations
 
 from functools import reduce

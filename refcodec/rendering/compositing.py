@@ -6,7 +6,7 @@ from refcodec.rendering.arrays import NumpyArrays, TorchArrays
 
 
 def composite(xp: NumpyArrays | TorchArrays, depths: Array, passing: Array | float = 1.0) -> tuple[Array, Array]:
-    """What passes to each sample of rays, and the samples' weights.
+    """Transmittance and compositing weight of each sample of rays.
 
     xp: array operations. depths: (N, S + 1), 0 and then the optical depth of each sample, front to back. passing:
     (N, 1), the share of light that reaches the first sample. Returns light (N, S + 1), in front of each sample and

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 EARLY_STOP = 1e-4
 _SMALLEST_DIRECTION = 1e-12
 _SMALLEST_WEIGHT = 1e-30
-_CANDIDATES = 1 << 21  # samples tested for occupancy at once: bounds the memory; with fewer, Python takes over
+_CANDIDATES = 1 << 21  # samples tested for occupancy at once: bounds the memory; more would not be faster
 _ROUND = 8  # occupied samples of a ray evaluated before asking whether it is opaque
 # Weight below which a sample takes its colour from its neighbours on the ray, and how much of a ray's weight may:
 # a root mean square error of less than 1e-3 (R-RND-16), whatever the colours.
@@ -98,8 +98,8 @@ def render_rays(
     samples_per_diagonal: ray step = box diagonal / this.
     background: (3,) sRGB in [0, 1].
     early_stop: a ray ends once less than this share of the background shines through,
-        which changes no colour by more than this, and samples that hardly show take the colour of those
-        beside them. 0 gives the defined picture (spec 9.3).
+        which changes no colour by more than this, and samples of negligible weight take the colour of their neighbours.
+        0 gives the defined picture (spec 9.3).
     chunk: rays held at a time; by default so many that memory stays bounded.
     on_progress: called with (rays done, N) after every chunk.
     Raises UsageError for shapes or values that make no picture.
@@ -154,7 +154,7 @@ def render_rays(
 
 
 class _March:
-    """One field, ready to be marched through, chunk by chunk."""
+    """Marches rays through one field, chunk by chunk."""
 
     def __init__(self, xp: NumpyArrays | TorchArrays, field: RadianceField, occupancy: np.ndarray | None,
                  samples_per_diagonal: int, early_stop: float):
@@ -285,7 +285,8 @@ class _March:
             weight = weight * lit
 
             each = weight[filled]
-            # Those that hardly show leave their colour to the others of the round; if all do, to the strongest.
+            # Samples of negligible weight take the colour of the others of the round; if all are negligible, of the
+            # strongest.
             whole = weight.sum(1)
             bright = weight >= xp.largest(weight).clip(None, _DIM)[:, None]
             dim = (weight * ~bright).sum(1)
@@ -314,7 +315,7 @@ class _March:
 
 
 def quantiles(xp: NumpyArrays | TorchArrays, near: Array, part: Array, weight: Array, count: int) -> Array:
-    """Where the samples of the fine network lie on rays, in order: t (N, count) (R-RND-22).
+    """Positions of the fine network's samples on rays, in order: t (N, count) (R-RND-22).
 
     xp: array operations (refcodec.rendering.arrays). near, part: (N,), where rays enter
     the box, and the length of the equal parts that follow. weight: (N, parts), the

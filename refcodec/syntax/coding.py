@@ -9,23 +9,23 @@ from .registry import FrameType as FrameType, OccupancyMode as OccupancyMode, Si
 from .structures import CodedTensorSyntax, StepSyntax
 from .tools import Prediction as Prediction, Transform as Transform
 
-# Steps grow by a factor of 2^(1/8) from one index to the next (spec 7.2).
+# Step sizes grow by a factor of 2^(1/8) from one index to the next (spec 7.2).
 STEPS_PER_OCTAVE, STEP_INDICES = 8, 256
 STEP_MANTISSAS = (32768, 35734, 38968, 42495, 46341, 50535, 55109, 60097)
 
 
 def step_of(index: int) -> tuple[int, int]:
-    """(mantissa, exponent) of the step of an index: mantissa * 2**exponent reconstructed integers (spec 7.2)."""
+    """(mantissa, exponent) of the step size of an index: mantissa * 2**exponent reconstructed integers (spec 7.2)."""
     return STEP_MANTISSAS[index % STEPS_PER_OCTAVE], index // STEPS_PER_OCTAVE - 15
 
 
 def step_index(size: float) -> int:
-    """Index of the step nearest, by its ratio, to `size` reconstructed integers."""
+    """`step_index` of the step size nearest, by its ratio, to `size` reconstructed integers."""
     return min(max(round(STEPS_PER_OCTAVE * math.log2(size)), 0), STEP_INDICES - 1)
 
 
 def band_count(transform: int, levels: int) -> int:
-    """Number of bands, each with a step of its own (spec 7.5.1)."""
+    """Number of bands, each with its own step size (spec 7.5.1)."""
     return Transform.of(transform).band_count(levels)
 
 
@@ -42,9 +42,8 @@ def block_counts(transform: int, shape: Sequence[int]) -> tuple[int, int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """How one tensor of a unit is coded.
-
-    steps: `step_index` of each band. base: (mantissa, exponent) of the shared
+    """The coding tools of one tensor of a unit. steps: `step_index` of each band. base: (mantissa, exponent) of the
+    shared
     tensor's factor. offset: in units of the reconstructed integers.
     """
 

@@ -1,4 +1,4 @@
-"""What the sequence header says, as plain values (spec chapter 5.3).
+"""The sequence header as plain values (spec chapter 5.3).
 
 These classes carry no parsing: `refcodec.syntax.units` reads and writes them,
 everything downstream (tensor decoding, fields, rendering, encoder) consumes them.
@@ -66,7 +66,7 @@ class FieldParameters:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What one scene of a file has for itself.
+    """The parameters of one scene of a file.
 
     aabb_min, aabb_max: corners (x, y, z) in units of 2**aabb_exponent scene units.
     samples_per_diagonal: ray step = box diagonal / this number (chapter 9.2).

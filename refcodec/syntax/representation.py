@@ -1,4 +1,4 @@
-"""Representations and the roles of their tensors: what every registered one says of itself (spec Annex A.1, A.2).
+"""Representations and the roles of their tensors: the properties of registered ones (spec Annex A.1, A.2).
 
 The members are defined in `refcodec.fields`, one module a representation.
 """

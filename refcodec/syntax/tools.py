@@ -1,4 +1,4 @@
-"""Transforms and predictions: what every registered one says of itself (spec 7.3, 7.5).
+"""Transforms and predictions: the properties of registered ones (spec 7.3, 7.5).
 
 The members are defined in `refcodec.tensors`, one module a tool. Shapes are (z, y, x).
 """
@@ -56,7 +56,7 @@ class Transform(CodePoint, modules=("refcodec.tensors.untransformed", "refcodec.
         return self.option
 
     def band_count(self, levels: int) -> int:
-        """Number of bands, each with a step of its own (spec 7.5.1)."""
+        """Number of bands, each with its own step size (spec 7.5.1)."""
         return levels + 1 if self.has_levels else 4 if self.by_frequency else 1
 
     def coefficient_shape(self, spatial: Sequence[int]) -> Spatial:

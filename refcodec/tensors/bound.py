@@ -1,4 +1,4 @@
-"""A tensor of a frame, bound to all that its coding refers to, and its reconstruction (spec 7.1 to 7.5)."""
+"""A tensor of a frame with everything that its coding refers to, and its reconstruction (spec 7.1 to 7.5)."""
 from __future__ import annotations
 
 import math

@@ -10,7 +10,7 @@ INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
 
 
 def dequantise(q: np.ndarray, mantissa: int | np.ndarray, exponent: int | np.ndarray) -> np.ndarray:
-    """q times the step, rounded half up: int64, any shape (spec 7.2). Steps may differ by element."""
+    """q times the step size, rounded half up: int64, any shape (spec 7.2). Step sizes may differ by element."""
     product = q.astype(np.int64) * mantissa
     right = np.maximum(np.negative(exponent), 0)
     return ((product << np.maximum(exponent, 0)) + ((1 << right) >> 1)) >> right

@@ -1,4 +1,4 @@
-"""Which cells of a grid are coded: those that an occupied voxel can touch (spec 7.1)."""
+"""The coded cells of a grid: the support of the occupied voxels (spec 7.1)."""
 from __future__ import annotations
 
 from collections.abc import Hashable
@@ -13,9 +13,8 @@ _PIECE = 1 << 14  # items of a mask worked on at a time
 
 
 def touched_cells(header: SequenceHeader, tensor: TensorInfo, axis: int) -> np.ndarray:
-    """Cells along one axis that a sample inside each voxel can touch.
-
-    axis: 0 = x, 1 = y, 2 = z. Returns bool (voxels, cells). Integers only, below 2**63.
+    """Support of each voxel along one axis: the cells that a sample inside it interpolates. axis: 0 = x, 1 = y, 2 = z.
+    Returns bool (voxels, cells). Integers only, below 2**63.
     """
     return _touched(*axis_geometry(header, tensor, axis))
 

@@ -1,4 +1,4 @@
-"""The decoded state that one frame hands to the next, for decoder and encoder alike (spec 7)."""
+"""The decoded state that the next frame refers to, for decoder and encoder (spec 7)."""
 from __future__ import annotations
 
 import struct

@@ -1,4 +1,4 @@
-"""Coding the values of a file anew: the same frames, whatever tools they use, and no traceback."""
+"""Re-encoding a file: the same frames, whatever tools they use, and no traceback."""
 import io
 import json
 from pathlib import Path

@@ -197,7 +197,7 @@ def test_points_are_made_once(dataset, tmp_path, made):
     assert first.exit_code == 0, first.output
     assert len(made) == 2 and "| rate-aware-vm | – |" in first.stdout
     assert run(dataset, folder, *options).stdout == first.stdout and len(made) == 2
-    # A damaged file, other options, another picture: made anew, and nothing else.
+    # A damaged file, other options, another picture: made again, and nothing else.
     (folder / "cnerf.rfv").write_bytes((folder / "cnerf.rfv").read_bytes()[:-1])
     assert run(dataset, folder, *options).exit_code == 0
     assert [o.system for o in made[2:]] == ["cnerf"]

@@ -107,7 +107,7 @@ def scenes_stream(groups=((0, 2), (0, 1), (1, 2)), seed=5) -> bytes:
 
 
 def with_private_units(data: bytes) -> bytes:
-    """The file with a unit of unknown type behind each, but the last two, which are made anew."""
+    """The file with a unit of unknown type behind each, but the last two, which are rewritten."""
     units = units_of(data)
     body = b"".join(build_unit(u.type, u.payload, u.flags) + build_unit(200, struct.pack("<I", i), 1)
                     for i, u in enumerate(units[:-2]))

@@ -3,8 +3,8 @@
 An I-frame codes every grid, plane and line, a P-frame its residual on the frame before as
 the decoder has it: blocks of 8 cells along each axis, an orthonormal DCT over all of them,
 steps from Table K.1 of ITU-T T.81 scaled by a quality from 1 to 100, and JPEG's run-length
-symbols under a Huffman code made for the frame. Blocks that no occupied voxel touches are
-left out. Networks have 8 bits as in `scalar.eight_bits`.
+symbols under a Huffman code made for the frame. Blocks outside the support of the occupied voxels are left out.
+Networks have 8 bits as in `scalar.eight_bits`.
 """
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _DCT[0] *= 0.5**0.5
 
 
 def steps(dimensions: int, quality: int) -> np.ndarray:
-    """Quantisation steps of a block, (8,) * dimensions, by the quality scale of the Independent JPEG Group.
+    """Quantisation step sizes of a block, (8,) * dimensions, by the quality scale of the Independent JPEG Group.
 
     Table K.1 in two dimensions; in one and three the mean of its entries whose two
     frequencies have the same sum, the last one beyond.
@@ -258,7 +258,7 @@ def _dimensions(shape: Sequence[int]) -> int:
 
 
 def _kept_blocks(header: SequenceHeader, tensor_id: int, occupancy: np.ndarray | None) -> np.ndarray:
-    """bool (blocks,): those with a cell that an occupied voxel can touch."""
+    """bool (blocks,): those with a cell in the support of the occupied voxels."""
     cells = occupied_cells(header, tensor_id, occupancy)
     channels = header.tensors[tensor_id].shape[0]
     blocks = to_blocks(cells[None].astype(np.uint8))

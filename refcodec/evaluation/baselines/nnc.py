@@ -3,8 +3,7 @@
 The grids of a frame are one set of parameters under one quantisation parameter, the
 networks another under one that is never coarse; dependent quantisation, DeepCABAC. A
 P-frame codes what is added to the frame before as the decoder has it, and networks where
-they changed. Of grids the cells that an occupied voxel touches are handed over, as a
-matrix of channels and cells.
+they changed. Of grids the cells in the support of the occupied voxels are coded, as a matrix of channels and cells.
 
 Only the coder of that package is used. Its front ends need torchvision and more to start,
 for training; coding tensors needs none of that.

@@ -211,8 +211,8 @@ class Floats(FieldBaseline):
 class IndependentLzma(FieldBaseline):
     """Every frame by itself: each tensor quantised uniformly over its range, a byte a value, LZMA.
 
-    occupied_only: of cells that no occupied voxel touches nothing is sent, and ranges
-    leave them out. Networks always have 8 bits.
+    occupied_only: cells outside the support of the occupied voxels are not sent, and ranges leave them out. Networks
+    always have 8 bits.
     """
 
     parameter, values = "bits", (8, 5, 4, 3)
@@ -293,7 +293,7 @@ class IndependentRange(FieldBaseline):
 
 
 class _FixedFrame:
-    """A field as a decoder would have handed it out: the part of `decoder.Frame` that re-coding reads."""
+    """A field as a decoder would return it: the part of `decoding.Frame` that re-encoding reads."""
 
     def __init__(self, header: SequenceHeader, frame: FieldFrame, position: int):
         self.header, self.occupancy, self.time_stamp = header, frame.occupancy, position

@@ -53,7 +53,7 @@ def axes(shape: Sequence[int]) -> int:
 
 
 def occupied_cells(header: SequenceHeader, tensor_id: int, occupancy: np.ndarray | None) -> np.ndarray:
-    """bool (z, y, x): the cells of a tensor that an occupied voxel can touch; all, for networks."""
+    """bool (z, y, x): the cells of a tensor in the support of the occupied voxels; all, for networks."""
     info = header.tensors[tensor_id]
     if occupancy is None or info.mapping == Mapping.NONE:
         return np.ones(info.shape[1:], bool)

@@ -341,7 +341,7 @@ export class Viewer extends Playback {
     };
   }
 
-  /** SHA-256 of the occupancy and of every tensor of every frame, decoded anew. */
+  /** SHA-256 of the occupancy and of every tensor of every frame, decoded again. */
   async digests() {
     const stream = await RfvStream.open(this.stream.source, { makeWorker: this.makeWorker, digests: true });
     try {
