@@ -16,7 +16,7 @@ from .decoding import Frame, Salvage
 from .entropy.occupancy import pack
 from .errors import BitstreamError, UsageError
 from .files import replacing
-from .inspection import camera_dict, error_dict, header_dict
+from .inspection import CameraEntry, camera_dict, error_dict, header_dict
 from .rendering.cameras import Camera
 from .syntax.headers import SequenceHeader
 from .tensors.reconstruction import tensor_digest
@@ -102,7 +102,7 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_sequence(path: Path, header: SequenceHeader, cameras: list[dict[str, Any]], metadata: dict[str, str],
+def write_sequence(path: Path, header: SequenceHeader, cameras: list[CameraEntry], metadata: dict[str, str],
                    frames: list[dict[str, Any]]) -> None:
     """`sequence.json`: what the tensors mean.
 
@@ -112,9 +112,9 @@ def write_sequence(path: Path, header: SequenceHeader, cameras: list[dict[str, A
         dict(sequence=header_dict(header), cameras=cameras, metadata=metadata, frames=frames)) + "\n")
 
 
-def camera_entry(c: Camera) -> dict[str, Any]:
+def camera_entry(c: Camera) -> CameraEntry:
     return camera_dict(c.name, c.width, c.height, (c.fx, c.fy), (c.cx, c.cy),
-                       np.asarray(c.camera_to_world)[:3].reshape(-1).tolist()) | dict(scene=c.scene)
+                       np.asarray(c.camera_to_world)[:3].reshape(-1).tolist(), c.scene)
 
 
 def frame_entry(frame: Frame, file: str | None) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Reads the structure of a file from its headers: no entropy decoding, no numpy (unless symbols are counted).
 
-`inspect` walks the units of a stream up to the first damage and returns a `InspectionReport`;
+`inspect` walks the units of a stream up to the first damage and returns an `InspectionReport`;
 `elements` and `hex_lines` serve the tree and hex views of the command line.
 """
 from __future__ import annotations
@@ -10,7 +10,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypedDict
 
 from .errors import BitstreamError, UsageError
 from .sources import ByteSource, StreamSource
@@ -58,7 +58,7 @@ class CodedTensor:
     def bits_per_symbol(self) -> float | None:
         return 8 * self.bytes / self.symbols if self.symbols else None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         return dict(id=self.id, label=self.label, prediction=self.prediction, transform=self.transform,
                     levels=self.levels, significance=self.significance, model=self.model, family=self.family,
                     steps=self.steps, bytes=self.bytes, mask_bytes=self.mask_bytes, elements=self.elements,
@@ -97,7 +97,7 @@ class FrameEntry:
         parts["framing"] = self.framing
         return parts
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         return dict(number=self.number, type=self.type, time_stamp=self.time_stamp, seconds=self.seconds,
                     unit=self.unit, offset=self.offset, bytes=self.bytes, occupancy_mode=self.occupancy_mode,
                     components=dict(occupancy=self.occupancy, models=self.models, steps=self.steps,
@@ -153,6 +153,66 @@ class Demand:
         self.coefficients, self.work = max(self.coefficients, coefficients), max(self.work, work)
 
 
+# Entries of the report, as `schemas/inspect.schema.json` describes them. unit: its number; offset: its byte.
+
+class UnitEntry(TypedDict):
+    number: int
+    offset: int
+    type: int
+    label: str
+    bytes: int
+    ancillary: bool
+    known: bool
+
+
+class GroupEntry(TypedDict):
+    unit: int
+    offset: int
+    scene: int
+    first_frame: int
+    frame_count: int
+
+
+class IndexedFrame(TypedDict):
+    frame: int
+    type: str
+    offset: int
+
+
+class IndexReport(TypedDict):
+    unit: int
+    offset: int
+    entries: list[IndexedFrame]
+
+
+class SharedEntry(TypedDict):
+    unit: int
+    offset: int
+    bytes: int
+    models: int
+    tensors: list[dict[str, object]]
+    digest: str | None
+
+
+class CameraEntry(TypedDict):
+    name: str
+    width: int
+    height: int
+    focal: list[float]
+    centre: list[float]
+    camera_to_world: list[list[float]]
+    scene: int
+
+
+class TypeEntry(TypedDict):
+    """Frames of a type; bytes: of all of them."""
+
+    frames: int
+    bytes: int
+    mean_bytes: float
+    mean_components: dict[str, float]
+
+
 @dataclass(slots=True)
 class InspectionReport:
     """The result of `inspect`, up to `error` (None for an undamaged stream)."""
@@ -161,13 +221,13 @@ class InspectionReport:
     size: int | None
     file_header: FileHeader | None = None
     header: SequenceHeader | None = None
-    cameras: list[dict[str, Any]] = field(default_factory=list)
+    cameras: list[CameraEntry] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
-    units: list[dict[str, Any]] = field(default_factory=list)
-    groups: list[dict[str, Any]] = field(default_factory=list)
+    units: list[UnitEntry] = field(default_factory=list)
+    groups: list[GroupEntry] = field(default_factory=list)
     frames: list[FrameEntry] = field(default_factory=list)
-    index: dict[str, Any] | None = None
-    shared: dict[str, Any] | None = None
+    index: IndexReport | None = None
+    shared: SharedEntry | None = None
     complete: bool = False
     needed_level: int | None = None
     error: BitstreamError | None = None
@@ -190,9 +250,9 @@ class InspectionReport:
                 totals[name] = totals.get(name, 0) + unit["bytes"]
         return totals
 
-    def by_type(self) -> dict[str, dict[str, Any]]:
+    def by_type(self) -> dict[str, TypeEntry]:
         """For `I` and `P`: number of frames, bytes, mean bytes, mean bytes by component."""
-        result = {}
+        result: dict[str, TypeEntry] = {}
         for kind in "IP":
             frames = [f for f in self.frames if f.type == kind]
             if not frames:
@@ -202,11 +262,11 @@ class InspectionReport:
                 for name, size in frame.components(self.header.tensors if self.header is not None else ()).items():
                     sums[name] = sums.get(name, 0) + size
             total = sum(f.bytes for f in frames)
-            result[kind] = dict(frames=len(frames), bytes=total, mean_bytes=total / len(frames),
-                                mean_components={n: s / len(frames) for n, s in sums.items()})
+            result[kind] = TypeEntry(frames=len(frames), bytes=total, mean_bytes=total / len(frames),
+                                     mean_components={n: s / len(frames) for n, s in sums.items()})
         return result
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The JSON report, as `schemas/inspect.schema.json` describes it."""
         return dict(
             **tool_dict(),
@@ -221,7 +281,7 @@ class InspectionReport:
             complete=self.complete, error=self.error and error_dict(self.error))
 
 
-def tool_dict() -> dict[str, Any]:
+def tool_dict() -> dict[str, object]:
     """What every JSON report begins with: tool and specification, with versions."""
     from . import __version__
 
@@ -229,7 +289,7 @@ def tool_dict() -> dict[str, Any]:
                 specification=dict(name="RFV", version="{}.{}".format(*syn.VERSION)))
 
 
-def error_dict(e: BitstreamError) -> dict[str, Any]:
+def error_dict(e: BitstreamError) -> dict[str, object]:
     return dict(code=e.code, name=e.name, kind=e.kind, requirement=e.requirement, section=e.section,
                 offset=e.offset, element=e.element, message=e.detail)
 
@@ -238,7 +298,7 @@ def tensor_label(info: TensorInfo) -> str:
     return f"{info.role.name.lower()}[{info.index}]"
 
 
-def header_dict(h: SequenceHeader) -> dict[str, Any]:
+def header_dict(h: SequenceHeader) -> dict[str, object]:
     """A sequence header for JSON."""
     low, high = h.box
     p = h.parameters
@@ -260,10 +320,10 @@ def header_dict(h: SequenceHeader) -> dict[str, Any]:
 
 
 def camera_dict(name: str, width: int, height: int, focal: Sequence[float], centre: Sequence[float],
-                pose: Sequence[float]) -> dict[str, Any]:
+                pose: Sequence[float], scene: int) -> CameraEntry:
     """A camera for JSON; pose: 12 numbers, row by row."""
-    return dict(name=name, width=width, height=height, focal=list(focal), centre=list(centre),
-                camera_to_world=[list(pose[i : i + 4]) for i in (0, 4, 8)])
+    return CameraEntry(name=name, width=width, height=height, focal=list(focal), centre=list(centre),
+                       camera_to_world=[list(pose[i : i + 4]) for i in (0, 4, 8)], scene=scene)
 
 
 def inspect(source: StreamSource, *, symbols: bool = False, on_unit: OnUnit | None = None) -> InspectionReport:
@@ -325,8 +385,8 @@ class _Inspector:
 
     def _unit(self, unit: Unit) -> None:
         report, number = self.report, len(self.report.units) + 1
-        report.units.append(dict(number=number, offset=unit.offset, type=int(unit.type), label=unit.label,
-                                 bytes=unit.size, ancillary=bool(unit.flags & 1), known=unit.known))
+        report.units.append(UnitEntry(number=number, offset=unit.offset, type=int(unit.type), label=unit.label,
+                                      bytes=unit.size, ancillary=bool(unit.flags & 1), known=unit.known))
         if not unit.known:
             self.on_unit(number, unit, Trace(unit.payload_offset))
             return
@@ -371,19 +431,19 @@ class _Inspector:
     def _cameras(self, value: syn.CamerasSyntax, trace: Trace, unit: Unit, number: int) -> None:
         self.report.cameras = [
             camera_dict(c.camera_name.decode(), c.camera_width, c.camera_height, c.focal, c.centre,
-                        c.camera_to_world) | dict(scene=c.camera_scene) for c in value.camera]
+                        c.camera_to_world, c.camera_scene) for c in value.camera]
 
     def _metadata(self, value: syn.MetadataSyntax, trace: Trace, unit: Unit, number: int) -> None:
         self.report.metadata.update((e.key.decode(), e.value.decode()) for e in value.entry)
 
     def _group_header(self, value: syn.GroupHeaderSyntax, trace: Trace, unit: Unit, number: int) -> None:
-        self.report.groups.append(dict(
+        self.report.groups.append(GroupEntry(
             unit=number, offset=unit.offset, scene=value.scene_id, first_frame=value.first_frame_number,
             frame_count=value.frame_count))
 
     def _index(self, value: syn.IndexSyntax, trace: Trace, unit: Unit, number: int) -> None:
-        self.report.index = dict(unit=number, offset=unit.offset, entries=[
-            dict(frame=e.indexed_frame, type=frame_type(e.indexed_type), offset=e.frame_offset)
+        self.report.index = IndexReport(unit=number, offset=unit.offset, entries=[
+            IndexedFrame(frame=e.indexed_frame, type=frame_type(e.indexed_type), offset=e.frame_offset)
             for e in value.entry])
 
     def _end(self, value: syn.EndSyntax, trace: Trace, unit: Unit, number: int) -> None:
@@ -431,11 +491,11 @@ class _Inspector:
     def _shared(self, value: syn.SharedSyntax, trace: Trace, unit: Unit, number: int) -> None:
         tensors = self._tensors(value, trace, "shared", False, _families(value))
         self.demand.shared(value)
-        self.report.shared = dict(
+        self.report.shared = SharedEntry(
             unit=number, offset=unit.offset, bytes=unit.size,
             models=sum(s.length for s in trace.spans if s.path.startswith("shared.model[")),
             tensors=[t.to_dict() for t in tensors],
-            digest=value.shared_digest and value.shared_digest.hex())
+            digest=None if value.shared_digest is None else value.shared_digest.hex())
 
     def _occupancy(self, value: syn.FrameSyntax, state: FrameState) -> bool:
         """Brings the state's occupancy up to date; False when the data don't allow it."""

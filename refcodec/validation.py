@@ -12,7 +12,6 @@ import struct
 import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from .decoding import IndexEntry, SequenceDecoder, checks
 from .decoding.checks import Position
@@ -109,7 +108,7 @@ class ValidationReport:
         errors = self.count("error")
         return f"does not conform to {declared}: {errors} error{'s' * (errors > 1)}; {counts}"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The file's entry in the JSON report (`schemas/validate.schema.json`)."""
         h = self.file_header
         return dict(
@@ -128,7 +127,7 @@ def validate(source: StreamSource) -> ValidationReport:
     return _Validator(read.data, read.name, read.size).run()
 
 
-def json_report(files: list[dict[str, Any]]) -> dict[str, Any]:
+def json_report(files: list[dict[str, object]]) -> dict[str, object]:
     """The whole JSON report over the files' entries."""
     return dict(**tool_dict(), files=files)
 

@@ -378,7 +378,7 @@ types:
     seq:
       - id: step_index
         type: u1
-        doc: "The quantisation step, 2^(`step_index` / 8) units of the reconstructed integers (section 7.2)."
+        doc: "The quantisation step size, 2^(`step_index` / 8) units of the reconstructed integers (section 7.2)."
   coded_tensor:
     doc: Section 4.11.
     seq:

@@ -37,7 +37,7 @@ def command(files: Sequence[str], as_json: bool, explain: str | None, quiet: boo
         return EXIT_OK
     if not files:
         raise click.UsageError("Missing argument 'FILES...'.")
-    code, entries = EXIT_OK, []
+    code, entries = EXIT_OK, list[dict[str, object]]()
     for file in files:
         try:
             report = _report(file)

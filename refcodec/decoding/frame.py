@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from ..syntax.headers import SequenceHeader
 from ..syntax.structures import FrameSyntax
 
 if TYPE_CHECKING:
-    from ..rendering.march import Picture
+    from ..rendering.march import Picture, RenderOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Frame:
                 for t, i in zip(self.tensors, self.header.tensors)]
 
     def render(self, camera: Camera, *, backend: str = "auto",
-               on_progress: Callable[[int, int], None] | None = None, **options: Any) -> Picture:
+               on_progress: Callable[[int, int], None] | None = None, **options: Unpack[RenderOptions]) -> Picture:
         """The frame as `camera` sees it (spec chapters 8 and 9), within the tolerance of section 9.5.
 
         backend: numpy, torch, or auto: torch where it finds a GPU.

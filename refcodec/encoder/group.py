@@ -12,7 +12,7 @@ import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -68,14 +68,6 @@ class FrameResult:
         from .loop import empty_warning
 
         return empty_warning(f"frame {self.number}", self.opacity)
-
-    @staticmethod
-    def from_json(r: dict[str, Any]) -> FrameResult:
-        """What `dataclasses.asdict` gave, back from JSON."""
-        report = dict(r["report"])
-        for name in ("tensors", "ideal_bits", "masks"):
-            report[name] = {int(k): v for k, v in report[name].items()}
-        return FrameResult(**{**r, "report": FrameReport(**report)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..errors import UsageError
 from ..files import stem_of
+from ..writer import FrameReport
 from .group import CodedFrame, FrameResult, read_group
 
 
@@ -48,7 +50,7 @@ class Parts:
             journal = json.loads(self.journal.read_text()) if resume else {}
             if journal.get("fingerprint") == fingerprint:
                 for number, results in journal["groups"].items():
-                    self._take_up(int(number), [FrameResult.from_json(r) for r in results])
+                    self._take_up(int(number), [_result(r) for r in results])
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             pass  # no journal, or none of ours: nothing is finished
         for number, path in self._files():
@@ -123,3 +125,11 @@ class Parts:
 
     def _refused(self, error: OSError) -> UsageError:
         return UsageError(f"can't write {self.out}: its finished frames can't be kept: {error.strerror}")
+
+
+def _result(r: dict[str, Any]) -> FrameResult:
+    """What `dataclasses.asdict` gave, back from JSON."""
+    report = dict(r["report"])
+    for name in ("tensors", "ideal_bits", "masks"):
+        report[name] = {int(k): v for k, v in report[name].items()}
+    return FrameResult(**{**r, "report": FrameReport(**report)})

@@ -254,10 +254,9 @@ def coding_figures(path: Path, repeats: int = 3) -> CodingFigures:
     count = sum(1 for _ in open_stream(io.BytesIO(groups)))
     group_speeds = {jobs: count / _best(repeats, lambda: _decode(io.BytesIO(groups), jobs))
                     for jobs in sorted({1, 2, os.cpu_count() or 1})}
-    report = inspect(path).to_dict()
-    framing = {kind: [f["components"]["framing"] / f["bytes"] for f in report["frames"] if f["type"] == kind]
-               for kind in "IP"}
-    size = {kind: [f["bytes"] for f in report["frames"] if f["type"] == kind] for kind in "IP"}
+    units = inspect(path).frames
+    framing = {kind: [f.framing / f.bytes for f in units if f.type == kind] for kind in "IP"}
+    size = {kind: [f.bytes for f in units if f.type == kind] for kind in "IP"}
     tensor_bytes = sum(t.nbytes for t in frames[0].tensors)
     return CodingFigures(
         symbols, path.stat().st_size, coded / ideal, _mean(framing["I"]), _mean(framing["P"]), _mean(size["I"]),

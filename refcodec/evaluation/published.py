@@ -290,8 +290,8 @@ class Recodable(Protocol):
 def independent_frames(frames: Sequence[Recodable], bits: int = 8, occupied_only: bool = True) -> bytes:
     """An RFV file of I-frames: every tensor quantised to `bits` bits over its range, static tables.
 
-    frames: decoded frames of any representation, trained without a rate. Cells that no
-    occupied voxel touches are left out, as in any other file, unless `occupied_only` is
+    frames: decoded frames of any representation, trained without a rate. Cells outside the support of the occupied
+    voxels are left out, as in any other file, unless `occupied_only` is
     False, and each tensor has the tables that code it in the fewest bytes: what is
     compared is coding, not waste. Networks have 8 bits at least.
     """
@@ -307,8 +307,8 @@ def requantised(frames: Sequence[Recodable], step: Callable[[TensorInfo, np.ndar
                 occupied_only: bool = True, candidates: Candidates | None = None) -> bytes:
     """An RFV file of I-frames with the same fields, their tensors quantised again.
 
-    step(info, values): `step_index` for integers (C, coded cells): those of the cells that occupied voxels touch or,
-    without `occupied_only`, all. candidates: see `refcodec.quantisation.quantise_frame`.
+    step(info, values): `step_index` for integers (C, coded cells): those of the cells in the support of the occupied
+    voxels or, without `occupied_only`, all. candidates: see `refcodec.quantisation.quantise_frame`.
     """
     header, out = frames[0].header, io.BytesIO()
     writer = StreamWriter(out, header)

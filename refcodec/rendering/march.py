@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import numpy as np
 
@@ -48,6 +48,15 @@ class Picture:
     opacity: np.ndarray
 
 
+class RenderOptions(TypedDict, total=False):
+    """Keywords of `render_rays` that override the sequence header or its own defaults."""
+
+    samples_per_diagonal: int
+    background: Sequence[float] | np.ndarray
+    early_stop: float
+    chunk: int | None
+
+
 def render_camera(
     field: RadianceField,
     occupancy: np.ndarray | None,
@@ -55,7 +64,7 @@ def render_camera(
     header: SequenceHeader,
     *,
     on_progress: Callable[[int, int], None] | None = None,
-    **options: Any,
+    **options: Unpack[RenderOptions],
 ) -> Picture:
     """Render all pixels of `camera` with the values of the sequence header.
 
@@ -67,13 +76,10 @@ def render_camera(
         raise UsageError(
             f"occupancy is {np.shape(occupancy)}, the header says {header.occupancy_shape} (z, y, x)"
         )
-    values: dict[str, Any] = {
-        "samples_per_diagonal": header.samples_per_diagonal,
-        "background": [channel / 255 for channel in header.background],
-    } | options
-    rgb, depth, opacity = render_rays(
-        field, occupancy, *camera.rays(), on_progress=on_progress, **values
-    )
+    options.setdefault("samples_per_diagonal", header.samples_per_diagonal)
+    options.setdefault("background", [channel / 255 for channel in header.background])
+    origins, directions = camera.rays()
+    rgb, depth, opacity = render_rays(field, occupancy, origins, directions, on_progress=on_progress, **options)
     shape = (camera.height, camera.width)
     return Picture(rgb.reshape(*shape, 3), depth.reshape(shape), opacity.reshape(shape))
 

@@ -391,7 +391,7 @@ ENTROPY_MODEL = _structure(EntropyModelSyntax)
 @syntax("step", "4.11")
 class StepSyntax:
     step_index: int = element(
-        "u8", "The quantisation step, 2^(`step_index` / 8) units of the reconstructed integers (section 7.2).")
+        "u8", "The quantisation step size, 2^(`step_index` / 8) units of the reconstructed integers (section 7.2).")
 
 
 STEP = _structure(StepSyntax)

@@ -128,7 +128,7 @@ def test_a_known_model_serves_while_a_new_one_costs_more():
 
 
 class Quantised:
-    """A trainer that does not train: the size of a fixed field follows λ by its quantisation step alone."""
+    """A trainer that does not train: the size of a fixed field follows λ by its quantisation step size alone."""
 
     def __init__(self, header, pictures, settings, plan, previous, following, device):
         self.header, self.step = header, settings.lagrangian**0.6
