@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
@@ -64,6 +65,22 @@ class Indices(click.ParamType):  # type: ignore[type-arg]  # generic in new vers
             self.fail(f"{value!r} is no list of camera numbers; write 0,7,14 or none", param, ctx)
 
 
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in new versions only
+    """`90`, `90s`, `5m`, `1h30m`, `0.5h` -> seconds."""
+
+    name = "5m|90s|1h30m"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        number = r"(\d{1,9}(?:\.\d{1,9})?)"
+        found = re.fullmatch(f"(?:{number}h)?(?:{number}m)?(?:{number}s?)?", value, re.ASCII)
+        seconds = sum(float(n or 0) * unit for n, unit in zip(found.groups(), (3600, 60, 1))) if found else 0.0
+        if not seconds:
+            self.fail(f"{value!r} is no time; write 90s, 5m or 1h30m", param, ctx)
+        return seconds
+
+
 @click.command("encode", cls=FileCommand, epilog=examples(
     "refcodec encode demo/fox fox.rfv --frames :4 --quality 2",
     "refcodec encode capture/ out.rfv --target-kb 40 --group-size 10",
@@ -86,6 +103,10 @@ class Indices(click.ParamType):  # type: ignore[type-arg]  # generic in new vers
 @click.option("--quality", type=click.IntRange(1, 4), help="In place of --lambda: 1 (small) to 4 (good).")
 @click.option("--target-kb", type=FiniteRange(0, 1e9, min_open=True),
               help="Kilobytes (1000 bytes) per frame; lambda is searched.")
+@click.option("--target-psnr", type=FiniteRange(0, 100, min_open=True), metavar="DB",
+              help="PSNR of each frame on the held-out views, inside their masks' boxes if any; lambda is searched.")
+@click.option("--time-budget", type=Duration(),
+              help="5m, 90s, 1h30m: iterations are chosen to take about that long. The file then depends on time.")
 @click.option("--frames", type=FrameRange(), help="The dataset's frame numbers: 7, 20:40 (40 excluded), :10, 20:.")
 @click.option("--group-size", type=click.IntRange(1), default=20, show_default=True,
               help="Frames from one I-frame to the next; 1: I-frames only.")
@@ -159,7 +180,7 @@ def command(dataset: str, out: str, frames: range | None, box: tuple[float, ...]
                 log.write("frame", dataclasses.asdict(frame))
             log.write("result", dict(path=str(report.path), bytes=report.size, frames=len(report.frames),
                                      resumed_frames=report.resumed_frames, seconds=report.seconds,
-                                     warnings=report.warnings))
+                                     warnings=report.warnings, iterations=report.iterations))
     say_warnings(report.warnings)
     if not quiet:
         _summary(report, err=log_json == "-")
@@ -302,6 +323,9 @@ def _summary(report: EncodeReport, err: bool) -> None:
         click.echo(f"frame {f.number} {f.type}  {f.size:>8,} bytes{quality}  payload {f.payload_bytes:,} "
                    f"(estimate {off:+.2f} %)  {f.seconds:.1f} s", err=err)
     resumed = f", {report.resumed_frames} frames resumed" if report.resumed_frames else ""
+    if report.iterations is not None:
+        click.echo("the time budget came to --intra-iterations {} --inter-iterations {}, which make the same frames "
+                   "again".format(*report.iterations), err=err)
     click.echo(f"{printable(str(report.path))}: {report.size:,} bytes, {len(report.frames)} frames, "
                f"{report.seconds:.1f} s{resumed}; "
                "decoded and verified", err=err)

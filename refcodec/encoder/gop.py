@@ -30,7 +30,7 @@ from ..syntax.headers import Representation, SequenceHeader
 from ..writer import StreamWriter
 from .devices import pick_device
 from .executors import Failure, Outcome, Workers, check_executor, open_workers
-from .group import CodedFrame, FrameProgress, FrameResult, GroupJob, frame_type, frame_units
+from .group import CodedFrame, FrameProgress, FrameResult, GroupJob, Pace, frame_type, frame_units, measure_pace
 from .parts import Parts, journal_of
 from .presets import TrainingSettings, changed, preset
 from .systems import DEFAULT_SYSTEM, CodingPlan, ToolChoice, plan
@@ -43,6 +43,9 @@ IDENTITY = "encode"  # key of the metadata that tell what a file was made of
 _ATTEMPTS = 3  # at a group, on workers that may die
 _POLL_SECONDS = 0.1
 _WAIT_SECONDS = 5.0  # without a word from any worker
+_ITERATIONS = "encode-iterations"  # key of the metadata that tell what a time budget came to
+_BUDGET_SHARE = 0.95  # of the time left; the rest is for what the pace does not know, as verification
+_FEWEST_ITERATIONS = 50  # of an I-frame that are worth a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,10 @@ class EncodeOptions:
     masks, model (context, static), rdo (the smaller of both): in place of the system's.
     preset: tiny, small or paper. lagrangian: lambda, or by `quality` 1 (small) to 4.
     target_kb: kilobytes (1000 bytes) that each frame should come to; lambda is searched.
+    target_psnr: dB that each frame should come to, on the held-out views, or on training views where none is held
+    out; inside the boxes of their masks, if they have any. lambda is searched.
+    time_budget: seconds that the encode should take. The pace is measured and the iterations are chosen by it, once:
+    so the file depends on time. `EncodeReport.iterations` and the file's metadata say what was chosen.
     frames: range of frame numbers or slice of positions. group_size: frames in a group;
     1 makes every frame an I-frame. device: auto, cpu, cuda, cuda:1 ...
     cameras: test, all or none: which the file carries. downscale: of the pictures.
@@ -81,6 +88,8 @@ class EncodeOptions:
     lagrangian: float | None = None
     quality: int | None = None
     target_kb: float | None = None
+    target_psnr: float | None = None
+    time_budget: float | None = None
     frames: range | slice | None = None
     group_size: int = 20
     device: str = "auto"
@@ -118,6 +127,8 @@ class EncodeChoices(TypedDict, total=False):
     lagrangian: float | None
     quality: int | None
     target_kb: float | None
+    target_psnr: float | None
+    time_budget: float | None
     frames: range | slice | None
     group_size: int
     device: str
@@ -143,7 +154,7 @@ class EncodeChoices(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """State of an encode. frame counts from 0; phase: wait (for workers), load, train, code,
+    """State of an encode. frame counts from 0; phase: measure (the pace), wait (for workers), load, train, code,
     evaluate, coded, retry (of a group whose worker failed), verify.
 
     psnr: dB on training rays, or on the held-out views in phase coded, there inside the
@@ -173,18 +184,20 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class EncodeReport:
-    """What `encode` did. resumed_frames: taken over from an interrupted encode."""
+    """What `encode` did. resumed_frames: taken over from an interrupted encode. iterations: of an I- and of a P-frame,
+    where a time budget chose them."""
 
     path: Path
     size: int
     frames: list[FrameResult]
     resumed_frames: int
     seconds: float
+    iterations: tuple[int, int] | None = None
 
     @property
     def warnings(self) -> list[str]:
         """What is wrong with frames, each with its code (docs/cli.md)."""
-        return [f.warning for f in self.frames if f.warning is not None]
+        return [text for f in self.frames for text in f.warnings]
 
 
 def encode(dataset: str | Path | Dataset, out: str | Path, options: EncodeOptions = EncodeOptions(),
@@ -231,7 +244,12 @@ def check_options(o: EncodeOptions) -> tuple[CodingPlan, Representation, Trainin
         raise UsageError("a group has at least one frame")
     if o.cameras not in ("test", "all", "none"):
         raise UsageError(f"cameras is {o.cameras!r}; it may be test, all or none")
-    for name, value in (("lambda", o.lagrangian), ("target size", o.target_kb), ("step", o.step)):
+    if o.target_kb is not None and o.target_psnr is not None:
+        raise UsageError("give a target size or a target PSNR, not both")
+    if o.time_budget is not None:
+        _check_budget(o)
+    for name, value in (("lambda", o.lagrangian), ("target size", o.target_kb), ("target PSNR", o.target_psnr),
+                        ("time budget", o.time_budget), ("step", o.step)):
         if value is not None and not 0 < value < float("inf"):
             raise UsageError(f"the {name} must be a positive number")
     for value in (o.intra_iterations, o.inter_iterations):
@@ -243,6 +261,17 @@ def check_options(o: EncodeOptions) -> tuple[CodingPlan, Representation, Trainin
     chosen, representation = plan(o.system, o.representation, ToolChoice(
         o.transform, o.levels, o.masks, o.model, o.rdo))
     return chosen, representation, _settings(o, representation)
+
+
+def _check_budget(o: EncodeOptions) -> None:
+    iterations = {"intra_iterations", "inter_iterations"}
+    if o.intra_iterations is not None or o.inter_iterations is not None or iterations & set(o.settings):
+        raise UsageError("give iterations or a time budget, which chooses them, not both")
+    if o.target_kb is not None or o.target_psnr is not None:
+        raise UsageError("a search for a target trains each frame several times, which a time budget does not allow "
+                         "for; give one of them")
+    if o.executor != "local":
+        raise UsageError("a time budget needs --executor local: the pace is measured in this process")
 
 
 def _settings(o: EncodeOptions, representation: Representation) -> TrainingSettings:
@@ -263,7 +292,8 @@ class _Encode:
         self.started = time.monotonic()
         self.options, self.out, self.on_progress = options, out, on_progress
         self.there = resolve(out)
-        self.plan, self.representation, self.settings = check_options(options)
+        self.plan, self.representation, self.asked = check_options(options)
+        self.settings = self.asked  # until a time budget has changed the iterations
         # Networks have no P-frames: their frames are a group each.
         self.group_size = options.group_size if self.plan.spatial else 1
         # A cluster's workers have devices of their own.
@@ -302,7 +332,7 @@ class _Encode:
         pictures = [(str(v.image), v.image_position, v.image.stat().st_size, v.split,
                      v.mask and (v.mask_use, v.mask.name), v.orientation)
                     for f in self.dataset.frames for v in f.views]
-        text = json.dumps([o, self.device, pictures, dataclasses.astuple(self.settings),
+        text = json.dumps([o, self.device, pictures, dataclasses.astuple(self.asked),
                            self.header.to_syntax()], default=str, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -315,7 +345,7 @@ class _Encode:
         pictures = [(os.path.relpath(v.image.absolute(), root), v.image_position, v.image.stat().st_size, v.split,
                      v.mask and (v.mask_use, v.mask.name), v.orientation)
                     for f in self.dataset.frames for v in f.views]
-        text = json.dumps([__version__, o, pictures, dataclasses.astuple(self.settings), self.header.to_syntax()],
+        text = json.dumps([__version__, o, pictures, dataclasses.astuple(self.asked), self.header.to_syntax()],
                           default=str, sort_keys=True)
         return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:16]
 
@@ -343,8 +373,34 @@ class _Encode:
         return GroupJob(
             number, frames.start, self.header, self.plan, self.settings,
             tuple(_absolute(self.dataset.frames[i]) for i in frames), tuple(map(self._time_stamp, frames)),
-            self.device, o.downscale, o.target_kb, o.evaluate, o.threads or workers.threads,
+            self.device, o.downscale, o.target_kb, o.target_psnr, o.evaluate, o.threads or workers.threads,
             self.parts.stream(number), tuple(self.parts[number].results))
+
+    def _keep_to_budget(self, workers: Workers) -> None:
+        """Chooses the iterations that fill what is left of a time budget, or takes those chosen before."""
+        if self.options.time_budget is None:
+            return
+        if self.parts.iterations is None:
+            self._tell(FrameProgress(0, "measure"))
+            first = dataclasses.replace(self._job(0, workers), stream=b"", results=())
+            self.parts.iterations = self._affordable(measure_pace(first), self.options.time_budget)
+            self.parts.save()
+        intra, inter = self.parts.iterations
+        self.settings = dataclasses.replace(self.settings, intra_iterations=intra, inter_iterations=inter)
+
+    def _affordable(self, pace: Pace, budget: float) -> tuple[int, int]:
+        """Iterations of an I- and of a P-frame, in the preset's proportion. Raises UsageError for too few."""
+        frames = range(len(self.dataset.frames))
+        intra = sum(self._type(i) == FrameType.INTRA for i in frames)
+        ratio = self.asked.inter_iterations / self.asked.intra_iterations
+        shares, spent = intra + (len(frames) - intra) * ratio, time.monotonic() - self.started
+        fixed = pace.frame * len(frames)
+        found = int((_BUDGET_SHARE * (budget - spent) - fixed) / (pace.iteration * shares))
+        if found < _FEWEST_ITERATIONS:
+            least = (fixed + _FEWEST_ITERATIONS * pace.iteration * shares) / _BUDGET_SHARE + spent
+            raise UsageError(f"a time budget of {budget:.0f} s is too small for {len(frames)} frames: at the pace "
+                             f"measured, {_FEWEST_ITERATIONS} iterations an I-frame would take some {least:.0f} s")
+        return found, max(1, round(found * ratio))
 
     # Progress.
 
@@ -425,6 +481,7 @@ class _Encode:
             o = self.options
             try:
                 with open_workers(o.executor, o.jobs, o.scheduler, len(unfinished), self._hear) as workers:
+                    self._keep_to_budget(workers)
                     self._encode_groups(workers, unfinished)
             finally:
                 if not self.parts.results:  # nothing that is worth keeping
@@ -438,9 +495,10 @@ class _Encode:
             put(partial, self.there)
         except OSError as e:
             raise UsageError(f"can't write {self.out}: {e.strerror}. The file is kept as {partial}.") from None
+        iterations = self.parts.iterations
         self.parts.remove()
         return EncodeReport(self.out, size, self.parts.results, resumed,
-                            time.monotonic() - self.started)
+                            time.monotonic() - self.started, iterations)
 
     def _encode_groups(self, workers: Workers, unfinished: deque[int]) -> None:
         running: dict[Future[Outcome], int] = {}
@@ -482,7 +540,10 @@ class _Encode:
         o, views = self.options, self.dataset.frames[0].views
         chosen = [] if o.cameras == "none" else [
             v.camera.scaled(1 / o.downscale) for v in views if o.cameras == "all" or v.split == "test"]
-        metadata = {"encoder": f"refcodec {__version__}", IDENTITY: self.identity(), **o.metadata}
+        metadata = {"encoder": f"refcodec {__version__}", IDENTITY: self.identity()}
+        if self.parts.iterations is not None:
+            metadata[_ITERATIONS] = "intra {} inter {}".format(*self.parts.iterations)
+        metadata |= o.metadata
         with open(path, "wb") as file:
             writer = StreamWriter(file, self.header, cameras=chosen, metadata=metadata)
             writer.begin()

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..datasets import DatasetFrame, Split
 from ..decoding import SequenceDecoder
-from ..errors import BitstreamError
+from ..errors import BitstreamError, UsageError
 from ..syntax.coding import FrameType
 from ..syntax.headers import SequenceHeader
 from ..syntax.registry import UnitType
@@ -34,9 +34,12 @@ if TYPE_CHECKING:
     from .loop import TrainedFrame, TrainingProgress
     from .rays import TrainingPicture
 
-_TARGET_TOLERANCE = 0.08
+_TARGET_TOLERANCE = 0.08  # of the logarithm of a size
+_PSNR_TOLERANCE = 0.1  # dB
 _TARGET_TRIALS = 7
-_FIRST_SLOPE = -0.7  # d log(size) / d log(lambda), refined as the frames of a group are coded
+_LARGEST_STEP = 3.0  # of the search, in log(lambda), while the target is on one side
+_JUDGED_VIEWS = 8  # training pictures, at most, whose PSNR stands for that of held-out ones where there are none
+_PACE_ITERATIONS, _UNUSUAL_ITERATIONS = 48, 8  # by which the pace is measured; of these the first, which are slower
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,9 @@ class FrameResult:
 
     estimated_bytes: of the entropy-coded data, by the rate model of training;
     payload_bytes: the same in the file. psnr, psnr_box: on the held-out views, whole
-    picture and inside the bounding box of the mask. slope: d log(size) / d log(lambda), as
-    far as the search for `target_kb` knew it afterwards. opacity: see `loop.TrainedFrame`.
+    picture and inside the bounding box of the mask. slope: of the logarithm of the size, or of the PSNR, over
+    log(lambda), as far as the search for a target knew it afterwards. opacity: see `loop.TrainedFrame`.
+    missed: the target that no lambda tried came near to, in words.
     """
 
     number: int
@@ -61,13 +65,16 @@ class FrameResult:
     seconds: float
     slope: float | None = None
     opacity: float | None = None
+    missed: str | None = None
 
     @property
-    def warning(self) -> str | None:
-        """What is wrong with the frame, with a code (docs/cli.md); None: nothing that is known."""
+    def warnings(self) -> list[str]:
+        """What is wrong with the frame, each with its code (docs/cli.md)."""
         from .loop import empty_warning
 
-        return empty_warning(f"frame {self.number}", self.opacity)
+        empty = empty_warning(f"frame {self.number}", self.opacity)
+        missed = self.missed and f"T03: frame {self.number} misses its target: {self.missed}"
+        return [text for text in (empty, missed) if text]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,7 @@ class GroupJob:
     number: of the group, from 0. first: number of its first frame in the sequence.
     frames, time_stamps: one for each of its frames; pictures are read where the group is
     encoded. settings: of its training; each frame has the seed `settings.seed` + its number.
-    target_kb, evaluate, downscale, device, threads: see `gop.EncodeOptions`.
+    target_kb, target_psnr, evaluate, downscale, device, threads: see `gop.EncodeOptions`.
     stream, results: of the frames that are finished already, when an encode goes on.
     """
 
@@ -119,6 +126,7 @@ class GroupJob:
     device: str
     downscale: float = 1
     target_kb: float | None = None
+    target_psnr: float | None = None
     evaluate: bool = True
     threads: int | None = None
     stream: bytes = b""
@@ -136,6 +144,21 @@ def encode_group(job: GroupJob, tell: Callable[[FrameProgress | CodedFrame], Non
     """
     with _threads(job.threads):
         return _Group(job, tell).run()
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds that an iteration takes, and a frame besides its iterations: loading, coding, evaluation."""
+
+    iteration: float
+    frame: float
+
+
+def measure_pace(job: GroupJob) -> Pace:
+    """Measures the first frame of a group by a training of few iterations, which is thrown away. Raises as
+    `encode_group`."""
+    with _threads(job.threads):
+        return _Group(job, lambda message: None).pace()
 
 
 def frame_type(position: int) -> int:
@@ -192,21 +215,64 @@ def _threads(count: int | None) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
-    """A frame as it comes out with one lambda, and the decoder's state behind it."""
+    """A frame as it comes out with one lambda, and the decoder's state behind it. psnr: in a search for one, on the
+    held-out views, or on some training views where there are none: whole picture, and in the masks' boxes."""
 
     lagrangian: float
     trained: TrainedFrame
     payload: bytes
     report: FrameReport
     state: FrameState
+    psnr: tuple[float | None, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What a search for a lambda is after: something that falls with log(lambda).
+
+    off: how far a trial is above it. tolerance: of that. slope: of `off` over log(lambda) at first, refined as the
+    frames of a group are coded. slopes: from the steepest to the flattest that is believed.
+    """
+
+    off: Callable[[_Trial], float]
+    tolerance: float
+    slope: float
+    slopes: tuple[float, float]
+    reached: Callable[[_Trial], str]
+
+    @staticmethod
+    def of(job: GroupJob) -> _Target | None:
+        """What the job asks for."""
+        if job.target_kb is not None:
+            size = 1000 * job.target_kb
+            return _Target(lambda t: float(np.log(t.report.size / size)), _TARGET_TOLERANCE, -0.7, (-2.0, -0.1),
+                           lambda t: f"{t.report.size / 1000:.3g} KB, where {job.target_kb:g} were asked for")
+        if job.target_psnr is not None:
+            wanted = job.target_psnr
+            return _Target(lambda t: _judged(t.psnr) - wanted, _PSNR_TOLERANCE, -0.8, (-6.0, -0.1),
+                           lambda t: f"{_judged(t.psnr):.2f} dB, where {wanted:g} were asked for")
+        return None
+
+
+def _judged(psnr: tuple[float | None, float | None]) -> float:
+    """The PSNR that leads: inside the masks' boxes where there are any."""
+    whole, boxed = psnr
+    found = whole if boxed is None else boxed
+    if found is None:
+        raise UsageError("there is no picture by which a PSNR could be measured")
+    return found
 
 
 def _root(points: Sequence[tuple[float, float]]) -> float:
-    """Where a falling function is 0, from at least three points (x, y) on both sides of it: by inverse quadratic
-    interpolation through the nearest, or a straight line between the two that bracket it where that leads outside."""
+    """Where a falling function is 0, from at least three points (x, y) on both sides of it, in the order of their
+    trials: by inverse quadratic interpolation through the nearest, or a straight line between the two that bracket it
+    where that leads outside; in the middle between those where the last trial came hardly nearer, on the same side."""
     (xa, ya), (xb, yb), (xc, yc) = sorted(points, key=lambda p: abs(p[1]))[:3]
     low, above = max(p for p in points if p[1] > 0)
     high, below = min(p for p in points if p[1] <= 0)
+    before, last = (y for _, y in points[-2:])
+    if before * last > 0 and abs(last) > abs(before) / 2:
+        return (low + high) / 2
     if len({ya, yb, yc}) == 3:
         found = (xa * yb * yc / ((ya - yb) * (ya - yc)) + xb * ya * yc / ((yb - ya) * (yb - yc))
                  + xc * ya * yb / ((yc - ya) * (yc - yb)))
@@ -220,7 +286,8 @@ class _Group:
         self.job, self.tell = job, tell
         self.device = pick_device(job.device)
         self.results = list(job.results)
-        self.slope = (self.results[-1].slope if self.results else None) or _FIRST_SLOPE
+        self.target = _Target.of(job)
+        self.slope = (self.results[-1].slope if self.results else None) or (self.target.slope if self.target else 0.0)
         self.out = io.BytesIO()
         self.writer = StreamWriter(self.out, job.header)
         decoder = read_group(job.stream, len(job.results)).decoder
@@ -277,38 +344,66 @@ class _Group:
         writer, frame = self.writer, self.job.frames[position]
         pictures = self._load(position)
         before = writer.state
+        held_out = self._pictures(frame, "test") if self.job.evaluate or self.job.target_psnr is not None else []
         trials: list[_Trial] = []
         lagrangian: float | None = self._first_lagrangian(position)
         while lagrangian is not None:
-            trained = self._train(pictures, before, position, lagrangian)
-            self._tell("code", position)
-            writer.state = before.copy()
-            payload, report = writer.encode_frame(trained.coding)
-            trials.append(_Trial(lagrangian, trained, payload, report, writer.state))
+            trials.append(self._trial(position, lagrangian, pictures, held_out, before))
             lagrangian = self._next_lagrangian(trials)
-        chosen = trials[-1]
-        if self.job.target_kb:
-            target = 1000 * self.job.target_kb
-            chosen = min(trials, key=lambda t: abs(np.log(t.report.size / target)))
-            writer.state = chosen.state
+        chosen, missed = trials[-1], None
+        if (target := self.target) is not None:
+            chosen = min(trials, key=lambda t: abs(target.off(t)))
+            if abs(target.off(chosen)) > target.tolerance:
+                missed = (f"{target.reached(chosen)}, with lambda {chosen.lagrangian:.3g}, the nearest of "
+                          f"{len(trials)} trials; another preset, or other iterations, may come to it")
+        writer.state = chosen.state
         coding, report = chosen.trained.coding, chosen.report
         writer.append_frame(coding, chosen.payload)
-        psnr, psnr_box = self._evaluate(writer.state, frame, position) if self.job.evaluate else (None, None)
+        psnr, psnr_box = (self._evaluate(writer.state, held_out, position) if self.job.target_psnr is None else
+                          chosen.psnr if held_out else (None, None))
         self.results.append(FrameResult(
             coding.number, "IP"[coding.type - 1], chosen.lagrangian, report.size, report,
             sum(chosen.trained.estimated_bits.values()) / 8, sum(report.tensors.values()), psnr, psnr_box,
-            time.monotonic() - started, self.slope if self.job.target_kb else None, chosen.trained.opacity))
+            time.monotonic() - started, self.slope if target is not None else None, chosen.trained.opacity, missed))
         self._tell("coded", position, psnr=psnr if psnr_box is None else psnr_box, kilobytes=report.size / 1000,
-                   remark=self.results[-1].warning)
+                   remark="; ".join(self.results[-1].warnings) or None)
 
-    def _train(self, pictures: Sequence[TrainingPicture], previous: FrameState, position: int, lagrangian: float
-               ) -> TrainedFrame:
+    def _trial(self, position: int, lagrangian: float, pictures: Sequence[TrainingPicture],
+               held_out: Sequence[TrainingPicture], before: FrameState) -> _Trial:
+        """A frame, trained, coded and measured."""
+        writer = self.writer
+        trained = self._train(pictures, before, position, lagrangian)
+        self._tell("code", position)
+        writer.state = before.copy()
+        payload, report = writer.encode_frame(trained.coding)
+        judged: Sequence[TrainingPicture] = []
+        if self.job.target_psnr is not None:
+            judged = held_out or pictures[::-(-len(pictures) // _JUDGED_VIEWS)]
+        psnr = self._evaluate(writer.state, judged, position)
+        return _Trial(lagrangian, trained, payload, report, writer.state, psnr)
+
+    def pace(self) -> Pace:
+        """See `measure_pace`."""
+        started, times = time.monotonic(), list[float]()
+        pictures, before = self._load(0), self.writer.state
+        settings = dataclasses.replace(self.job.settings, intra_iterations=_PACE_ITERATIONS)
+        trained = self._train(pictures, before, 0, settings.lagrangian, settings,
+                              lambda iteration: times.append(time.monotonic()))
+        self.writer.state = before.copy()
+        self.writer.encode_frame(trained.coding)
+        if self.job.evaluate:
+            self._evaluate(self.writer.state, self._pictures(self.job.frames[0], "test"), 0)
+        iteration = (times[-1] - times[_UNUSUAL_ITERATIONS - 1]) / (len(times) - _UNUSUAL_ITERATIONS)
+        return Pace(iteration, max(time.monotonic() - started - iteration * _PACE_ITERATIONS, 0.0))
+
+    def _train(self, pictures: Sequence[TrainingPicture], previous: FrameState, position: int, lagrangian: float,
+               settings: TrainingSettings | None = None, after: Callable[[int], None] | None = None) -> TrainedFrame:
         from .loop import train
         from .trainers import TRAINERS
 
         job, number, time_stamp = self.job, self.job.first + position, self.job.time_stamps[position]
         # A seed for each frame, so that an encode that goes on gives the same file.
-        settings = dataclasses.replace(job.settings, lagrangian=lagrangian, seed=job.settings.seed + number)
+        settings = dataclasses.replace(settings or job.settings, lagrangian=lagrangian, seed=job.settings.seed + number)
 
         def tell(p: TrainingProgress) -> None:
             self._tell("train", position, p.iteration, p.iterations, p.loss, p.psnr, p.kilobytes)
@@ -316,37 +411,40 @@ class _Group:
         trainer = TRAINERS[job.plan.trainer](
             job.header, pictures, settings, job.plan, None if frame_type(position) == FrameType.INTRA else previous,
             len(job.frames) - position - 1, self.device)
-        train(trainer, tell)
+        train(trainer, tell, after)
         return trainer.frame(0, number, time_stamp)
 
     def _first_lagrangian(self, position: int) -> float:
         kind = "IP"[frame_type(position) - 1]
         same = [r.lagrangian for r in self.results if r.type == kind]
-        return same[-1] if same and self.job.target_kb else self.job.settings.lagrangian
+        return same[-1] if same and self.target is not None else self.job.settings.lagrangian
 
     def _next_lagrangian(self, trials: Sequence[_Trial]) -> float | None:
-        """The next lambda to try for `target_kb`: secant steps on log(size) over log(lambda), inside the bracket once
-        sizes on both sides of the target are known."""
-        if not self.job.target_kb or len(trials) >= _TARGET_TRIALS:
+        """The next lambda to try for a target: secant steps over log(lambda), inside the bracket once trials on both
+        sides of the target are known."""
+        target = self.target
+        if target is None or len(trials) >= _TARGET_TRIALS:
             return None
-        target = 1000 * self.job.target_kb
-        points = [(np.log(t.lagrangian), np.log(t.report.size / target)) for t in trials]
+        points = [(float(np.log(t.lagrangian)), target.off(t)) for t in trials]
         x, y = points[-1]
-        if abs(y) <= _TARGET_TOLERANCE:
+        if abs(y) <= target.tolerance:
             return None
         if len(points) > 1 and abs(x - points[-2][0]) > 1e-3:
             slope = (y - points[-2][1]) / (x - points[-2][0])
             if slope < -0.05:
-                self.slope = float(np.clip(slope, -2.0, -0.1))
+                self.slope = float(np.clip(slope, *target.slopes))
         bracketed = len(points) > 2 and min(p[1] for p in points) <= 0 < max(p[1] for p in points)
-        return float(np.clip(np.exp(_root(points) if bracketed else x - y / self.slope), 1e-6, 10.0))
+        step = float(np.clip(-y / self.slope, -_LARGEST_STEP, _LARGEST_STEP))
+        return float(np.clip(np.exp(_root(points) if bracketed else x + step), 1e-6, 10.0))
 
-    def _evaluate(self, state: FrameState, frame: DatasetFrame, position: int) -> tuple[float | None, float | None]:
-        """Mean PSNR over the held-out views: whole picture, and inside the mask's box."""
+    def _evaluate(self, state: FrameState, pictures: Sequence[TrainingPicture], position: int
+                  ) -> tuple[float | None, float | None]:
+        """Mean PSNR over views: whole picture, and inside the mask's box."""
+        if not pictures:
+            return None, None
         from ..evaluation.held_out import view_psnr
         from ..fields import TorchOps
 
-        views = [(v.camera, v.rgba, v.kept) for v in self._pictures(frame, "test")]
-        if views:
-            self._tell("evaluate", position)
+        views = [(v.camera, v.rgba, v.kept) for v in pictures]
+        self._tell("evaluate", position)
         return view_psnr(state.header, state.tensors, state.occupancy, views, TorchOps(self.device))

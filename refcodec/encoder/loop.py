@@ -166,8 +166,9 @@ class TrainerFactory(Protocol):
         after this one."""
 
 
-def train(trainer: Trainer, on_progress: Callable[[TrainingProgress], None] | None = None) -> None:
-    """Runs a training from its first iteration to its last."""
+def train(trainer: Trainer, on_progress: Callable[[TrainingProgress], None] | None = None,
+          after: Callable[[int], None] | None = None) -> None:
+    """Runs a training from its first iteration to its last. after: called behind each, with the number done."""
     schedule = trainer.schedule
     errors: dict[int, torch.Tensor] = {}  # running mean of D by member
     for i in range(schedule.total):
@@ -188,3 +189,5 @@ def train(trainer: Trainer, on_progress: Callable[[TrainingProgress], None] | No
                 i + 1, schedule.total,
                 distortion + moment.lagrangian * schedule.members / trainer.pixels * bits,
                 -10 * math.log10(max(distortion, 1e-10)), bits / 8000))
+        if after:
+            after(i + 1)

@@ -39,16 +39,20 @@ class Parts:
     """The parts of the encode into `out`.
 
     fingerprint: of dataset and options; parts with another one are thrown away, and so
-    are all without `resume`. Raises UsageError when the folder can't be written.
+    are all without `resume`. iterations: that a time budget chose; `save` keeps them.
+    Raises UsageError when the folder can't be written.
     """
 
     def __init__(self, out: Path, fingerprint: str, groups: int, resume: bool):
         self.out, self.fingerprint, self.stem = out, fingerprint, stem_of(out)
         self.journal = journal_of(out)
         self.parts = [GroupPart() for _ in range(groups)]
+        self.iterations: tuple[int, int] | None = None
         try:
             journal = json.loads(self.journal.read_text()) if resume else {}
             if journal.get("fingerprint") == fingerprint:
+                if (chosen := journal.get("iterations")) is not None:
+                    self.iterations = int(chosen[0]), int(chosen[1])
                 for number, results in journal["groups"].items():
                     self._take_up(int(number), [_result(r) for r in results])
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
@@ -56,7 +60,7 @@ class Parts:
         for number, path in self._files():
             if number >= groups or not self.parts[number].results:
                 path.unlink()
-        self._save()
+        self.save()
 
     def __getitem__(self, number: int) -> GroupPart:
         return self.parts[number]
@@ -91,7 +95,7 @@ class Parts:
         part.size += len(frame.data)
         part.results.append(frame.result)
         part.digests.append(frame.digests)
-        self._save()
+        self.save()
 
     def remove(self) -> None:
         """Deletes part files and journal."""
@@ -113,11 +117,13 @@ class Parts:
         return [(int(p.name[len(prefix):]), p) for p in self.out.parent.iterdir()
                 if p.name.startswith(prefix) and p.name[len(prefix):].isdecimal()]
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Writes the journal."""
         groups = {i: [dataclasses.asdict(r) for r in part.results] for i, part in enumerate(self.parts) if part.results}
         temporary = self.journal.with_name(f"{self.journal.name}.new")
         try:
-            temporary.write_text(json.dumps(dict(fingerprint=self.fingerprint, groups=groups)))
+            temporary.write_text(json.dumps(dict(fingerprint=self.fingerprint, groups=groups,
+                                                 iterations=self.iterations)))
             os.replace(temporary, self.journal)
         except OSError as e:
             temporary.unlink(missing_ok=True)

@@ -126,7 +126,7 @@ def test_json_log(calls, tmp_path):
     assert events[0]["iteration"] == 20 and events[0]["eta_seconds"] == 65.0 and events[1]["phase"] == "coded"
     assert events[2]["report"]["tensors"] == {"0": 11000}
     assert events[3] == dict(event="result", path="out.rfv", bytes=12345, frames=1, resumed_frames=1, seconds=2.5,
-                             warnings=[])
+                             warnings=[], iterations=None)
     result = run(FOX, "out.rfv", "--log-json", "-")
     assert [json.loads(line)["event"] for line in result.stdout.splitlines()] == ["dataset"] + [
         e["event"] for e in events]

@@ -1,6 +1,7 @@
 """The encoder as a person uses it: fields that come out empty, defaults, budgets, targets, resuming, previews."""
 import dataclasses
 import json
+import time
 
 import numpy as np
 import pytest
@@ -9,15 +10,21 @@ from click.testing import CliRunner
 torch = pytest.importorskip("torch")
 
 from refcodec.cli import cli
-from refcodec.encoder import EncodeOptions, encode, rays
-from refcodec.encoder.gop import check_options
+from refcodec.commands.encode import Duration
+from refcodec.decoding import open_stream
+from refcodec.encoder import EncodeOptions, encode, gop, group, loop, rays, train, trainers
+from refcodec.encoder.gop import check_options, is_finished
 from refcodec.encoder.scenes import SceneOptions, encode_scenes
 from refcodec.errors import UsageError
+from refcodec.evaluation import held_out
 from refcodec.fields import TorchOps, field_header
 from refcodec.fields.grid import GridSizes
+from refcodec.inspection import inspect
+from refcodec.quantisation import TensorTools, quantise_frame
 from refcodec.rendering.cameras import Camera
 from refcodec.rendering.paths import look_at
 from refcodec.syntax.headers import Representation
+from refcodec.tensors.state import FrameState
 from synthetic import write_dataset
 
 HEADER = field_header(GridSizes(4, 4, 2, render_hidden=4), [(-1, -1, -1), (1, 1, 1)], occupancy_side=12,
@@ -51,7 +58,7 @@ def bank(alpha, occupancy=None, pose=None):
     camera = Camera(24, 24, 40.0, 40.0, 12.0, 12.0, pose, "c")
     rgba = np.ones((24, 24, 4), np.float32)
     rgba[..., 3] = alpha
-    return rays.RayBank([rays.Picture(camera, rgba)], HEADER,
+    return rays.RayBank([rays.TrainingPicture(camera, rgba)], HEADER,
                          np.ones(HEADER.occupancy_shape, bool) if occupancy is None else occupancy,
                          torch.device("cpu"), torch.Generator().manual_seed(0))
 
@@ -114,3 +121,123 @@ def test_a_box_that_no_ray_meets_is_refused():
     away = look_at((4.0, 0.0, 0.0), (8, 0, 0), (0, 0, 1))
     with pytest.raises(UsageError, match="T02"):
         bank(1.0, pose=away)
+
+
+class Quantised:
+    """A trainer that does not train: sizes follow λ by a quantisation step alone, PSNRs by `quality`."""
+
+    def __init__(self, header, pictures, settings, plan, previous, following, device):
+        self.header, self.step = header, settings.lagrangian**0.6
+        self.schedule = loop.Schedule(0, settings.lagrangian, 0.0, 1.0, ())
+        Quantised.lagrangian = settings.lagrangian
+
+    def frame(self, member, number, time_stamp):
+        rng = np.random.default_rng(0)
+        tensors = [rng.normal(0, 0.2, info.shape) for info in self.header.tensors]
+        return loop.TrainedFrame(quantise_frame(
+            FrameState(self.header), tensors, TensorTools(self.step), number=number, time_stamp=time_stamp,
+            occupancy=np.ones(self.header.occupancy_shape, bool)), {})
+
+
+def quality(*_):
+    """In place of renderings, which say little of random fields: some 0.8 dB for a factor of e in λ, less where λ is
+    small, and chance."""
+    x = np.log(Quantised.lagrangian / 1e-3)
+    return 40.0, float(32 - 0.8 * x - 0.06 * x**2 + 0.04 * np.sin(50 * x))
+
+
+@pytest.mark.parametrize("holdout", [None, ()])
+@pytest.mark.parametrize("target", [28.0, 34.0])
+def test_a_psnr_that_is_asked_for_is_reached(ball, tmp_path, monkeypatch, target, holdout):
+    """Within the tolerance, from a λ that gives another; on training views where none is held out."""
+    monkeypatch.setitem(trainers.TRAINERS, "field", Quantised)
+    seen = []
+    monkeypatch.setattr(held_out, "view_psnr", lambda *a: (seen.append(len(a[3])), quality(*a))[1])
+    options = dataclasses.replace(OPTIONS, system="rate-aware", representation="grid", holdout=holdout,
+                                  lagrangian=1e-3, target_psnr=target)
+    report = encode(ball, tmp_path / "out.rfv", options)
+    found = report.frames[0]
+    assert 2 < len(seen) <= group._TARGET_TRIALS and set(seen) == {5 if holdout == () else 1}
+    assert (found.psnr, found.psnr_box) == (None, None) if holdout == () else abs(found.psnr_box - target) <= 0.1
+    assert (found.lagrangian < 1e-3) == (target == 34.0) and report.warnings == []
+
+
+def test_a_target_that_can_t_be_reached_is_said(ball, tmp_path, monkeypatch):
+    monkeypatch.setitem(trainers.TRAINERS, "field", Quantised)
+    monkeypatch.setattr(held_out, "view_psnr", lambda *a: (22.0, None))
+    report = encode(ball, tmp_path / "out.rfv", OPTIONS, representation="grid", target_psnr=50.0)
+    (text,) = report.warnings
+    assert text.startswith("T03: frame 0 misses its target: 22.00 dB, where 50 were asked for, with lambda ")
+
+
+@pytest.mark.parametrize("changes, message", [
+    (dict(target_kb=4.0, target_psnr=30.0), "a target size or a target PSNR, not both"),
+    (dict(target_psnr=-1.0), "the target PSNR must be a positive number"),
+    (dict(time_budget=float("nan"), intra_iterations=None), "the time budget must be a positive number"),
+    (dict(time_budget=60.0), "give iterations or a time budget"),
+    (dict(time_budget=60.0, intra_iterations=None, settings={"inter_iterations": 7}), "give iterations or a time"),
+    (dict(time_budget=60.0, intra_iterations=None, target_psnr=30.0), "give one of them"),
+    (dict(time_budget=60.0, intra_iterations=None, executor="processes"), "needs --executor local"),
+])
+def test_what_does_not_go_together_is_refused(changes, message):
+    with pytest.raises(UsageError, match=message):
+        check_options(dataclasses.replace(OPTIONS, **changes))
+
+
+def test_a_time_budget_chooses_iterations_that_make_the_same_again(ball, tmp_path, monkeypatch):
+    # 0.05 s an iteration, 1 s a frame besides: of two I-frames and a clock that stands still.
+    monkeypatch.setattr(gop, "measure_pace", lambda job: group.Pace(0.05, 1.0))
+    options = dataclasses.replace(OPTIONS, frames=range(2), intra_iterations=None, time_budget=9.0)
+    made = encode(ball, tmp_path / "out.rfv", options)
+    intra, inter = made.iterations
+    assert 50 <= intra <= 65 and inter == round(intra * 100 / 300)  # (0.95 · 9 s - 2 s) / (2 · 0.05 s), less the start
+    found = inspect(tmp_path / "out.rfv")
+    assert found.metadata["encode-iterations"] == f"intra {intra} inter {inter}"
+    encode(ball, tmp_path / "again.rfv", options, time_budget=None, intra_iterations=intra, inter_iterations=inter)
+    with open_stream(tmp_path / "out.rfv") as one, open_stream(tmp_path / "again.rfv") as other:
+        for a, b in zip(one, other, strict=True):
+            assert all(np.array_equal(x, y) for x, y in zip(a.tensors, b.tensors, strict=True))
+    with pytest.raises(UsageError, match="a time budget of 3 s is too small for 2 frames: .* would take some [67] s"):
+        encode(ball, tmp_path / "late.rfv", options, time_budget=3.0)
+    assert is_finished(ball, tmp_path / "out.rfv", options)
+
+
+def test_iterations_that_a_budget_chose_outlive_an_interruption(ball, tmp_path, monkeypatch):
+    options = dataclasses.replace(OPTIONS, frames=range(2), intra_iterations=None, time_budget=9.0)
+    monkeypatch.setattr(gop, "measure_pace", lambda job: group.Pace(0.05, 1.0))
+
+    def stop(p):
+        if p.frame == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encode(ball, tmp_path / "out.rfv", options, stop)
+    chosen = json.loads((tmp_path / "out.rfv.partial.json").read_text())["iterations"]
+    monkeypatch.setattr(gop, "measure_pace", None)
+    made = encode(ball, tmp_path / "out.rfv", options)
+    assert list(made.iterations) == chosen and made.resumed_frames == 1
+
+
+def test_the_pace_is_that_of_the_trainer(ball):
+    """Iterations of 20 ms are not taken for faster; what a frame costs besides is no part of them."""
+    jobs = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gop, "measure_pace", lambda job: jobs.append(job) or group.Pace(1.0, 1.0))
+        with pytest.raises(UsageError, match="too small"):
+            encode(ball, ball.parent / "none.rfv", dataclasses.replace(
+                OPTIONS, intra_iterations=None, time_budget=9.0))
+        slow = train.FieldTrainer.descend
+        patch.setattr(train.FieldTrainer, "descend", lambda *a: (time.sleep(0.02), slow(*a))[1])
+        found = group.measure_pace(jobs[0])
+    assert found.iteration >= 0.02 and found.frame > 0
+
+
+@pytest.mark.parametrize("text, seconds", [("90", 90), ("90s", 90), ("5m", 300), ("1h30m", 5400), ("0.5h", 1800)])
+def test_times_are_read(text, seconds):
+    assert Duration().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "0", "-5m", "5m 3s", "1e9", "nan", "5x", "m5", "٣m"])
+def test_other_times_are_refused(text):
+    result = CliRunner().invoke(cli, ["encode", "d", "o.rfv", f"--time-budget={text}"])
+    assert result.exit_code == 1 and "write 90s, 5m or 1h30m" in result.stderr
