@@ -35,6 +35,7 @@ from .common import (
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..arrays import Array
     from ..decoding import Frame
     from ..fields import RadianceField
     from ..rendering.cameras import Camera
@@ -226,12 +227,12 @@ class _Job:
         numbers = {n for n, _ in self.numbers}
         yield from (f for f in self.stream.frames(range(min(numbers), max(numbers) + 1)) if f.number in numbers)
 
-    def field(self, frame: Frame) -> RadianceField:
+    def field(self, frame: Frame) -> RadianceField[Array]:
         from ..fields import build
 
         return build(frame.header, frame.values(), self.ops)
 
-    def picture(self, field: RadianceField, frame: Frame, camera: Camera, advance: Callable[..., None],
+    def picture(self, field: RadianceField[Array], frame: Frame, camera: Camera, advance: Callable[..., None],
                 text: str) -> Picture:
         from ..rendering.march import render_camera
 

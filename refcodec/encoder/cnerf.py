@@ -311,7 +311,7 @@ class SceneViews:
     def pixels(self) -> int:
         return self.rays.pixels
 
-    def field(self, tensors: dict[int, torch.Tensor]) -> fields.RadianceField:
+    def field(self, tensors: dict[int, torch.Tensor]) -> fields.RadianceField[torch.Tensor]:
         """The field of flat tensors."""
         shaped = [tensors[i].view(info.shape) for i, info in enumerate(self.header.tensors)]
         return fields.build(self.header, shaped, self.ops)
@@ -325,7 +325,7 @@ class SceneViews:
             loss = loss + ALPHA_WEIGHT * share * self._coarse_error(field, samples.position)
         return loss, distortion
 
-    def _coarse_error(self, field: fields.RadianceField, position: torch.Tensor) -> torch.Tensor:
+    def _coarse_error(self, field: fields.RadianceField[torch.Tensor], position: torch.Tensor) -> torch.Tensor:
         """Mean squared difference of the coarse network's sample opacities from the fine one's: it only places
         samples."""
         with torch.no_grad():

@@ -95,7 +95,7 @@ class Latents:
             found[slot.id] = values
         return [found[s.id] if s.id in found else s.reconstructed(self.base) for s in self.slots]
 
-    def field(self, ops: fields.TorchOps, leaves: Sequence[torch.Tensor] = ()) -> fields.RadianceField:
+    def field(self, ops: fields.TorchOps, leaves: Sequence[torch.Tensor] = ()) -> fields.RadianceField[torch.Tensor]:
         """The field of `tensors`."""
         return fields.build(self.header, [t.permute(3, 0, 1, 2) for t in self.tensors(leaves)], ops)
 

@@ -297,7 +297,7 @@ class RayBank:
         return Samples(ray, slot, position[ray, slot], direction, (len(chosen), slots))
 
     @torch.no_grad()
-    def shown(self, field: RadianceField) -> float | None:
+    def shown(self, field: RadianceField[torch.Tensor]) -> float | None:
         """Opacity of a field where the pictures are opaque, as a share of theirs; None where they are nowhere opaque.
 
         Random rays of a generator of their own: training goes on as if nobody had looked.
@@ -313,7 +313,7 @@ class RayBank:
             wanted += float(self._rgba[chosen, 3].float().sum())
         return shown / wanted
 
-    def error(self, field: RadianceField, size: int) -> tuple[torch.Tensor, torch.Tensor, Samples]:
+    def error(self, field: RadianceField[torch.Tensor], size: int) -> tuple[torch.Tensor, torch.Tensor, Samples]:
         """The loss of a batch of `size` rays, D over all pixels, and the samples.
 
         D is the mean squared error of colours over the background. The loss adds the error of opacity: where an object
@@ -342,7 +342,7 @@ class RayBank:
         self._error[rays] = torch.where(old.isnan(), error, _KEPT_ERROR * old + (1 - _KEPT_ERROR) * error)
 
     @torch.no_grad()
-    def voxel_density(self, field: RadianceField, count: int) -> torch.Tensor:
+    def voxel_density(self, field: RadianceField[torch.Tensor], count: int) -> torch.Tensor:
         """Density at random points of each occupied voxel: (count, voxels), raster order."""
         centres = torch.from_numpy(voxel_centres(self.header)[self.occupancy]).float().to(self.device)
         size = (self.high - self.low) / torch.tensor(self.dims, device=self.device)
@@ -353,7 +353,7 @@ class RayBank:
                 row[part] = field.density(points[part])[0]
         return out
 
-    def prune(self, field: RadianceField) -> bool:
+    def prune(self, field: RadianceField[torch.Tensor]) -> bool:
         """Drops voxels that the field shows to be empty, but keeps their neighbours; whether it did.
 
         A field that is still almost transparent says nothing about what is empty.
@@ -369,7 +369,7 @@ class RayBank:
         return True
 
 
-def shade(field: RadianceField, samples: Samples, step: float, min_weight: float = LEAST_WEIGHT
+def shade(field: RadianceField[torch.Tensor], samples: Samples, step: float, min_weight: float = LEAST_WEIGHT
           ) -> tuple[torch.Tensor, torch.Tensor]:
     """Premultiplied colour (rays, 3) and opacity (rays,) of a batch (spec 9.3).
 

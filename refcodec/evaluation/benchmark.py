@@ -25,13 +25,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 import constriction
 import numpy as np
 
+from ..arrays import Array
 from ..datasets import Dataset
 from ..decoding import DecodedTensor, Frame, SequenceDecoder, open_stream
 from ..entropy.laplace import laplace_tables
 from ..entropy.layout import Layout
 from ..entropy.models import EntropyModel, StaticModel, model_from_syntax
 from ..errors import UsageError
-from ..fields import Ops
+from ..fields import Ops, choose_ops
 from ..inspection import inspect
 from ..kernels import Kernels, NumpyKernels, best
 from ..syntax import structures as syn
@@ -88,12 +89,12 @@ def require_held_out(dataset: Dataset) -> None:
         raise UsageError(f"{dataset.source} has no held-out views to measure PSNR on")
 
 
-def held_out_psnr(frames: Iterable[Frame], dataset: Dataset, ops: Ops | None = None) -> list[float]:
+def held_out_psnr(frames: Iterable[Frame], dataset: Dataset, ops: Ops[Array] | None = None) -> list[float]:
     """Mean PSNR over the held-out views of each decoded frame, paired by position; every frame has some."""
     found = []
     for frame, shot in zip(frames, dataset.frames, strict=True):
         views = ((v.camera, v.load()) for v in shot.split("test"))
-        rendered = render_views(frame.header, frame.values(), frame.occupancy, views, ops)
+        rendered = render_views(frame.header, frame.values(), frame.occupancy, views, ops or choose_ops("numpy"))
         found.append(float(np.mean([psnr(v.picture, v.truth) for v in rendered])))
     return found
 
@@ -147,7 +148,7 @@ def histogram_model(q: np.ndarray) -> StaticModel:
     return StaticModel(((low, (*counts.tolist(), int(np.ceil(outside / scale)))),))
 
 
-def baseline_at(frames: Sequence[Frame], dataset: Dataset, quality: float, ops: Ops | None = None,
+def baseline_at(frames: Sequence[Frame], dataset: Dataset, quality: float, ops: Ops[Array] | None = None,
                 trials: int = 7) -> Row:
     """The baseline's largest step that keeps a PSNR, by bisection on log(step)."""
     low, high, best = np.log(2.0**-9), np.log(2.0), None

@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import __version__
+from ..arrays import Array
 from ..datasets import Dataset, load_dataset
 from ..decoding import Frame, open_stream
 from ..errors import RefcodecError, UsageError
-from ..fields import NumpyOps, Ops
+from ..fields import Ops
 from ..files import replacing
 from ..inspection import inspect
 from ..rendering.pictures import composite
@@ -138,7 +139,7 @@ class _Scene:
     options: EncodeOptions
     request: Request
     metrics: Metrics
-    ops: Ops | None
+    ops: Ops[Array]
     tell: Callable[[str], None]
     on_progress: Callable[[Progress], None] | None
     points: list[MeasuredPoint] = field(default_factory=list)
@@ -282,8 +283,7 @@ class _Scene:
         for frame, shot in zip(sequence.frames, self.dataset.frames, strict=True):
             views = ((v.camera.scaled(1 / self.options.downscale), v.load(self.options.downscale))
                      for v in shot.split("test"))
-            rendered = list(render_views(sequence.header, frame.tensors, frame.occupancy, views,
-                                         self.ops or NumpyOps()))
+            rendered = list(render_views(sequence.header, frame.tensors, frame.occupancy, views, self.ops))
             measured.append([self.metrics.of(r.picture, r.truth, r.mask) for r in rendered])
             seconds += [r.seconds for r in rendered]
         return self._point(measured, size, components, encoding, decoding, measured_on=HELD_OUT, nearest_psnr=None,

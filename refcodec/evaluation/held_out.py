@@ -4,10 +4,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
-from ..fields import Ops, build
+from ..arrays import A, Array
+from ..fields import Ops, build, choose_ops
 from ..rendering.cameras import Camera
 from ..rendering.march import render_camera
 from ..rendering.pictures import composite
@@ -18,7 +20,7 @@ HeldOut = tuple[Camera, np.ndarray] | tuple[Camera, np.ndarray, np.ndarray | Non
 
 
 def view_psnr(header: SequenceHeader, tensors: Sequence[np.ndarray], occupancy: np.ndarray | None,
-              views: Iterable[HeldOut], ops: Ops | None) -> tuple[float | None, float | None]:
+              views: Iterable[HeldOut], ops: Ops[A]) -> tuple[float | None, float | None]:
     """Mean PSNR in dB over views: of whole pictures, and inside the boxes of the masks.
 
     header: as the scene sees it. tensors: reconstructed int32 (C, z, y, x). views: cameras
@@ -55,7 +57,7 @@ class RenderedView:
 
 
 def render_views(header: SequenceHeader, values: Sequence[np.ndarray], occupancy: np.ndarray | None,
-                 views: Iterable[HeldOut], ops: Ops | None) -> Iterator[RenderedView]:
+                 views: Iterable[HeldOut], ops: Ops[A]) -> Iterator[RenderedView]:
     """Renders a field from the cameras of views. values: float32 (C, z, y, x); the rest as in `view_psnr`."""
     field, background = build(header, values, ops), [c / 255 for c in header.background]
     for camera, rgba, *rest in views:
@@ -71,12 +73,13 @@ def view_mask(rgba: np.ndarray) -> np.ndarray | None:
     return alpha if alpha.min() < 1 and (alpha > 0).any() else None
 
 
-def device_ops(device: str) -> Ops | None:
-    """The array library that renders on a device: `TorchOps` for a GPU, None (numpy) for the CPU. Raises UsageError."""
+def device_ops(device: str) -> Ops[Array]:
+    """The array library that renders on a device: `TorchOps` for a GPU, `NumpyOps` for the CPU. Raises
+    UsageError."""
     if device == "cpu":
-        return None
+        return choose_ops("numpy")
     from ..encoder.devices import pick_device
     from ..fields import TorchOps
 
     found = pick_device(device)
-    return None if found == "cpu" else TorchOps(found)
+    return choose_ops("numpy") if found == "cpu" else cast("Ops[Array]", TorchOps(found))

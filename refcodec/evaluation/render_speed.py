@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..arrays import A
 from ..errors import UsageError
 from ..fields import FieldSizes, NumpyOps, Ops, build, field_header
 from ..fields.grids import Grids
@@ -39,7 +40,7 @@ class ViewTime:
     processor_seconds: float
 
 
-def view_times(shown: Shown, cameras: Sequence[Camera], ops: Ops, repeats: int = 3) -> Iterator[ViewTime]:
+def view_times(shown: Shown, cameras: Sequence[Camera], ops: Ops[A], repeats: int = 3) -> Iterator[ViewTime]:
     """Renders the view of each camera `repeats` times."""
     field = build(shown.header, shown.tensors, ops)
     for number, camera in enumerate(cameras):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ..arrays import Array
 from ..datasets import Dataset
 from ..decoding import open_stream
 from ..errors import RefcodecError, UsageError
@@ -124,7 +125,7 @@ class SystemPoint:
 
 
 def measure(path: Path, dataset: Dataset, name: str, lagrangian: float | None, seconds: float,
-            ops: Ops | None = None) -> SystemPoint:
+            ops: Ops[Array] | None = None) -> SystemPoint:
     """Decodes a file and measures it. seconds: that making it took. ops: for rendering."""
     with open_stream(path) as stream:
         header, quality = stream.header, held_out_psnr(stream, dataset, ops)
@@ -176,7 +177,7 @@ class SystemComparison:
     options: EncodeOptions
     tell: Callable[[str], None] = lambda text: None
     on_progress: Callable[[Progress], None] | None = None
-    ops: Ops | None = None
+    ops: Ops[Array] | None = None
     failures: dict[str, str] = field(default_factory=dict)
 
     def point(self, entry: Entry, lagrangian: float | None) -> SystemPoint | None:

@@ -6,18 +6,21 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from refcodec.syntax.headers import Representation, SequenceHeader
 
 if TYPE_CHECKING:
-    from refcodec.arrays import Array
+    import numpy as np
+
+    from refcodec.arrays import A, Array
     from refcodec.fields.dif import DifSizes
     from refcodec.fields.field import RadianceField
     from refcodec.fields.grid import GridSizes
     from refcodec.fields.mlp import MlpSizes
-    from refcodec.fields.ops import NumpyOps, Ops, TorchOps, choose_ops
+    from refcodec.fields.ops import NumpyOps, Ops, choose_ops
     from refcodec.fields.sizes import Aabb, FieldSizes
+    from refcodec.fields.torch_ops import TorchOps
     from refcodec.fields.triplane import TriplaneSizes
     from refcodec.fields.vm import VmSizes
 
@@ -26,7 +29,7 @@ __all__ = [
     "VmSizes", "build", "choose_ops", "field_header",
 ]
 _LAZY = {"DifSizes": "dif", "FieldSizes": "sizes", "GridSizes": "grid", "MlpSizes": "mlp", "NumpyOps": "ops",
-         "Ops": "ops", "RadianceField": "field", "TorchOps": "ops", "TriplaneSizes": "triplane", "VmSizes": "vm",
+         "Ops": "ops", "RadianceField": "field", "TorchOps": "torch_ops", "TriplaneSizes": "triplane", "VmSizes": "vm",
          "choose_ops": "ops"}
 
 
@@ -36,7 +39,12 @@ def __getattr__(name: str) -> object:
     return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
 
 
-def build(header: SequenceHeader, tensors: Sequence[Array], ops: Ops | None = None) -> RadianceField:
+@overload
+def build(header: SequenceHeader, tensors: Sequence[Array]) -> RadianceField[np.ndarray]: ...
+@overload
+def build(header: SequenceHeader, tensors: Sequence[Array], ops: Ops[A]) -> RadianceField[A]: ...
+def build(header: SequenceHeader, tensors: Sequence[Array], ops: Ops[A] | None = None
+          ) -> RadianceField[A] | RadianceField[np.ndarray]:
     """The field that `tensors` describe.
 
     tensors: float arrays of the shapes in `header.tensors`, in that order (reconstructed
@@ -45,7 +53,9 @@ def build(header: SequenceHeader, tensors: Sequence[Array], ops: Ops | None = No
     from refcodec.fields.field import RadianceField
     from refcodec.fields.ops import NumpyOps
 
-    return RadianceField(header.representation.rule(header), header, tensors, ops or NumpyOps())
+    rule = header.representation.rule(header)
+    return RadianceField(rule, header, tensors, NumpyOps()) if ops is None else RadianceField(
+        rule, header, tensors, ops)
 
 
 def field_header(sizes: FieldSizes, aabb: Aabb, **options: Any) -> SequenceHeader:

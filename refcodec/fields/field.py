@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Generic
 
-from refcodec.arrays import Array
+from refcodec.arrays import A, Array
 from refcodec.fields.grids import Grids
 from refcodec.fields.networks import Layers, encode, network
 from refcodec.fields.ops import Ops
@@ -11,7 +12,7 @@ from refcodec.fields.rule import Branch, Combination, EncodedPosition, FeatureSe
 from refcodec.syntax.headers import SequenceHeader, TensorInfo
 
 
-class RadianceField:
+class RadianceField(Generic[A]):
     """Density and colour at points; made by `refcodec.fields.build`.
 
     ops: the array library. box_min, box_max: corners of the box, (3,) arrays.
@@ -19,7 +20,7 @@ class RadianceField:
     places samples (spec 9.6); otherwise 0.
     """
 
-    def __init__(self, rule: FieldRule, header: SequenceHeader, tensors: Sequence[Array], ops: Ops):
+    def __init__(self, rule: FieldRule, header: SequenceHeader, tensors: Sequence[Array], ops: Ops[A]):
         self.ops, self._rule = ops, rule
         self.box_min, self.box_max = (ops.asarray(corner) for corner in header.box)
         self.coarse_samples = rule.coarse.samples if rule.coarse else 0
@@ -30,7 +31,7 @@ class RadianceField:
         self._coarse = _BranchValues(rule.coarse.branch, parts) if rule.coarse else None
         self._colour = parts.layers(rule.colour.network)
 
-    def density(self, x: Array) -> tuple[Array, Array]:
+    def density(self, x: A) -> tuple[A, A]:
         """Density at points in the box, and what `radiance` needs of them (spec 8.2).
 
         x: (N, 3) scene coordinates. Returns sigma (N,) per scene unit of length, and one
@@ -42,19 +43,19 @@ class RadianceField:
         h = self._features(x)
         return self._sigma(h[:, 0]), h[:, 1:]
 
-    def coarse_density(self, x: Array) -> Array:
+    def coarse_density(self, x: A) -> A:
         """Density (N,) at points x (N, 3) for the placing of samples (spec 9.6). Raises ValueError for a field without
         coarse network, whose `coarse_samples` is 0."""
         if self._coarse is None:
             raise ValueError("the field has no coarse network")
         return self._sigma(self._coarse(x)[:, 0])
 
-    def _sigma(self, density_input: Array) -> Array:
+    def _sigma(self, density_input: A) -> A:
         """Density of a density input (R-FLD-04)."""
         activation = self._rule.activation
         return self.ops.softplus(self.ops.bounded(density_input) + activation.shift) * activation.scale
 
-    def radiance(self, features: Array, directions: Array, rays: Array | None = None) -> Array:
+    def radiance(self, features: A, directions: A, rays: A | None = None) -> A:
         """Colour in [0, 1] (spec 8.5).
 
         features: rows (N, ...) from `density`. directions: (N, 3) unit vectors in which
@@ -70,8 +71,8 @@ class RadianceField:
                                         features, directions, rays)
 
 
-def _colour(ops: Ops, layers: Layers, frequencies: tuple[int, int], features: Array, directions: Array,
-            rays: Array | None) -> Array:
+def _colour(ops: Ops[A], layers: Layers[A], frequencies: tuple[int, int], features: A, directions: A,
+            rays: A | None) -> A:
     """`RadianceField.radiance`, of features (N, F). frequencies: of features and directions."""
     features = ops.bounded(features)
     f, d = features.shape[1], directions.shape[1]
@@ -87,21 +88,21 @@ def _colour(ops: Ops, layers: Layers, frequencies: tuple[int, int], features: Ar
     return ops.sigmoid(network(ops, rest, ops.relu(h)) if rest else h)
 
 
-class _Parts:
+class _Parts(Generic[A]):
     """The tensors of a field, as the parts of its rule need them."""
 
-    def __init__(self, header: SequenceHeader, tensors: Sequence[Array], ops: Ops):
+    def __init__(self, header: SequenceHeader, tensors: Sequence[Array], ops: Ops[A]):
         self.ops, self.box = ops, header.box
         self.low, self.high = (ops.asarray(corner) for corner in header.box)
-        self._entries: list[tuple[TensorInfo, Array]] = [
+        self._entries: list[tuple[TensorInfo, A]] = [
             (info, ops.asarray(tensor)) for info, tensor in zip(header.tensors, tensors, strict=True)]
 
-    def grids(self, tensors: Sequence[int]) -> Grids:
+    def grids(self, tensors: Sequence[int]) -> Grids[A]:
         return Grids(self.box, [self._entries[t] for t in tensors], self.ops)
 
-    def layers(self, of: Network) -> Layers:
+    def layers(self, of: Network) -> Layers[A]:
         """Weights (outputs, inputs) and biases (outputs,) of a network."""
-        found: list[tuple[Array, Array | None]] = []
+        found: list[tuple[A, A | None]] = []
         for layer in of.layers:
             weight = self._entries[layer.weight][1]
             bias = None if layer.bias is None else self._entries[layer.bias][1].reshape((-1,))
@@ -109,41 +110,41 @@ class _Parts:
         return found
 
 
-class _BranchValues:
+class _BranchValues(Generic[A]):
     """Outputs (N, C) of a branch at points x (N, 3)."""
 
-    def __init__(self, branch: Branch, parts: _Parts):
+    def __init__(self, branch: Branch, parts: _Parts[A]):
         self._ops, self._skip = parts.ops, branch.network.skip
         self._layers = parts.layers(branch.network)
-        self._inputs: _SetValues | _PositionValues
+        self._inputs: _SetValues[A] | _PositionValues[A]
         if isinstance(branch.inputs, FeatureSet):
             self._inputs = _SetValues(branch.inputs, parts)
         else:
             self._inputs = _PositionValues(branch.inputs, parts)
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: A) -> A:
         return network(self._ops, self._layers, self._inputs(x), self._skip)
 
 
-class _PositionValues:
+class _PositionValues(Generic[A]):
     """The encoded position (R-FLD-17, R-FLD-18)."""
 
-    def __init__(self, position: EncodedPosition, parts: _Parts):
+    def __init__(self, position: EncodedPosition, parts: _Parts[A]):
         self._ops, self._frequencies, self._low, self._high = parts.ops, position.frequencies, parts.low, parts.high
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: A) -> A:
         u = (x - self._low) * (2 / (self._high - self._low)) - 1
         return self._ops.concatenate([u, encode(self._ops, u, self._frequencies)])
 
 
-class _SetValues:
+class _SetValues(Generic[A]):
     """The terms of a feature set at points: concatenated, or the sum of all their channels (N, 1)."""
 
-    def __init__(self, features: FeatureSet, parts: _Parts):
+    def __init__(self, features: FeatureSet, parts: _Parts[A]):
         self._ops, self._features = parts.ops, features
         self._grids, self._place = parts.grids(features.tensors), {t: i for i, t in enumerate(features.tensors)}
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: A) -> A:
         values = self._grids(x)
         terms = []
         for term in self._features.terms:
@@ -155,7 +156,9 @@ class _SetValues:
         if self._features.combination == Combination.CONCATENATE:
             return self._joined(terms)
         first, *others = [term if term.shape[1] == 1 else term.sum(1)[:, None] for term in terms]
-        return sum(others, first)
+        for other in others:
+            first = first + other
+        return first
 
-    def _joined(self, arrays: Sequence[Array]) -> Array:
+    def _joined(self, arrays: Sequence[A]) -> A:
         return arrays[0] if len(arrays) == 1 else self._ops.concatenate(arrays)

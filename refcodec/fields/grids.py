@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Generic
 
-from refcodec.arrays import Array
+from refcodec.arrays import A
 from refcodec.fields.ops import Ops
 from refcodec.syntax.headers import Alignment, Mapping, TensorInfo
 
 
-class Grids:
+class Grids(Generic[A]):
     """Grids that are looked up at the same points.
 
     A plane has one sample along one axis and a line along two: such axes take no part,
@@ -18,8 +19,8 @@ class Grids:
     box: corners of the bounding box, scene units. entries: infos with tensors (C, z, y, x).
     """
 
-    def __init__(self, box: tuple[Sequence[float], Sequence[float]], entries: Sequence[tuple[TensorInfo, Array]],
-                 ops: Ops):
+    def __init__(self, box: tuple[Sequence[float], Sequence[float]], entries: Sequence[tuple[TensorInfo, A]],
+                 ops: Ops[A]):
         self._ops = ops
         low, high = box
         self._low = ops.asarray(low)
@@ -41,17 +42,18 @@ class Grids:
                 return
         self._raster.append((rule, sizes, [i]))
 
-    def __call__(self, x: Array) -> list[Array]:
+    def __call__(self, x: A) -> list[A]:
         """Interpolated values at points x (N, 3): an array (N, C) for each grid."""
-        values: list[Array] = [None] * len(self._grids)
+        values: list[A | None] = [None] * len(self._grids)
         for rule, sizes, members in self._raster:
             cells = self._ops.cells(self.position(rule, sizes, x), sizes)
             for i in members:
                 shape, table = self._grids[i]
+                assert table is not None, "grids of zeros are in no raster"
                 values[i] = self._ops.interpolate(table, *self._ops.corners(*cells, shape[1:]))
         return [self._ops.zeros(len(x), shape[0]) if v is None else v for v, (shape, _) in zip(values, self._grids)]
 
-    def position(self, rule: tuple[Mapping, Alignment, int], sizes: Sequence[int], x: Array) -> Array:
+    def position(self, rule: tuple[Mapping, Alignment, int], sizes: Sequence[int], x: A) -> A:
         """Position in units of grid samples, inside [0, size - 1] on each axis (R-FLD-05, R-FLD-06).
 
         rule: mapping, alignment and frequency. sizes: samples along x, y, z. x: (N, 3).

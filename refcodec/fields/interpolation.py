@@ -11,19 +11,17 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from refcodec.arrays import Array
-
 
 class _Interpolate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, table: Array, corners: Array, weights: Array) -> Array:
+    def forward(ctx: Any, table: torch.Tensor, corners: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(corners, weights)
         ctx.cells = table.shape[0]
         return functional.embedding_bag(corners.t().contiguous(), table, mode="sum",
                                         per_sample_weights=weights.t().contiguous())
 
     @staticmethod
-    def backward(ctx: Any, gradient: Array) -> tuple[Array, None, None]:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         corners, weights = ctx.saved_tensors
         gradient = gradient.t().contiguous()
         channels = gradient.shape[0]
@@ -34,11 +32,12 @@ class _Interpolate(torch.autograd.Function):
         return out.t(), None, None
 
 
-def interpolate(table: Array, corners: Array, weights: Array) -> Array:
+def interpolate(table: torch.Tensor, corners: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Σ_k weights[k] · table[corners[k]], differentiable with respect to `table` only.
 
     table (cells, C) float32, corners (K, N) int64, weights (K, N) float32 -> (N, C).
     """
     if not corners.shape[1]:  # embedding_bag refuses empty input
         return table[:0] + 0 * table.sum()
-    return _Interpolate.apply(table, corners, weights)  # type: ignore[no-untyped-call]
+    found: torch.Tensor = _Interpolate.apply(table, corners, weights)  # type: ignore[no-untyped-call]
+    return found

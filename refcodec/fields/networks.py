@@ -3,14 +3,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from refcodec.arrays import Array
+from refcodec.arrays import A
 from refcodec.fields.ops import Ops
 
 # Weights (outputs, inputs) with biases (outputs,) or None.
-Layers = Sequence[tuple[Array, Array | None]]
+Layers = Sequence[tuple[A, A | None]]
 
 
-def network(ops: Ops, layers: Layers, h: Array, skip: int = 0) -> Array:
+def network(ops: Ops[A], layers: Layers[A], h: A, skip: int = 0) -> A:
     """Outputs of a network: ReLU after every layer but the last (R-FLD-08).
 
     h: (N, inputs).
@@ -27,7 +27,7 @@ def network(ops: Ops, layers: Layers, h: Array, skip: int = 0) -> Array:
     return h
 
 
-def encode(ops: Ops, x: Array, frequencies: int) -> Array:
+def encode(ops: Ops[A], x: A, frequencies: int) -> A:
     """Sinusoidal encoding (N, D) -> (N, 2·D·frequencies): all sines, then all cosines (R-FLD-09)."""
     if not frequencies:
         return x[:, :0]

@@ -1,4 +1,4 @@
-"""The array operations of ray marching, once for numpy and once for torch.
+"""The array operations of ray marching, once for numpy and once for torch (`torch_arrays`).
 
 Both libraries spell most of them alike; these classes hold the rest. Everything is
 float32, int64 or bool.
@@ -6,141 +6,169 @@ float32, int64 or bool.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
-from refcodec.arrays import Array
+from refcodec.arrays import A
 
 if TYPE_CHECKING:
     from refcodec.fields import RadianceField
+    from refcodec.fields.torch_ops import TorchOps
 
 
-def arrays_of(field: RadianceField) -> NumpyArrays | TorchArrays:
-    """The operations for the arrays that `field` computes with."""
-    ops: Any = field.ops
-    return TorchArrays(ops.torch, ops.device) if ops.name == "torch" else NumpyArrays()
+class MarchOps(Protocol[A]):
+    """Operations on the arrays of a library."""
 
+    @property
+    def parallelism(self) -> int:
+        """How much more memory than the default a chunk may take."""
 
-class NumpyArrays:
-    """numpy arrays on the CPU."""
+    @property
+    def threads(self) -> int:
+        """Chunks rendered at a time."""
 
-    parallelism = 1  # how much more memory than the default a chunk may take
-    threads = min(os.cpu_count() or 1, 8)  # chunks rendered at a time: bounds the memory too
-    abs, ceil, exp, expm1 = np.abs, np.ceil, np.exp, np.expm1
-    minimum, maximum = np.minimum, np.maximum
-    # Not ufuncs, so they would become methods.
-    where: Any = staticmethod(np.where)
-    nonzero: Any = staticmethod(np.nonzero)
-    full_like: Any = staticmethod(np.full_like)
-    arange: Any = staticmethod(np.arange)
+    # Of each element.
+    @property
+    def abs(self) -> Callable[[A], A]: ...
+    @property
+    def ceil(self) -> Callable[[A], A]: ...
+    @property
+    def exp(self) -> Callable[[A], A]: ...
+    @property
+    def expm1(self) -> Callable[[A], A]: ...
+    @property
+    def minimum(self) -> Callable[[A, A], A]: ...
+    @property
+    def maximum(self) -> Callable[[A, A], A]: ...
 
-    def array(self, a: Array) -> Array:
-        return np.asarray(a)
+    def where(self, test: A, a: A, b: A) -> A: ...
 
-    def to_numpy(self, a: Array) -> np.ndarray:
-        return np.asarray(a)
+    def full_like(self, a: A, value: float) -> A: ...
 
-    def zeros(self, shape: Sequence[int]) -> Array:
-        return np.zeros(shape, np.float32)
+    def array(self, a: np.ndarray) -> A:
+        """A numpy array as one of the library, where the field is evaluated."""
 
-    def integers(self, a: Array) -> Array:
-        return a.astype(np.int64)
+    def to_numpy(self, a: A) -> np.ndarray: ...
 
-    def floats(self, a: Array) -> Array:
-        return a.astype(np.float32)
+    def zeros(self, shape: Sequence[int]) -> A:
+        """float32."""
 
-    def smallest(self, a: Array) -> Array:
+    def arange(self, size: int) -> A: ...
+
+    def integers(self, a: A) -> A: ...
+
+    def floats(self, a: A) -> A: ...
+
+    def smallest(self, a: A) -> A:
         """Along the last axis."""
-        return reduce(np.minimum, a.T)  # a short axis, along which numpy's own takes five times as long
 
-    def largest(self, a: Array) -> Array:
-        return reduce(np.maximum, a.T)
-
-    def concatenate(self, arrays: Sequence[Array]) -> Array:
+    def largest(self, a: A) -> A:
         """Along the last axis."""
-        return np.concatenate(arrays, -1)
 
-    def sort(self, a: Array) -> Array:
+    def concatenate(self, arrays: Sequence[A]) -> A:
+        """Along the last axis."""
+
+    def sort(self, a: A) -> A:
         """Along the last axis, ascending."""
-        return np.sort(a)
 
-    def take(self, a: Array, index: Array) -> Array:
+    def take(self, a: A, index: A) -> A:
         """a[n, index[n, k]] for all n, k."""
-        return np.take_along_axis(a, index, 1)
 
-    def search(self, a: Array, values: Array) -> Array:
+    def search(self, a: A, values: A) -> A:
         """For each of `values` (N, K): how many entries of its row of `a` are not above it.
 
         The rows of `a` ascend from 0 or more.
         """
+
+    def nonzero(self, a: A) -> tuple[A, ...]:
+        """Indices of what is not zero, one array for each axis."""
+
+    def count(self, a: A, size: int) -> A:
+        """How often each of 0..size-1 occurs in `a`."""
+
+    def inference(self) -> AbstractContextManager[object]:
+        """The context in which to compute."""
+
+
+def arrays_of(field: RadianceField[A]) -> MarchOps[A]:
+    """The operations for the arrays that `field` computes with."""
+    if field.ops.name == "numpy":
+        return cast("MarchOps[A]", NumpyArrays())
+    from refcodec.rendering.torch_arrays import TorchArrays
+
+    return cast("MarchOps[A]", TorchArrays(cast("TorchOps", field.ops).device))
+
+
+class NumpyArrays:
+    """`MarchOps` of numpy arrays."""
+
+    parallelism = 1
+    threads = min(os.cpu_count() or 1, 8)  # bounds the memory too
+
+    def __init__(self) -> None:
+        self.abs: Callable[[np.ndarray], np.ndarray] = np.abs
+        self.ceil: Callable[[np.ndarray], np.ndarray] = np.ceil
+        self.exp: Callable[[np.ndarray], np.ndarray] = np.exp
+        self.expm1: Callable[[np.ndarray], np.ndarray] = np.expm1
+        self.minimum: Callable[[np.ndarray, np.ndarray], np.ndarray] = np.minimum
+        self.maximum: Callable[[np.ndarray, np.ndarray], np.ndarray] = np.maximum
+
+    def where(self, test: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.where(test, a, b)
+
+    def full_like(self, a: np.ndarray, value: float) -> np.ndarray:
+        return np.full_like(a, value)
+
+    def array(self, a: np.ndarray) -> np.ndarray:
+        return np.asarray(a)
+
+    def to_numpy(self, a: np.ndarray) -> np.ndarray:
+        return np.asarray(a)
+
+    def zeros(self, shape: Sequence[int]) -> np.ndarray:
+        return np.zeros(shape, np.float32)
+
+    def arange(self, size: int) -> np.ndarray:
+        return np.arange(size)
+
+    def integers(self, a: np.ndarray) -> np.ndarray:
+        return a.astype(np.int64)
+
+    def floats(self, a: np.ndarray) -> np.ndarray:
+        return a.astype(np.float32)
+
+    def smallest(self, a: np.ndarray) -> np.ndarray:
+        return reduce(self.minimum, a.T)  # a short axis, along which numpy's own takes five times as long
+
+    def largest(self, a: np.ndarray) -> np.ndarray:
+        return reduce(self.maximum, a.T)
+
+    def concatenate(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        return np.concatenate(arrays, -1)
+
+    def sort(self, a: np.ndarray) -> np.ndarray:
+        return np.sort(a)
+
+    def take(self, a: np.ndarray, index: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(a, index, 1)
+
+    def search(self, a: np.ndarray, values: np.ndarray) -> np.ndarray:
         # One search through all rows, each lifted above the one before it.
         lift = np.arange(len(a), dtype=np.float64)[:, None] * (1 + max(a.max(initial=0), values.max(initial=0)))
         found = np.searchsorted((a + lift).reshape(-1), (values + lift).reshape(-1), "right").reshape(values.shape)
-        return found - np.arange(len(a))[:, None] * a.shape[1]
+        counts: np.ndarray = found - np.arange(len(a))[:, None] * a.shape[1]
+        return counts
 
-    def count(self, a: Array, size: int) -> Array:
-        """How often each of 0..size-1 occurs in `a`."""
+    def nonzero(self, a: np.ndarray) -> tuple[np.ndarray, ...]:
+        return np.nonzero(a)
+
+    def count(self, a: np.ndarray, size: int) -> np.ndarray:
         return np.bincount(a, minlength=size)
 
-    def inference(self) -> AbstractContextManager[Any]:
-        """The context in which to compute."""
+    def inference(self) -> AbstractContextManager[object]:
         # Rays that miss give infinite or huge intermediate values on purpose.
         return np.errstate(over="ignore", invalid="ignore")
-
-
-class TorchArrays:
-    """torch tensors on the field's device."""
-
-    def __init__(self, torch: Any, device: Any):
-        self.torch, self.device = torch, device
-        self.parallelism = 1 if device.type == "cpu" else 8
-        self.threads = 1  # torch has its own
-        self.abs, self.ceil, self.exp, self.expm1 = torch.abs, torch.ceil, torch.exp, torch.expm1
-        self.minimum, self.maximum, self.where = torch.minimum, torch.maximum, torch.where
-        self.full_like, self.inference = torch.full_like, torch.no_grad
-
-    def array(self, a: Array) -> Array:
-        return self.torch.from_numpy(np.array(a)).to(self.device)
-
-    def to_numpy(self, a: Array) -> np.ndarray:
-        return np.asarray(a.detach().cpu().numpy() if self.torch.is_tensor(a) else a)
-
-    def zeros(self, shape: Sequence[int]) -> Array:
-        return self.torch.zeros(shape, device=self.device)
-
-    def arange(self, size: int) -> Array:
-        return self.torch.arange(size, device=self.device)
-
-    def integers(self, a: Array) -> Array:
-        return a.long()
-
-    def floats(self, a: Array) -> Array:
-        return a.float()
-
-    def smallest(self, a: Array) -> Array:
-        return a.amin(-1)
-
-    def largest(self, a: Array) -> Array:
-        return a.amax(-1)
-
-    def concatenate(self, arrays: Sequence[Array]) -> Array:
-        return self.torch.cat(arrays, -1)
-
-    def sort(self, a: Array) -> Array:
-        return self.torch.sort(a).values
-
-    def take(self, a: Array, index: Array) -> Array:
-        return self.torch.gather(a, 1, index)
-
-    def search(self, a: Array, values: Array) -> Array:
-        return self.torch.searchsorted(a.contiguous(), values.contiguous(), right=True)
-
-    def nonzero(self, a: Array) -> Any:
-        return self.torch.nonzero(a, as_tuple=True)
-
-    def count(self, a: Array, size: int) -> Array:
-        return self.torch.bincount(a, minlength=size)

@@ -1,11 +1,11 @@
 """Compositing along rays (spec 9.3), once for rendering and for training."""
 from __future__ import annotations
 
-from refcodec.arrays import Array
-from refcodec.rendering.arrays import NumpyArrays, TorchArrays
+from refcodec.arrays import A
+from refcodec.rendering.arrays import MarchOps
 
 
-def composite(xp: NumpyArrays | TorchArrays, depths: Array, passing: Array | float = 1.0) -> tuple[Array, Array]:
+def composite(xp: MarchOps[A], depths: A, passing: A | float = 1.0) -> tuple[A, A]:
     """Transmittance and compositing weight of each sample of rays.
 
     xp: array operations. depths: (N, S + 1), 0 and then the optical depth of each sample, front to back. passing:

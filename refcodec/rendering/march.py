@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Generic, TypedDict, Unpack
 
 import numpy as np
 
-from refcodec.arrays import Array
+from refcodec.arrays import A
 from refcodec.errors import UsageError
-from refcodec.rendering.arrays import NumpyArrays, TorchArrays, arrays_of
+from refcodec.rendering.arrays import MarchOps, arrays_of
 from refcodec.rendering.cameras import Camera
 from refcodec.rendering.compositing import composite
 from refcodec.syntax.headers import SequenceHeader
@@ -58,7 +58,7 @@ class RenderOptions(TypedDict, total=False):
 
 
 def render_camera(
-    field: RadianceField,
+    field: RadianceField[A],
     occupancy: np.ndarray | None,
     camera: Camera,
     header: SequenceHeader,
@@ -85,7 +85,7 @@ def render_camera(
 
 
 def render_rays(
-    field: RadianceField,
+    field: RadianceField[A],
     occupancy: np.ndarray | None,
     origins: np.ndarray,
     directions: np.ndarray,
@@ -159,10 +159,10 @@ def render_rays(
     return rgb, depth, opacity
 
 
-class _March:
+class _March(Generic[A]):
     """Marches rays through one field, chunk by chunk."""
 
-    def __init__(self, xp: NumpyArrays | TorchArrays, field: RadianceField, occupancy: np.ndarray | None,
+    def __init__(self, xp: MarchOps[A], field: RadianceField[A], occupancy: np.ndarray | None,
                  samples_per_diagonal: int, early_stop: float):
         self.xp, self.field = xp, field
         self.early_stop = early_stop
@@ -186,16 +186,16 @@ class _March:
             self.low = xp.array((box_min + first / scale - margin).astype(np.float32))
             self.high = xp.array((box_min + (last + 1) / scale + margin).astype(np.float32))
 
-    def __call__(self, origins: Array, directions: Array) -> tuple[np.ndarray, ...]:
+    def __call__(self, origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, ...]:
         """Premultiplied colour (N, 3), opacity (N,) and depth (N,) of a chunk, as numpy."""
         xp = self.xp
-        origins, directions = xp.array(origins), xp.array(directions)
-        near, far = self._crossing(origins, directions, self.box_min, self.box_max)
+        rays = xp.array(origins), xp.array(directions)
+        near, far = self._crossing(*rays, self.box_min, self.box_max)
         place = self._placed if self.field.coarse_samples else self._uniform
-        samples = place(origins, directions, near, far)
-        return tuple(map(xp.to_numpy, self._composite(origins, directions, *samples)))
+        ray, time, length = place(*rays, near, far)
+        return tuple(map(xp.to_numpy, self._composite(*rays, ray, time, length)))
 
-    def _crossing(self, origins: Array, directions: Array, low: Array, high: Array) -> tuple[Array, Array]:
+    def _crossing(self, origins: A, directions: A, low: A, high: A) -> tuple[A, A]:
         """Slab method (spec 9.2): t where each ray enters the box low .. high and where it leaves it."""
         xp = self.xp
         tiny = xp.abs(directions) < _SMALLEST_DIRECTION
@@ -205,7 +205,7 @@ class _March:
         near = xp.largest(xp.minimum(first, second)).clip(0.0, None)
         return near, xp.smallest(xp.maximum(first, second))
 
-    def _uniform(self, origins: Array, directions: Array, near: Array, far: Array) -> tuple[Array, Array, float]:
+    def _uniform(self, origins: A, directions: A, near: A, far: A) -> tuple[A, A, float]:
         """Ray number, t and length of every sample in an occupied voxel (spec 9.2).
 
         By ray, then front to back. The length is one number for all.
@@ -227,7 +227,7 @@ class _March:
         ray, index = xp.nonzero(self._occupied(origins, directions, time, wanted))
         return hit[ray], time[ray, index], self.step
 
-    def _placed(self, origins: Array, directions: Array, near: Array, far: Array) -> tuple[Array, Array, Array | float]:
+    def _placed(self, origins: A, directions: A, near: A, far: A) -> tuple[A, A, A | float]:
         """As `_uniform`, for samples that the coarse network places; a length for each (spec 9.6)."""
         xp = self.xp
         hit = xp.nonzero(far > near)[0]
@@ -249,7 +249,7 @@ class _March:
         ray, index = xp.nonzero(self._occupied(origins, directions, time, length > 0))
         return hit[ray], time[ray, index], length[ray, index]
 
-    def _occupied(self, origins: Array, directions: Array, time: Array, wanted: Array) -> Array:
+    def _occupied(self, origins: A, directions: A, time: A, wanted: A) -> A:
         """Which of the `wanted` samples (N, samples) lie in occupied voxels (R-RND-07)."""
         if self.occupancy is None:
             return wanted
@@ -261,8 +261,8 @@ class _March:
             voxel = cell if voxel is None else voxel * self.dims[axis] + cell
         return wanted & self.occupancy[voxel]
 
-    def _composite(self, origins: Array, directions: Array, ray: Array, time: Array,
-                   length: Array | float) -> tuple[Array, Array, Array]:
+    def _composite(self, origins: A, directions: A, ray: A, time: A,
+                   length: A | float) -> tuple[A, A, A]:
         """Front to back, a few occupied samples of every ray that still passes light."""
         xp, rays = self.xp, len(origins)
         colour, moment = xp.zeros((rays, 3)), xp.zeros((rays,))
@@ -320,7 +320,7 @@ class _March:
         return colour, opacity.clip(0.0, 1.0), moment / opacity.clip(_SMALLEST_WEIGHT, None)
 
 
-def quantiles(xp: NumpyArrays | TorchArrays, near: Array, part: Array, weight: Array, count: int) -> Array:
+def quantiles(xp: MarchOps[A], near: A, part: A, weight: A, count: int) -> A:
     """Positions of the fine network's samples on rays, in order: t (N, count) (R-RND-22).
 
     xp: array operations (refcodec.rendering.arrays). near, part: (N,), where rays enter

@@ -242,7 +242,7 @@ def test_reduced_precision_and_fused_kernels(scene, monkeypatch):
         return graph
 
     monkeypatch.setattr(torch, "compile", lambda function, **options: compiled(function, backend=keep, **options))
-    monkeypatch.setattr("refcodec.fields.ops._KERNELS", {})
+    monkeypatch.setattr("refcodec.fields.torch_ops._KERNELS", {})
     found = {}
     for name in ("plain", "mixed_precision", "compiled"):
         settings = dataclasses.replace(SETTINGS, fused=False, **({} if name == "plain" else {name: True}))

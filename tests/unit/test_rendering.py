@@ -11,10 +11,11 @@ from hypothesis import given, settings, strategies as st
 from test_fields import SIZES, random_tensors
 
 from checkout import ROOT
+from refcodec import fields
 from refcodec.errors import UsageError
 from refcodec.evaluation import metrics
 from refcodec.evaluation.metrics import render_difference
-from refcodec.fields import DifSizes, NumpyOps, TorchOps, build, choose_ops, field_header
+from refcodec.fields import DifSizes, NumpyOps, build, choose_ops, field_header
 from refcodec.rendering import march
 from refcodec.rendering.arrays import arrays_of
 from refcodec.rendering.cameras import Camera
@@ -139,7 +140,7 @@ def test_numpy_and_torch_agree(seed):
     pytest.importorskip("torch")
     occupancy, (origins, directions) = occupied(seed), rays(seed)
     ours = render(Ball(NumpyOps()), occupancy, origins, directions)
-    theirs = render(Ball(TorchOps("cpu")), occupancy, origins, directions)
+    theirs = render(Ball(fields.TorchOps("cpu")), occupancy, origins, directions)
     for a, b in zip(ours, theirs):
         assert a.dtype == b.dtype == np.float32
         np.testing.assert_allclose(a, b, atol=2e-5)
@@ -375,7 +376,7 @@ def test_fine_samples_follow_the_coarse_weights(seed, parts, count, contrast):
     weight /= np.maximum(weight.sum(1, keepdims=True), 1)
     near, part = rng.uniform(0, 5, 30).astype(np.float32), rng.uniform(0.01, 1, 30).astype(np.float32)
     both = []
-    for ops in (NumpyOps(), TorchOps("cpu")):
+    for ops in (NumpyOps(), fields.TorchOps("cpu")):
         xp = arrays_of(Ball(ops))
         both.append(xp.to_numpy(march.quantiles(xp, *map(xp.array, (near, part, weight)), count)))
     for times in both:
@@ -394,7 +395,7 @@ def test_search_counts_the_entries_that_are_not_above():
     rows = np.cumsum(rng.integers(0, 3, (40, 9)), 1).astype(np.float32)
     values = rng.integers(0, 20, (40, 13)).astype(np.float32)
     expected = (rows[:, None] <= values[:, :, None]).sum(2)
-    for ops in (NumpyOps(), TorchOps("cpu")):
+    for ops in (NumpyOps(), fields.TorchOps("cpu")):
         xp = arrays_of(Ball(ops))
         np.testing.assert_array_equal(xp.to_numpy(xp.search(xp.array(rows), xp.array(values))), expected)
     assert torch.is_tensor(xp.search(xp.array(rows), xp.array(values)))
@@ -491,7 +492,7 @@ def test_render_camera_uses_the_header():
 def test_backends_agree_on_a_dictionary_field():
     pytest.importorskip("torch")
     header, ours = dictionary_field(NumpyOps())
-    theirs = dictionary_field(TorchOps("cpu"))[1]
+    theirs = dictionary_field(fields.TorchOps("cpu"))[1]
     occupancy = occupied(5, header.occupancy_shape)
     a, b = (render_camera(f, occupancy, camera(), header) for f in (ours, theirs))
     assert 0.1 < a.opacity.mean() < 0.9
@@ -508,7 +509,7 @@ def test_backends_agree_on_every_representation(name, coded):
     tensors = random_tensors(header, 1)
     occupancy = occupied(5, header.occupancy_shape) if coded else None
     a, b = (render_camera(build(header, tensors, ops), occupancy, camera(), header)
-            for ops in (NumpyOps(), TorchOps("cpu")))
+            for ops in (NumpyOps(), fields.TorchOps("cpu")))
     assert 0.1 < a.opacity.mean() < 0.95 and a.rgb.std() > 0.02
     difference = render_difference(b.rgb, a.rgb)
     assert difference.conforms
