@@ -17,7 +17,8 @@ author = "the refcodec authors"
 language = "en_GB"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_click", "rfv"]
-include_patterns = ["README.md", "docs/*.md", "spec/*.md", "conformance/README.md", "demo/fox/LICENSE.md"]
+include_patterns = ["README.md", "docs/*.md", "spec/*.md", "conformance/README.md", "demo/fox/LICENSE.md",
+                    "refcodec/view/web/README.md"]
 exclude_patterns = [".venv", "site"]
 root_doc = "README"
 

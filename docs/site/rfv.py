@@ -60,7 +60,7 @@ def add_contents(app: Sphinx, document: str, source: list[str]) -> None:
         chapters = sorted(set(SECTIONS.values()))
         groups = {**{c: [f"docs/{n}" for n in names] for c, names in CONTENTS.items()},
                   "Specification": ["spec/README", *chapters]}
-        groups["Reference"] += ["conformance/README", "demo/fox/LICENSE"]
+        groups["Reference"] += ["conformance/README", "demo/fox/LICENSE", "refcodec/view/web/README"]
         for caption, names in groups.items():
             source[0] += f"\n\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(
                 f"/{name}" for name in names) + "\n```\n"

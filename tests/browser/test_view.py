@@ -64,7 +64,7 @@ def test_every_vector_is_decoded_as_expected(kernels, tmp_path):
 
 @needs_node
 @both_kernels
-def test_damaged_files_are_judged_as_refcodec_judges_them(kernels, tmp_path):
+def test_damaged_files_have_the_errors_of_refcodec(kernels, tmp_path):
     """Files that the fuzzer has changed, with right checksums: every frame, every error code."""
     wanted = {}
     for number in range(120):

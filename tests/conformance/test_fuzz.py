@@ -70,7 +70,7 @@ def test_seeds_decode_and_survive_being_taken_apart():
         assert targets.digests(data)[1] is None
 
 
-def test_mutations_are_sealed_and_reproducible():
+def test_mutations_have_right_checksums_and_are_reproducible():
     for seed in range(200):
         first, again = (mutate.mutate(mutate.pick_seed(rng), rng) for rng in (random.Random(seed), random.Random(seed)))
         assert first == again and mutate.checksums_hold(first)

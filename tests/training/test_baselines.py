@@ -279,7 +279,7 @@ def test_run_length_symbols_by_hand():
     assert bits.tolist() == [1, 0, 1, 0, 1, 0]
 
 
-def test_steps_are_jpegs():
+def test_step_sizes_are_jpegs():
     assert np.array_equal(dct.steps(2, 50), dct._TABLE)
     assert np.array_equal(dct.steps(2, 100), np.ones((8, 8)))
     assert dct.steps(3, 50)[0, 0, 0] == 16 and dct.steps(1, 50)[1] == 11.5  # (11 + 12) / 2

@@ -198,7 +198,7 @@ def test_decoder_has_the_weights_that_were_trained(trained):
         assert np.array_equal(decoded.occupancy, training.views[0].rays.occupancy)
 
 
-def test_steps_grow_with_lambda(trained):
+def test_step_sizes_grow_with_lambda(trained):
     def steps(lagrangian):
         return [s for t in trained[lagrangian][1].coding.tensors for s in t.tools.steps]
 
@@ -210,7 +210,7 @@ def test_training_is_repeatable(trained):
     assert written(again)[0] == written(trained[1e-4][1])[0]
 
 
-def test_training_sees_whole_steps():
+def test_training_sees_multiples_of_the_step_size():
     generator = torch.Generator().manual_seed(0)
     initial = {i: torch.randn(HEADER.tensors[i].size, generator=generator) * (i + 1) for i in range(5)}
     network = cnerf.TrainedNetwork(HEADER, initial, SETTINGS, False)

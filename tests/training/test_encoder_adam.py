@@ -10,7 +10,7 @@ from refcodec.encoder.adam import Adam
 
 
 @pytest.mark.parametrize("betas, eps", [((0.9, 0.999), 1e-8), ((0.9, 0.99), 1e-15)])
-def test_steps_are_those_of_torch(betas, eps):
+def test_updates_are_those_of_torch(betas, eps):
     generator = torch.Generator().manual_seed(1)
     start = {"a": torch.randn((3, 4), generator=generator), "b": torch.randn(5, generator=generator)}
     ours = {name: p.clone() for name, p in start.items()}

@@ -190,14 +190,14 @@ def test_neighbours_on_a_plane_come_before_and_stay_on_it(axis):
 
 
 @given(st.floats(0.01, 50), st.integers(8, 16))
-def test_steps_are_represented_closely(step, frac_bits):
+def test_step_sizes_are_represented_closely(step, frac_bits):
     index = integer_step(step, frac_bits)
     assert 0 <= index <= 255
     assert abs(np.log2(step_value(index, frac_bits) / step)) <= 1 / 16 + 1e-4
     assert integer_step(step_value(index, frac_bits), frac_bits) == index
 
 
-def test_steps_of_the_specification():
+def test_step_sizes_of_the_specification():
     """Every eighth index doubles the step, and each of them is the whole number nearest to what it should be."""
     found = [step_of(index) for index in range(256)]
     assert found == [spec_decoder.namespace()["step_of"](index) for index in range(256)]

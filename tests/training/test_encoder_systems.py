@@ -144,13 +144,13 @@ def test_the_smaller_model_stays(scene):
     assert sizes[systems.Model.SMALLER] <= min(sizes.values()) + tolerance
 
 
-def test_masks_drop_what_the_penalty_makes_dear(scene):
+def test_masks_drop_expensive_coefficients(scene):
     codings = [intra(scene, "masked-wavelet", "vm", lagrangian=w, mask_rate=0.1)[0] for w in (1e-7, 1.0)]
     many, few = (sum(int(t.mask.sum()) for t in coding.tensors if t.mask is not None) for coding in codings)
     assert few < 0.4 * many
 
 
-def test_a_range_is_spread_over_its_steps(scene):
+def test_step_sizes_follow_the_range(scene):
     found = [t for t in intra(scene, "masked-wavelet", "vm")[0].tensors if t.tools.transform]
     assert len(found) == 6 and all(116 <= np.abs(t.values).max() <= 128 for t in found)
 

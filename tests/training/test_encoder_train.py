@@ -93,7 +93,7 @@ def test_hull_keeps_the_object_and_drops_most_of_the_box(scene):
 
 
 @given(st.integers(0, 2**32 - 1), st.tuples(*[st.integers(1, 8)] * 3), st.sampled_from([0, 0.02, 0.2, 0.7, 1]))
-def test_closing_fills_notches_and_takes_nothing_away(seed, shape, share):
+def test_binary_closing_fills_concavities_and_removes_nothing(seed, shape, share):
     occupancy = np.random.default_rng(seed).random(shape) < share
     found = rays.binary_closing(occupancy)
     assert found.dtype == bool and found[occupancy].all() and np.array_equal(rays.binary_closing(found), found)
@@ -196,7 +196,7 @@ def test_estimate_agrees_with_the_payload(stream):
         assert estimate == pytest.approx(sum(report.ideal_bits.values()), rel=0.01)
 
 
-def test_only_touched_cells_are_coded(stream, scene):
+def test_only_cells_in_the_support_are_coded(stream, scene):
     header = scene[0]
     for frame in stream[2]:
         for tensor in frame.coding.tensors:

@@ -45,7 +45,7 @@ def written(frames, tools) -> tuple[bytes, list]:
 @pytest.mark.parametrize("tools, error", [
     (TensorTools(2.0**-6), 2.0**-7), (TensorTools(0.1, Transform.BLOCK_DCT), 0.6),
     (TensorTools([0.1, 0.1, 0.1], Transform.WAVELET, 2), 0.6)])
-def test_frames_decode_to_within_their_step(tools, error):
+def test_errors_are_within_the_step_size(tools, error):
     first, second = tensors(0), tensors(0)
     second[1] = second[1] + 0.4
     data, codings = written([first, second], tools)
@@ -58,7 +58,7 @@ def test_frames_decode_to_within_their_step(tools, error):
         assert [t.tensor_id for t in codings[1].tensors] == [1]
 
 
-def test_what_nothing_occupied_touches_is_not_coded():
+def test_cells_outside_the_support_are_not_coded():
     _, codings = written([tensors(1)], TensorTools(2.0**-6))
     for t in codings[0].tensors:
         info = HEADER.tensors[t.tensor_id]
