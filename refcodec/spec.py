@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ _BLOCK = re.compile(r"<!-- generated: ([\w ]+) -->\n.*?<!-- end generated -->", 
 # Chapter 10 and Annex A hold the constants that chapters 5 to 7 use.
 PSEUDO_CODE_FILES = ("02-notation.md", "10-profiles-levels.md", "annex-a-registries.md", "05-parsing.md",
                      "06-entropy-decoding.md", "annex-e-lzma2.md", "07-reconstruction.md")
+RENDERER_FILES = ("08-field-evaluation.md", "09-rendering.md")
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
@@ -111,14 +113,15 @@ def update(folder: Path, check: bool = False) -> list[str]:
     return stale
 
 
-def pseudo_code(folder: Path) -> str:
-    """The decoder that the specification contains, as Python source.
+def pseudo_code(folder: Path, files: Iterable[str] = PSEUDO_CODE_FILES) -> str:
+    """The decoder that the specification contains, as Python source, or with `RENDERER_FILES` its renderer, which
+    needs the decoder's names.
 
     Each block keeps its place: line n of chapter m is line n of its own segment,
     marked by a comment, so that coverage can be read back to the text.
     """
     parts = []
-    for name in PSEUDO_CODE_FILES:
+    for name in files:
         text = (folder / name).read_text("utf-8")
         parts += [f"# {name}\n{code}" for code in re.findall(r"^```python\n(.*?)^```", text, re.S | re.M)]
     return "\n".join(parts)

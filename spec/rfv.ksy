@@ -136,7 +136,7 @@ types:
         doc: "Layer of the networks whose input is followed by the encoded position; 0: none. (R-SEQ-21)"
       - id: coarse_samples
         type: u2
-        doc: "Samples on a ray for the coarse network; 0: the field has none (section 9.6). (R-SEQ-22)"
+        doc: "Samples on a ray for the coarse network; 0: the field has none (section 9.2.2). (R-SEQ-22)"
       - id: fine_samples
         type: u2
         doc: "Further samples on a ray, placed by the coarse network. (R-SEQ-22)"

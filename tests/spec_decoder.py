@@ -5,7 +5,7 @@ import functools
 import re
 from pathlib import Path
 
-from refcodec.spec import pseudo_code
+from refcodec.spec import RENDERER_FILES, pseudo_code
 
 SPEC = Path(__file__).parent.parent / "spec"
 
@@ -15,6 +15,26 @@ def namespace() -> dict:
     space: dict = {"__name__": "spec"}
     exec(compile(pseudo_code(SPEC), "spec pseudo-code", "exec"), space)
     return space
+
+
+@functools.cache
+def renderer() -> dict:
+    """The names of the text's renderer (chapters 8 and 9), and those of its decoder."""
+    space = dict(namespace())
+    exec(compile(pseudo_code(SPEC, RENDERER_FILES), "spec renderer", "exec"), space)
+    return space
+
+
+def fields(data: bytes) -> tuple[dict[int, dict], dict]:
+    """Field of each frame by number, with its `scene`, and the decoder's last state, for the text's renderer."""
+    spec, found, last = renderer(), {}, {}
+
+    def output(frame, d):
+        found[frame["number"]] = dict(spec["field_of"](d), scene=d["scene"])
+        last.update(d)
+
+    spec["decode"](data, output)
+    return found, last
 
 
 @functools.cache

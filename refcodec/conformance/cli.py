@@ -20,17 +20,20 @@ KINDS = ("valid", "malformed", "invalid", "limit")
 
 @click.group("conformance", epilog=examples(
     "refcodec conformance list --feature escapes",
-    "refcodec conformance run --decoder 'mydecoder {input} {output}'"))
+    "refcodec conformance run --decoder 'mydecoder {input} {output}'",
+    "refcodec conformance run --renderer 'myrenderer {input} {frame} {camera} {output}'"))
 def conformance_group() -> None:
-    """Test a decoder, in any language, against the conformance suite."""
+    """Test a decoder or a renderer, in any language, against the conformance suite."""
 
 
 @conformance_group.command("run", cls=FileCommand, epilog=examples(
     "refcodec conformance run --decoder 'mydecoder {input} {output}' --only 'scan-*'",
     "refcodec conformance run --decoder 'refcodec decode --digests-only {input} {output}' --kind valid "
     "--json report.json"))
-@click.option("--decoder", required=True, metavar="COMMAND",
+@click.option("--decoder", metavar="COMMAND",
               help="Command line with {input} and {output}, for instance 'mydecoder {input} {output}'.")
+@click.option("--renderer", metavar="COMMAND",
+              help="Instead: command line with {input}, {frame}, {camera} and {output}, judged by the render vectors.")
 @click.option("--suite", type=InputPath(), help="Folder of the suite; by default that of the repository.")
 @click.option("--only", multiple=True, metavar="PATTERN", help="Vectors whose name matches, such as 'scan-*'.")
 @click.option("--feature", multiple=True, help="Vectors that exercise this feature (see `list`).")
@@ -44,19 +47,28 @@ def conformance_group() -> None:
 @click.option("--junit", "junit_path", type=OutputFile(), help="Write a JUnit XML report here.")
 @click.option("--markdown", "markdown_path", type=OutputFile(), help="Write the summary here, too.")
 @click.option("--quiet", is_flag=True, help="Only the last line.")
-def run_command(decoder: str, suite: str | None, only: Sequence[str], feature: Sequence[str], kind: Sequence[str],
-                jobs: int, timeout: float, memory_mb: int, json_path: str | None, junit_path: str | None,
-                markdown_path: str | None, quiet: bool) -> int:
-    """Run a decoder over the suite and report every vector's verdict.
+def run_command(decoder: str | None, renderer: str | None, suite: str | None, only: Sequence[str],
+                feature: Sequence[str], kind: Sequence[str], jobs: int, timeout: float, memory_mb: int,
+                json_path: str | None, junit_path: str | None, markdown_path: str | None, quiet: bool) -> int:
+    """Run a decoder, or a renderer, over the suite and report every vector's verdict.
 
     Exit code 0 when all vectors pass, 2 when not.
     """
     from ..commands.common import progress_bar
-    from . import reports, runner
+    from . import renders, reports, runner
 
-    loaded = runner.load_suite(suite or runner.find_suite())
+    judged: runner.Decoder
+    if decoder is not None and renderer is None:
+        loaded = runner.load_suite(suite or runner.find_suite())
+        judged = runner.Decoder(decoder, timeout, memory_mb or None)
+    elif renderer is not None and decoder is None:
+        if kind or feature:
+            raise UsageError("--kind and --feature choose vectors of decoders")
+        loaded = renders.load_renders(suite or runner.find_suite())
+        judged = renders.Renderer(renderer, timeout, memory_mb or None)
+    else:
+        raise UsageError("give either --decoder or --renderer")
     vectors = _choose(loaded, only, feature, kind)
-    judged = runner.Decoder(decoder, timeout, memory_mb or None)
     with progress_bar("vectors", len(vectors), quiet) as advance:
         results = runner.run(judged, vectors, jobs, lambda r: advance(1, f"{r.vector.name}: {r.verdict}"))
     summary = reports.to_markdown(loaded, judged, results)
@@ -71,6 +83,24 @@ def run_command(decoder: str, suite: str | None, only: Sequence[str], feature: S
         click.echo(summary)
     click.echo(f"{report['passed']} of {len(results)} vectors passed")
     return EXIT_OK if report["passed"] == len(results) else EXIT_NOT_CONFORMING
+
+
+@conformance_group.command("picture", cls=FileCommand, epilog=examples(
+    "refcodec conformance run --renderer 'refcodec conformance picture {input} {frame} {camera} {output}'"))
+@click.argument("file", type=InputPath())
+@click.argument("frame", type=click.IntRange(0))
+@click.argument("camera", type=click.IntRange(0))
+@click.argument("out", type=OutputFile())
+def picture_command(file: str, frame: int, camera: int, out: str) -> int:
+    """Draw a frame as refcodec does, in the form that `run --renderer` judges.
+
+    FRAME is its number, CAMERA a camera's place in the cameras unit. OUT gets red, green, blue, opacity and depth of
+    each pixel as little-endian binary32 numbers.
+    """
+    from .renders import render_vector
+
+    _write(out, render_vector(file, frame, camera))
+    return EXIT_OK
 
 
 @conformance_group.command("list", cls=FileCommand, epilog=examples(

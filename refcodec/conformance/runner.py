@@ -119,17 +119,37 @@ class Decoder:
         try:
             arguments = tuple(shlex.split(self.command))
         except ValueError as e:
-            raise UsageError(f"--decoder {self.command!r}: {e}") from None
-        for place in ("{input}", "{output}"):
+            raise UsageError(f"{self.option} {self.command!r}: {e}") from None
+        for place in self.places:
             if not any(place in a for a in arguments):
-                raise UsageError(f"--decoder {self.command!r} does not say where {place} goes")
+                raise UsageError(f"{self.option} {self.command!r} does not say where {place} goes")
         if shutil.which(arguments[0]) is None:
             raise UsageError(f"there is no program {arguments[0]!r} to run")
         object.__setattr__(self, "arguments", arguments)
 
-    def line(self, source: Path, output: Path) -> list[str]:
+    @property
+    def places(self) -> tuple[str, ...]:
+        """What the command has to name."""
+        return "{input}", "{output}"
+
+    @property
+    def option(self) -> str:
+        """The option that gives the command."""
+        return "--decoder"
+
+    def fillings(self, vector: Vector) -> dict[str, str]:
+        """What stands in the places other than `{input}` and `{output}`."""
+        return {}
+
+    def judge_run(self, vector: Vector, status: int, output: Path, errors: Path) -> Result:
+        """The verdict on a run that ended by itself. status: of its exit. output, errors: what it wrote."""
+        return _judge_run(vector, status, output, errors)
+
+    def line(self, vector: Vector, source: Path, output: Path) -> list[str]:
         """The command line for one vector, behind a wrapper that sets the limits."""
-        line = [a.replace("{input}", str(source)).replace("{output}", str(output)) for a in self.arguments]
+        values = {"{input}": str(source), "{output}": str(output), **self.fillings(vector)}
+        places = re.compile("|".join(map(re.escape, values)))
+        line = [places.sub(lambda match: values[match[0]], a) for a in self.arguments]
         limits = [f"resource.setrlimit(resource.RLIMIT_FSIZE, ({MAX_OUTPUT}, {MAX_OUTPUT}))",
                   "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))"]
         if self.memory_mb is not None:
@@ -227,7 +247,7 @@ def run_vector(decoder: Decoder, vector: Vector, folder: Path, stopped: threadin
     started = time.monotonic()
     with errors.open("wb") as said:
         try:
-            process = subprocess.Popen(decoder.line(source, output), stdin=subprocess.DEVNULL,
+            process = subprocess.Popen(decoder.line(vector, source, output), stdin=subprocess.DEVNULL,
                                        stdout=subprocess.DEVNULL, stderr=said, start_new_session=True)
         except OSError as e:
             return Result(vector, Verdict.NOT_RUN, f"the decoder can't be started: {e.strerror}")
@@ -240,7 +260,11 @@ def run_vector(decoder: Decoder, vector: Vector, folder: Path, stopped: threadin
         if stopped is not None and stopped.is_set():
             return Result(vector, Verdict.NOT_RUN, "interrupted", seconds)
         return Result(vector, Verdict.TIMEOUT, f"no result after {decoder.timeout:g} s", seconds)
-    return replace(_judge_run(vector, status, output, errors), seconds=seconds)
+    if status < 0:
+        name = _NAMES.get(-status, signal.strsignal(-status) or "signal")
+        said = f"{name} (signal {-status}){last_words(errors)}"
+        return Result(vector, Verdict.CRASH, said, seconds)
+    return replace(decoder.judge_run(vector, status, output, errors), seconds=seconds)
 
 
 def _wait(process: subprocess.Popen[bytes], deadline: float, stopped: threading.Event | None) -> int | None:
@@ -265,14 +289,11 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def _judge_run(vector: Vector, status: int, output: Path, errors: Path) -> Result:
-    if status < 0:
-        name = _NAMES.get(-status, signal.strsignal(-status) or "signal")
-        return Result(vector, Verdict.CRASH, f"{name} (signal {-status}){_last_words(errors)}")
     try:
         text = output.read_bytes().decode("ascii").replace("\r\n", "\n")
         lines = text.removesuffix("\n").split("\n") if text else []
     except OSError:
-        return Result(vector, Verdict.CRASH, f"exit status {status} and no digest list{_last_words(errors)}")
+        return Result(vector, Verdict.CRASH, f"exit status {status} and no digest list{last_words(errors)}")
     except UnicodeDecodeError:
         return Result(vector, Verdict.CRASH, "the digest list is not ASCII text")
     result = judge(vector, lines)
@@ -280,11 +301,11 @@ def _judge_run(vector: Vector, status: int, output: Path, errors: Path) -> Resul
         return result
     allowed = (EXIT_DONE,) if lines[-1].startswith("end") else (EXIT_DONE, EXIT_REFUSED)
     if status not in allowed:
-        return Result(vector, Verdict.CRASH, f"exit status {status} after {lines[-1]!r}{_last_words(errors)}")
+        return Result(vector, Verdict.CRASH, f"exit status {status} after {lines[-1]!r}{last_words(errors)}")
     return result
 
 
-def _last_words(errors: Path) -> str:
+def last_words(errors: Path) -> str:
     """The last line that the decoder wrote to standard error, as an addition to a detail."""
     with errors.open("rb") as file:
         file.seek(0, os.SEEK_END)

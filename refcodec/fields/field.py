@@ -17,7 +17,7 @@ class RadianceField(Generic[A]):
 
     ops: the array library. box_min, box_max: corners of the box, (3,) arrays.
     coarse_samples, fine_samples: per ray, where the field has a `coarse_density` that
-    places samples (spec 9.6); otherwise 0.
+    places samples (spec 9.2.2); otherwise 0.
     """
 
     def __init__(self, rule: FieldRule, header: SequenceHeader, tensors: Sequence[Array], ops: Ops[A]):
@@ -44,8 +44,8 @@ class RadianceField(Generic[A]):
         return self._sigma(h[:, 0]), h[:, 1:]
 
     def coarse_density(self, x: A) -> A:
-        """Density (N,) at points x (N, 3) for the placing of samples (spec 9.6). Raises ValueError for a field without
-        coarse network, whose `coarse_samples` is 0."""
+        """Density (N,) at points x (N, 3) for the placing of samples (spec 9.2.2). Raises ValueError for a field
+        without coarse network, whose `coarse_samples` is 0."""
         if self._coarse is None:
             raise ValueError("the field has no coarse network")
         return self._sigma(self._coarse(x)[:, 0])

@@ -116,7 +116,7 @@ class Colour:
 
 @dataclass(frozen=True, slots=True)
 class Coarse:
-    """The density that places samples (spec 9.6): the first output of a branch. samples, fine_samples: per ray."""
+    """The density that places samples (spec 9.2.2): the first output of a branch. samples, fine_samples: per ray."""
 
     branch: Branch
     samples: int

@@ -1,4 +1,4 @@
-"""Ray marching: the colour, depth and opacity of rays through a field (spec 9.2, 9.3, 9.6).
+"""Ray marching: the colour, depth and opacity of rays through a field (spec 9.2, 9.3).
 
 The same code runs on numpy and torch arrays: whichever the field computes with. The
 field decides; numpy needs no torch.
@@ -228,7 +228,7 @@ class _March(Generic[A]):
         return hit[ray], time[ray, index], self.step
 
     def _placed(self, origins: A, directions: A, near: A, far: A) -> tuple[A, A, A | float]:
-        """As `_uniform`, for samples that the coarse network places; a length for each (spec 9.6)."""
+        """As `_uniform`, for samples that the coarse network places; a length for each (spec 9.2.2)."""
         xp = self.xp
         hit = xp.nonzero(far > near)[0]
         if len(hit) == 0:

@@ -203,7 +203,7 @@ class NetworkParametersSyntax:
         "u8", "Layer of the networks whose input is followed by the encoded position; 0: none.",
         {"R-SEQ-21": "0 <= skip_layer <= 63"})
     coarse_samples: int = element(
-        "u16", "Samples on a ray for the coarse network; 0: the field has none (section 9.6).",
+        "u16", "Samples on a ray for the coarse network; 0: the field has none (section 9.2.2).",
         {"R-SEQ-22": "0 <= coarse_samples <= 4096"})
     fine_samples: int = element(
         "u16", "Further samples on a ray, placed by the coarse network.",

@@ -114,7 +114,7 @@ def test_pseudo_code_needs_only_the_standard_library():
 
 
 def test_every_python_block_belongs_to_the_decoder():
-    used = set(spec.PSEUDO_CODE_FILES)
+    used = {*spec.PSEUDO_CODE_FILES, *spec.RENDERER_FILES}
     assert {name for name, text in CHAPTERS.items() if "```python" in text} == used
 
 

@@ -291,7 +291,7 @@ class PlacedBall(Ball):
 
 
 def render_placed_by_the_text(field, occupancy, origins, directions):
-    """Chapter 9.6, one ray and one sample at a time, in double precision.
+    """Chapter 9.2.2, one ray and one sample at a time, in double precision.
 
     Returns colour, depth, opacity, and how close each ray's samples came to voxel faces (in voxels).
     """

@@ -458,7 +458,7 @@ function marched(header) {
     }`;
 }
 
-/** Sampling by the coarse network (9.6). Sums are kept in integers, in units of 2^-30. */
+/** Sampling by the coarse network (9.2.2). Sums are kept in integers, in units of 2^-30. */
 function placed(header, plan, coarse, coarsely) {
   const n = header.coarseSamples;
   const m = header.fineSamples;
