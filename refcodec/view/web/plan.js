@@ -5,7 +5,8 @@
  * component of a vector the channel (input, output) of the specification, or -1 where it is filled up with 0.
  * The encodings of chapter 8.5 then need no shuffling.
  */
-import { Representation, Role } from './decoder/syntax.generated.js';
+import { FIELDS } from './decoder/representations.js';
+import { Role } from './decoder/syntax.generated.js';
 
 /** 0 … n-1 from `first`, filled up to a multiple of four. */
 function filled(n, first = 0) {
@@ -36,7 +37,9 @@ function encodingMap(map, at, encoded, count, frequencies) {
  * An item is a grid { tensor, map } or a layer { weight, bias, outputs, inputs } (tensor_ids, maps; bias null: none).
  */
 export function planOf(header) {
-  const { representation, tensors } = header;
+  const { tensors } = header;
+  const field = FIELDS[header.representation];
+  const inside = field.density === undefined;
   const items = [];
   const find = (role, index) => tensors.findIndex((t) => t.role === role && t.index === index);
   const grid = (role, index, map) => {
@@ -55,35 +58,30 @@ export function planOf(header) {
     enc: 0,
     coarse: [],
     fusion: [],
+    inside, // whether the density is output 0 of the fusion network
   };
 
   let inputMap = [];
-  const three = [0, 1, 2];
-  if (representation === Representation.DIF) {
-    const count = tensors.filter((t) => t.role === Role.DIF_BASIS).length;
-    plan.bases = Array.from({ length: count }, (_, k) => grid(Role.DIF_BASIS, k));
+  if (field.product) {
+    const { coefficient, basis } = field.product;
+    const count = tensors.filter((t) => t.role === basis).length;
+    plan.bases = Array.from({ length: count }, (_, k) => grid(basis, k));
     let first = 0;
     for (const { info } of plan.bases) {
       inputMap.push(...filled(info.channels, first));
       first += info.channels;
     }
-    plan.coefficient = grid(Role.DIF_COEFFICIENT, 0, inputMap);
-  } else if (representation === Representation.VM) {
-    plan.density = three.map((k) => [grid(Role.DENSITY_PLANE, k), grid(Role.DENSITY_LINE, k)]);
-    plan.features = three.map((k) => [grid(Role.FEATURE_PLANE, k), grid(Role.FEATURE_LINE, k)]);
-  } else if (representation === Representation.TRIPLANE) {
-    plan.density = [[grid(Role.DENSITY_GRID, 0)]];
-    plan.features = three.map((k) => [grid(Role.FEATURE_PLANE, k)]);
-  } else if (representation === Representation.GRID) {
-    plan.density = [[grid(Role.DENSITY_GRID, 0)]];
-    plan.features = [[grid(Role.FEATURE_GRID, 0)]];
+    plan.coefficient = grid(coefficient, 0, inputMap);
   }
+  const products = (lists) => lists.map((list) => list.map(([role, index]) => grid(role, index)));
+  plan.density = products(field.density ?? []);
+  plan.features = products(field.features ?? []);
   let first = 0;
   for (const [{ info }] of plan.features) {
     inputMap.push(...filled(info.channels, first));
     first += info.channels;
   }
-  if (representation === Representation.MLP) {
+  if (field.position) {
     inputMap = encodingMap([0, 1, 2, -1], 0, 3, 3, header.positionFrequencies);
     plan.enc = inputMap.length / 4;
   }
@@ -115,7 +113,6 @@ export function planOf(header) {
     }
     return layers;
   };
-  const inside = representation === Representation.DIF || representation === Representation.MLP;
   if (header.coarseSamples > 0) plan.coarse = network(Role.COARSE_WEIGHT, inputMap);
   // Where the density feature is output 0, it goes behind the features.
   plan.fusion = network(

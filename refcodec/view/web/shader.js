@@ -4,7 +4,6 @@
  * Quality `exact` is the defined picture (9.5). Quality `fast` composites features along the ray and shades them
  * once, and lets the hardware interpolate half floats.
  */
-import { Representation } from './decoder/syntax.generated.js';
 import { BLOCK } from './occupancy.js';
 
 export const TEXTURE_BITS = 11;
@@ -197,7 +196,7 @@ const outputsOf = (layers) => Math.max(0, ...layers.map((layer) => layer.outputs
 
 /** What `fast` composites: the input of the fusion network where that is linear, else its output. */
 function compositedOf(plan) {
-  const inside = [Representation.DIF, Representation.MLP].includes(plan.header.representation);
+  const { inside } = plan;
   const linear = !inside && plan.fusion.length === 1;
   return { inside, linear, vectors: linear ? plan.fusion[0].inputs.length / 4 : plan.featureVectors };
 }
@@ -215,7 +214,7 @@ function compositedOf(plan) {
 export function fieldFunctions(plan, quality, declarations = '') {
   const { header } = plan;
   const fast = quality === 'fast';
-  const mlp = header.representation === Representation.MLP;
+  const encoded = plan.enc > 0; // the networks take the encoded position
   const { inside, linear, vectors: composited } = compositedOf(plan);
   const product = plan.coefficient === null ? null : products([[plan.coefficient]], 'a');
   const bases = [];
@@ -271,7 +270,7 @@ const float FAINT = ${fast ? '5e-4' : '1e-5'};  // samples of less weight have n
 vec4 a[${width}];
 vec4 b[${width}];
 vec4 lit[${outputs}]; // what the first colour layer makes of the direction
-${mlp ? `vec4 encoded[${plan.enc}];` : ''}
+${encoded ? `vec4 encoded[${plan.enc}];` : ''}
 ${fast ? `vec4 mean[${composited}];\nfloat coloured = 0.0;` : ''}
 float longest;
 vec3 total = vec3(0.0);
@@ -280,7 +279,7 @@ float half_ = -1.0;
 float reach = 0.0;
 
 ${
-  mlp
+  encoded
     ? `void encodePosition(vec3 x) {
   vec4 place = vec4(2.0 * (x - lo) / (hi - lo) - 1.0, 0.0);
   ${encode('encoded', 'place', header.positionFrequencies)}
@@ -296,7 +295,7 @@ float softplus(float u) {
 float densityAt(vec3 x) {
   vec3 q = clamp((x - lo) / (hi - lo), 0.0, 1.0);
 ${
-  mlp
+  encoded
     ? `  encodePosition(x);
   for (int i = 0; i < ${plan.enc}; i++) a[i] = encoded[i];`
     : product

@@ -2,8 +2,9 @@
 import { crc32 } from './checksums.js';
 import { Refused, require } from './errors.js';
 import { Reader } from './reader.js';
+import { FIELDS } from './representations.js';
 import { ACTIVITY_SOURCES, ANCILLARY_UNITS, EXPLICIT, FILE_SIGNATURE, LEVELS, NETWORK_ROLES } from './syntax.generated.js';
-import { PROFILE_MAIN, Representation, Role, TEMPLATES, Unit, VERSION, tables } from './syntax.generated.js';
+import { PROFILE_MAIN, Role, TEMPLATES, Unit, VERSION, tables } from './syntax.generated.js';
 import { staticTable } from './tables.js';
 
 export const FILE_HEADER_SIZE = 16;
@@ -173,58 +174,20 @@ function sceneOf({ aabbMin, aabbMax, aabbExponent, samplesPerDiagonal, backgroun
   return { aabbMin, aabbMax, aabbExponent, samplesPerDiagonal, background };
 }
 
-// Of each representation: role, number, and the axes along which the k-th grid has one sample.
-const GRIDS = {
-  1: [
-    [Role.DIF_COEFFICIENT, 1, 'none'],
-    [Role.DIF_BASIS, 64, 'none'],
-  ],
-  2: [
-    [Role.DENSITY_PLANE, 3, 'own'],
-    [Role.DENSITY_LINE, 3, 'others'],
-    [Role.FEATURE_PLANE, 3, 'own'],
-    [Role.FEATURE_LINE, 3, 'others'],
-  ],
-  3: [
-    [Role.DENSITY_GRID, 1, 'none'],
-    [Role.FEATURE_PLANE, 3, 'own'],
-  ],
-  4: [
-    [Role.DENSITY_GRID, 1, 'none'],
-    [Role.FEATURE_GRID, 1, 'none'],
-  ],
-  5: [],
-};
-
 /** Whether the tensor list is that of its representation (8.1, R-SEQ-16). */
 function isField(h) {
+  const field = FIELDS[h.representation];
   const tensors = h.tensors.slice();
   const channels = {};
-  for (const [role, number, lacks] of GRIDS[h.representation]) {
-    const found = takeGrids(tensors, role, number, lacks);
-    if (found === null || (role !== Role.DIF_BASIS && found.length !== number)) return false;
+  for (const { role, count, least = count, single } of field.grids) {
+    const found = takeGrids(tensors, role, count, single);
+    if (found === null || found.length < least) return false;
     channels[role] = found.map((t) => t.channels);
   }
-  let inputs;
-  switch (h.representation) {
-    case Representation.DIF:
-      [inputs] = channels[Role.DIF_COEFFICIENT];
-      if (sum(channels[Role.DIF_BASIS]) !== inputs || h.tensors[0].mapping !== 1) return false;
-      break;
-    case Representation.MLP:
-      inputs = 3 + 6 * h.positionFrequencies;
-      if (h.coarseSamples > 0 && takeNetwork(tensors, Role.COARSE_WEIGHT, inputs, h.skipLayer) !== 1) return false;
-      break;
-    case Representation.VM:
-      if (!same(channels[Role.DENSITY_PLANE], channels[Role.DENSITY_LINE])) return false;
-      if (!same(channels[Role.FEATURE_PLANE], channels[Role.FEATURE_LINE])) return false;
-      inputs = sum(channels[Role.FEATURE_PLANE]);
-      break;
-    default:
-      inputs = sum(channels[h.representation === Representation.GRID ? Role.FEATURE_GRID : Role.FEATURE_PLANE]);
-      if (channels[Role.DENSITY_GRID][0] !== 1) return false;
-  }
-  const densityInside = h.representation === Representation.DIF || h.representation === Representation.MLP;
+  let inputs = field.inputs(channels, h);
+  if (inputs === null) return false;
+  if (h.coarseSamples > 0 && takeNetwork(tensors, Role.COARSE_WEIGHT, inputs, h.skipLayer) !== 1) return false;
+  const densityInside = field.density === undefined;
   const outputs = takeNetwork(tensors, Role.FUSION_WEIGHT, inputs, h.skipLayer);
   if (outputs === null || (densityInside && outputs === 0)) return false;
   const features = densityInside ? outputs - 1 : outputs || inputs;
@@ -237,15 +200,15 @@ function take(tensors, role, index) {
   return tensors.length > 0 && tensors[0].role === role && tensors[0].index === index ? tensors.shift() : null;
 }
 
-function takeGrids(tensors, role, number, lacks) {
+function takeGrids(tensors, role, number, single) {
   const found = [];
   while (found.length < number) {
     const grid = take(tensors, role, found.length);
     if (grid === null) break;
     const sizes = [grid.width, grid.height, grid.depth];
     for (let axis = 0; axis < 3; axis++) {
-      const single = lacks === 'own' ? axis === found.length : lacks === 'others' && axis !== found.length;
-      if (single && sizes[axis] !== 1) return null;
+      const one = single === 'own' ? axis === found.length : single === 'others' && axis !== found.length;
+      if (one && sizes[axis] !== 1) return null;
     }
     if (grid.mapping === 0) return null;
     found.push(grid);
