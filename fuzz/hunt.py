@@ -29,9 +29,11 @@ import numpy as np
 from mutate import mutate, seeds
 from refcodec.decoding import Limits, open_stream
 from refcodec.entropy import coder
+from refcodec.entropy.bernoulli import BERNOULLI
 from refcodec.entropy.coder import EntropyError
 from refcodec.entropy.layout import Layout
-from refcodec.entropy.models import BERNOULLI, MIXTURE, ContextModel, EntropyModel, StaticModel
+from refcodec.entropy.mixture import MIXTURE
+from refcodec.entropy.models import ContextModel, EntropyModel, StaticModel
 from refcodec.errors import BitstreamError
 from refcodec.kernels import NumpyKernels
 from refcodec.syntax.coding import FrameType, Tools
@@ -127,7 +129,7 @@ def build(head: SequenceHeader, frames: int, models: dict[int, EntropyModel], us
     """A file of one group whose frames say next to nothing.
 
     use: model of each coded tensor; of the others the I-frame has what FIXED makes of no data. starts: first bytes of
-    the data of each frame. voxels: occupancy of each frame; where `occupancy_model` codes it, what no data mean.
+    the data of each frame. voxels: occupancy of each frame, compressed, or coded by `occupancy_model`.
     """
     out, unused = io.BytesIO(), max(models) + 1
     models = {**models, unused: FIXED}
@@ -142,10 +144,6 @@ def build(head: SequenceHeader, frames: int, models: dict[int, EntropyModel], us
         occupancy = before
         if voxels is not None:
             occupancy = voxels(k)
-        elif occupancy_model is not None:
-            shape = head.occupancy_shape
-            layout = Layout((1, *shape), None, state.occupancy_context(kind == FrameType.INTRA), None, (1, 1, 1))
-            occupancy = cheap_values(models[occupancy_model], layout, starts(k)).reshape(shape).astype(bool)
         state.set_occupancy(occupancy)
         coded = []
         for i in range(len(head.tensors)) if k == 0 else use:
@@ -201,23 +199,23 @@ def expensive() -> Iterator[tuple[str, bytes]]:
         yield f"wavefronts{name}", build(grids(1, 3, 4096), 1, {0: model(1, 180, 10, scan=order)}, {1: 0}, starts=start)
         yield f"wavefronts-of-64-frames{name}", build(grids(20, 3, 80), 60, {0: model(1, 100, 10, scan=order)}, {1: 0},
                                                       starts=start)
-    for side, neighbours, hidden in ((64, 60, 20), (64, 180, 8), (64, 180, 2), (32, 180, 10)):
+    for side, neighbours, hidden in ((25, 60, 20), (25, 150, 8), (25, 180, 2)):
         for scan in ((0, 0, 0, 0), (0, 1, 1, 1)):
             bits = c.context_model(dice, near(neighbours), hidden=hidden, scan=scan, family=BERNOULLI,
                                    output_bias=[0, 63 << 8], output_weight=np.zeros((2, hidden), int))
             yield f"occupancy-{side}-{neighbours}-{hidden}-{scan[1]}", build(
-                grids(2, 2, 2, occupancy=(side,) * 3), 40, {0: bits}, {}, occupancy_model=0,
-                starts=lambda frame: bytes([128 + frame % 2]))
+                grids(2, 2, 2, occupancy=(side,) * 3), 56, {0: bits}, {}, occupancy_model=0,
+                voxels=lambda frame, side=side: np.ones((side,) * 3, bool))
     table = StaticModel(((0, (1, 1, 1 << 20)),))
     yield "escapes", build(grids(1, 4, 4000), 60, {0: table}, {1: 0}, starts=lambda frame: bytes([128, 1 + frame]))
 
     def flicker(frame: int) -> np.ndarray:
-        found = np.zeros((64, 64, 64), bool)
+        found = np.zeros((25, 25, 25), bool)
         found[frame % 2 :: 2] = True
         return found
 
     bases = tuple((1, 16 - i % 2, 14 + i % 3, 16) for i in range(4))
-    yield "masks", build(c.header((4, 2, 2, 2), bases, (64, 64, 64), frequency=40.0, digest_type=0), 48, {0: FIXED},
+    yield "masks", build(c.header((4, 2, 2, 2), bases, (25, 25, 25), frequency=40.0, digest_type=0), 48, {0: FIXED},
                          {i: 0 for i in range(1, 5)}, significance=1, voxels=flicker)
 
 

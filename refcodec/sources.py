@@ -11,6 +11,8 @@ from .errors import UsageError
 from .syntax.structures import FILE_SIGNATURE
 from .syntax.units import FILE_HEADER_SIZE
 
+SPOOL_LIMIT = 1 << 30  # bytes of a pipe that are kept
+
 StreamSource: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 
@@ -80,12 +82,14 @@ class ByteSource:
         return data
 
     def read_all(self, start: bytes = b"") -> bytes:
-        """`start` and all that follows it."""
-        parts, at = [start], len(start)
-        while part := self.read(1 << 20, at):
-            parts.append(part)
-            at += len(part)
-        return b"".join(parts)
+        """`start` and all that follows it. Raises UsageError where more than `SPOOL_LIMIT` come through a pipe."""
+        found = io.BytesIO()
+        found.write(start)
+        while part := self.read(1 << 20, found.tell()):
+            found.write(part)
+            if not self.seekable and found.tell() > SPOOL_LIMIT:
+                raise too_much()
+        return found.getvalue()
 
     def size(self) -> int:
         """Bytes of a stream that can be sought in."""
@@ -125,8 +129,16 @@ class StreamBytes:
     size: int
 
 
+def too_much() -> UsageError:
+    """The error for a pipe through which more than `SPOOL_LIMIT` bytes come."""
+    return UsageError(f"more than {SPOOL_LIMIT >> 20} MiB come through the pipe; write them to a file first")
+
+
 def read_stream(source: StreamSource) -> StreamBytes:
-    """All of a stream; of what does not begin with the signature of an RFV file no more than a file header."""
+    """All of a stream; of what does not begin with the signature of an RFV file no more than a file header.
+
+    Raises UsageError for what can't be read, and for a pipe that does not end within `SPOOL_LIMIT` bytes.
+    """
     if isinstance(source, bytes):
         return StreamBytes(source, "-", len(source))
     opened = ByteSource(source)

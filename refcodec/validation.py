@@ -13,7 +13,7 @@ import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from .decoding import IndexEntry, SequenceDecoder, checks
+from .decoding import IndexEntry, Limits, SequenceDecoder, checks
 from .decoding.checks import Position
 from .errors import BitstreamError, UsageError
 from .inspection import Demand, parse_unit, tool_dict
@@ -120,11 +120,13 @@ class ValidationReport:
             findings=[asdict(f) for f in self.findings])
 
 
-def validate(source: StreamSource) -> ValidationReport:
+def validate(source: StreamSource, limits: Limits = Limits()) -> ValidationReport:
     """Checks a stream completely. source: a path, a binary file (from its position on), a pipe, or a file's bytes; it
-    is read into memory. Raises UsageError for what can't be read."""
+    is read into memory. Raises UsageError for what can't be read, and BitstreamError (R-LIM-01) for what goes beyond
+    the limits, since nothing is then known of what follows.
+    """
     read = read_stream(source)
-    return _Validator(read.data, read.name, read.size).run()
+    return _Validator(read.data, read.name, read.size, limits).run()
 
 
 def json_report(files: list[dict[str, object]]) -> dict[str, object]:
@@ -141,8 +143,8 @@ class _Validator:
     stops at its first error; `entries`, `groups` and `index_offset` replace it.
     """
 
-    def __init__(self, data: bytes, path: str, size: int):
-        self.data = data
+    def __init__(self, data: bytes, path: str, size: int, limits: Limits):
+        self.data, self.limits = data, limits
         self.report = ValidationReport(path, size)
         self.reader = UnitReader(io.BytesIO(data))
         self.decoder: SequenceDecoder  # once the file header is read
@@ -161,6 +163,8 @@ class _Validator:
     # Findings
 
     def add(self, e: BitstreamError, frame: int | None = None) -> None:
+        if e.requirement == "R-LIM-01":  # no violation
+            raise e
         self.report.findings.append(Finding(
             e.code, e.name, "error", e.kind, e.requirement, e.section, e.offset, e.element, frame, e.detail,
             ERROR_CODES[e.code].cause))
@@ -180,7 +184,7 @@ class _Validator:
             self.note("I001", "Nothing after the file header was checked.", min(FILE_HEADER_SIZE, len(self.data)))
             return report
         report.file_header = header
-        self.reader.header, self.decoder = header, SequenceDecoder(header)
+        self.reader.header, self.decoder = header, SequenceDecoder(header, limits=self.limits)
         self._units()
         self._end_group()
         report.header = self.decoder.header

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
@@ -22,11 +22,12 @@ from ..text import printable, to_json
 
 if TYPE_CHECKING:
     from ..datasets import Dataset
+    from ..decoding import Limits
     from ..rendering.cameras import Camera
 
 __all__ = ["printable", "to_json"]  # of what is imported, for the commands
 
-SPOOL_LIMIT = 1 << 30  # bytes of a pipe that are kept
+Command = TypeVar("Command", bound=Callable[..., object])
 _HEAD, _IN_MEMORY = 16, 1 << 24
 _OUTPUTS = "refcodec.outputs"
 
@@ -180,6 +181,21 @@ DOWNSCALE = FiniteRange(1, 64)
 SEED = click.IntRange(0, (1 << 32) - 1)
 
 
+def limit_options(command: Command) -> Command:
+    """Options for what a decoder is willing to do beyond what levels say; `limits` makes something of them."""
+    for name, what in (("steps", "streams of more wavefronts (6.3)"), ("voxels", "sequences of more occupancy "
+                       "voxels"), ("elements", "sequences of more tensor elements")):
+        command = click.option(f"--limit-{name}", type=click.IntRange(1), help=f"Refuse {what}.")(command)
+    return command
+
+
+def limits(elements: int | None, voxels: int | None, steps: int | None) -> Limits:
+    """What the options of `limit_options` say."""
+    from ..decoding import Limits
+
+    return Limits(elements, voxels, steps=steps)
+
+
 def open_input(path: str) -> BinaryIO:
     """A file, or standard input for `-`."""
     if path == "-":
@@ -208,11 +224,12 @@ def stored_input(path: str, wrong: int = 0) -> BinaryIO:
     """As `open_input`; what is no file, such as a pipe, is copied to a temporary one first.
 
     Of what does not begin as an RFV file, but for `wrong` bytes of the signature, only the beginning is there: whoever
-    reads it says what is wrong. Raises UsageError for more than `SPOOL_LIMIT`.
+    reads it says what is wrong. Raises UsageError for more than `sources.SPOOL_LIMIT`.
     """
     file = open_input(path)
     if _regular(file):
         return file
+    from .. import sources
     from ..syntax.structures import FILE_SIGNATURE
 
     head = file.read(_HEAD)
@@ -220,12 +237,12 @@ def stored_input(path: str, wrong: int = 0) -> BinaryIO:
         return io.BytesIO(head)
     copy = tempfile.SpooledTemporaryFile(_IN_MEMORY)
     copy.write(head)
-    left = SPOOL_LIMIT - len(head)
+    left = sources.SPOOL_LIMIT - len(head)
     while left and (data := file.read(min(left, 1 << 20))):
         copy.write(data)
         left -= len(data)
     if not left and file.read(1):
-        raise UsageError(f"more than {SPOOL_LIMIT >> 20} MiB come through the pipe; write them to a file first")
+        raise sources.too_much()
     copy.seek(0)
     return copy  # type: ignore[return-value]  # it has all methods of one
 

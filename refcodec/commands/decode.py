@@ -20,6 +20,8 @@ from .common import (
     OutputFolder,
     calm_threads,
     examples,
+    limit_options,
+    limits,
     no_frames,
     open_input,
     outputs,
@@ -54,9 +56,7 @@ class _Decode(FileCommand):
               help="Write the digest list only; OUT is its name, - for standard output.")
 @click.option("--salvage", "salvaging", is_flag=True,
               help="Decode every intact group of a damaged file and say what was lost.")
-@click.option("--limit-elements", type=click.IntRange(1), help="Refuse sequences of more tensor elements.")
-@click.option("--limit-voxels", type=click.IntRange(1), help="Refuse sequences of more occupancy voxels.")
-@click.option("--limit-steps", type=click.IntRange(1), help="Refuse streams of more wavefronts (6.3).")
+@limit_options
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True,
               help="Threads. More than one pay with the compiled kernels.")
 @click.option("--kernels", type=click.Choice(["auto", "native", "numpy"]), default="auto", show_default=True,
@@ -89,7 +89,7 @@ def command(file: str, out: str, frames: range | None, scene: int | None, kind: 
 
     if out == "-" and not digests_only:
         raise UsageError("tensors can't be written to standard output; use --digests-only or a folder")
-    limits, chosen = d.Limits(limit_elements, limit_voxels, steps=limit_steps), choose(kernels)
+    bounds, chosen = limits(limit_elements, limit_voxels, limit_steps), choose(kernels)
     save = None if digests_only else frame_writer(kind)
     source, lost = stored_input(file) if salvaging or scene is not None else open_input(file), d.Salvage()
     if scene is not None and (of_scene := scene_frames(source, scene)) is not None:
@@ -102,7 +102,7 @@ def command(file: str, out: str, frames: range | None, scene: int | None, kind: 
         if salvaging:
             _look_at(source)
         else:
-            stream = d.open_stream(source, limits, chosen)
+            stream = d.open_stream(source, bounds, chosen)
     folder = None if digests_only else outputs().open_folder(out)
     unnamed: set[contextlib.ExitStack] = set()  # frames' files under temporary names
 
@@ -131,9 +131,9 @@ def command(file: str, out: str, frames: range | None, scene: int | None, kind: 
                 data = source.read()
                 found = inspect(io.BytesIO(data))  # what comes before the first damage
                 header, cameras, metadata = found.header, found.cameras, found.metadata
-                records: Iterator[Any] = map(record, d.salvage(data, lost, limits, chosen))
+                records: Iterator[Any] = map(record, d.salvage(data, lost, bounds, chosen))
             else:
-                stream = stream or d.open_stream(source, limits, chosen)
+                stream = stream or d.open_stream(source, bounds, chosen)
                 header, metadata = stream.header, stream.metadata
                 cameras = [camera_entry(c) for c in stream.cameras]
                 records = ahead = stream.map(record, frames, jobs)

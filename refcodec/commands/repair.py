@@ -4,7 +4,17 @@ from __future__ import annotations
 import click
 
 from ..errors import EXIT_NOT_CONFORMING, EXIT_OK
-from .common import FileCommand, InputPath, OutputFile, calm_threads, examples, progress_bar, ranges
+from .common import (
+    FileCommand,
+    InputPath,
+    OutputFile,
+    calm_threads,
+    examples,
+    limit_options,
+    limits,
+    progress_bar,
+    ranges,
+)
 from .editing import json_option, mapped_input, output, quiet_option, tell
 
 
@@ -15,9 +25,11 @@ from .editing import json_option, mapped_input, output, quiet_option, tell
 @click.argument("out", type=OutputFile(allow_dash=True))
 @click.option("--decode", is_flag=True, help="Decode every frame, too, and drop those that can't be or differ from "
               "their digest.")
+@limit_options
 @json_option
 @quiet_option
-def command(file: str, out: str, decode: bool, as_json: bool, quiet: bool) -> int:
+def command(file: str, out: str, decode: bool, limit_elements: int | None, limit_voxels: int | None,
+            limit_steps: int | None, as_json: bool, quiet: bool) -> int:
     """Write what is intact of FILE to OUT (- for pipes) as a conforming file.
 
     Index and end unit are rewritten; of a damaged group the frames before the damage are kept. Exit code 2 when frames
@@ -29,6 +41,7 @@ def command(file: str, out: str, decode: bool, as_json: bool, quiet: bool) -> in
 
     with progress_bar("repairing", None, quiet) as advance, output(out, as_json) as target:
         report = repair(mapped_input(file), target, decode=decode,
+                        limits=limits(limit_elements, limit_voxels, limit_steps),
                         progress=lambda frame: advance(1, f"frame {frame}"))
     details = report.details
     if not as_json:

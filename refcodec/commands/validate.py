@@ -2,16 +2,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import EXIT_NOT_CONFORMING, EXIT_OK, EXIT_USAGE, UsageError
-from .common import FileCommand, InputPath, calm_threads, examples, printable, stored_input, to_json
+from ..errors import EXIT_NOT_CONFORMING, EXIT_OK, BitstreamError, UsageError
+from .common import (
+    FileCommand,
+    InputPath,
+    calm_threads,
+    examples,
+    limit_options,
+    limits,
+    printable,
+    standard_input,
+    to_json,
+)
 
 if TYPE_CHECKING:
-    from ..validation import Finding, ValidationReport
+    from ..validation import Finding
 
 
 @click.command("validate", cls=FileCommand, epilog=examples(
@@ -22,12 +31,14 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable (schemas/validate.schema.json).")
 @click.option("--explain", metavar="CODE",
               help="Explain an error code, requirement or remark (E0203, R-UNIT-03, W001).")
+@limit_options
 @click.option("--quiet", is_flag=True, help="Only the verdict of each file.")
-def command(files: Sequence[str], as_json: bool, explain: str | None, quiet: bool) -> int:
+def command(files: Sequence[str], as_json: bool, explain: str | None, limit_elements: int | None, limit_voxels: int |
+            None, limit_steps: int | None, quiet: bool) -> int:
     """Check FILES (- for a pipe) against the specification and report every violation.
 
     Exit codes: 0 all conform, 1 a file can't be read, 2 a file does not conform,
-    3 defect in refcodec; the highest that occurs.
+    or goes beyond the limits given, 3 defect in refcodec; the highest that occurs.
     """
     calm_threads()
     from .. import validation
@@ -38,11 +49,12 @@ def command(files: Sequence[str], as_json: bool, explain: str | None, quiet: boo
     if not files:
         raise click.UsageError("Missing argument 'FILES...'.")
     code, entries = EXIT_OK, list[dict[str, object]]()
+    bounds = limits(limit_elements, limit_voxels, limit_steps)
     for file in files:
         try:
-            report = _report(file)
-        except UsageError as e:
-            code = max(code, EXIT_USAGE)
+            report = validation.validate(standard_input() if file == "-" else file, bounds)
+        except (UsageError, BitstreamError) as e:  # of these, R-LIM-01 alone
+            code = max(code, e.exit_code)
             entries.append(dict(path=file, failure=str(e)))
             if not as_json:
                 click.echo(f"refcodec: error: {e}", err=True)
@@ -58,16 +70,6 @@ def command(files: Sequence[str], as_json: bool, explain: str | None, quiet: boo
     if as_json:
         click.echo(to_json(validation.json_report(entries)))
     return code
-
-
-def _report(file: str) -> ValidationReport:
-    from .. import validation
-
-    if file != "-" and not Path(file).is_fifo():
-        return validation.validate(file)
-    report = validation.validate(stored_input(file).read())
-    report.path = file
-    return report
 
 
 def _show(f: Finding) -> None:

@@ -9,17 +9,7 @@ from typing import BinaryIO
 import click
 
 from ..errors import UsageError
-from .common import (
-    SPOOL_LIMIT,
-    FileCommand,
-    InputPath,
-    OutputFile,
-    examples,
-    open_input,
-    printable,
-    stored_input,
-    to_json,
-)
+from .common import FileCommand, InputPath, OutputFile, examples, open_input, printable, stored_input, to_json
 
 
 @click.command("view", cls=FileCommand, epilog=examples(
@@ -66,6 +56,7 @@ def command(file: str, port: int, no_browser: bool, export: str | None, as_json:
 
 def _whole(file: BinaryIO) -> bytes:
     """All bytes of an RFV file. Raises BitstreamError, UsageError."""
+    from ..sources import SPOOL_LIMIT
     from ..syntax.units import UnitReader
 
     UnitReader(file).read_file_header()

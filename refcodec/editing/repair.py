@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from ..decoding import Group, SequenceDecoder, read_index
+from ..decoding import Group, Limits, SequenceDecoder, read_index
 from ..decoding.checks import Position
 from ..errors import BitstreamError
 from ..inspection import error_dict
@@ -41,7 +41,7 @@ class _IntactGroup:
 
 
 def repair(data: bytes | mmap.mmap, out: BinaryIO, *, decode: bool = False,
-           progress: Callable[[int], None] = lambda frame: None) -> EditReport:
+           progress: Callable[[int], None] = lambda frame: None, limits: Limits = Limits()) -> EditReport:
     """Writes the intact parts of a file to `out`, as a conforming file with index and end unit.
 
     data: the whole file (mapped: it is not read into memory). Of a damaged group the frames
@@ -50,13 +50,15 @@ def repair(data: bytes | mmap.mmap, out: BinaryIO, *, decode: bool = False,
     repetition of it. decode: decode every frame, too, and drop those that can't be or have
     another digest than they state. The report's details have `damage` (what was found,
     in order), `dropped` (parts of the file that were left out) and `lost` (numbers of frames
-    that are known to have been there). Raises BitstreamError where nothing can be kept.
+    that are known to have been there). Raises BitstreamError where nothing can be kept, and for
+    what goes beyond the limits (R-LIM-01), which is no damage.
     """
-    return _Repair(data, out, decode, progress).run()
+    return _Repair(data, out, decode, progress, limits).run()
 
 
 class _Repair:
-    def __init__(self, data: bytes | mmap.mmap, out: BinaryIO, decode: bool, progress: Callable[[int], None]):
+    def __init__(self, data: bytes | mmap.mmap, out: BinaryIO, decode: bool, progress: Callable[[int], None],
+                 limits: Limits):
         self.data, self.out, self.progress = data, out, progress
         self.report = EditReport()
         self.damage: list[BitstreamError] = []
@@ -70,7 +72,7 @@ class _Repair:
         self.file_header = self._file_header()
         self.reader = UnitReader(io.BytesIO(data) if isinstance(data, bytes) else data, header=self.file_header)
         self.reader.seek(FILE_HEADER_SIZE)
-        self.decoder = SequenceDecoder(self.file_header, wanted=None if decode else NOTHING)
+        self.decoder = SequenceDecoder(self.file_header, limits=limits, wanted=None if decode else NOTHING)
 
     def run(self) -> EditReport:
         self._sequence_header()
@@ -187,6 +189,8 @@ class _Repair:
         try:
             self.decoder.feed(unit)
         except BitstreamError as e:
+            if e.requirement == "R-LIM-01":
+                raise
             if unit.type != UnitType.FRAME and self.decoder.frames_left:
                 self.damage.append(e)  # the group lacks frames; the unit itself may be as it should
                 self._give_up_group()

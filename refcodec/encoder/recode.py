@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
-from refcodec.decoding import DecodedTensor, Frame, SequenceDecoder
+from refcodec.decoding import DecodedTensor, Frame, Limits, SequenceDecoder
 from refcodec.editing.source import EditReport
 from refcodec.encoder.contexts import RateModel
 from refcodec.encoder.latents import slots
@@ -33,17 +33,17 @@ ITERATIONS = 400  # of Adam, for each model
 
 
 def recode(file: BinaryIO, out: BinaryIO, *, iterations: int = ITERATIONS,
-           on_frame: Callable[[int, int, int], None] | None = None) -> EditReport:
+           on_frame: Callable[[int, int, int], None] | None = None, limits: Limits = Limits()) -> EditReport:
     """Writes the same sequence with models selected again: frames decode to the same tensors and digests, other units
     are copied, the index is made again. The report's details say how many bytes the file had.
 
     file: an RFV file, read front to back. iterations: of Adam, for each model. on_frame: called with the number of a
-    frame, its bytes before and after. Raises BitstreamError where the file does not conform.
+    frame, its bytes before and after. Raises BitstreamError where the file does not conform or goes beyond the limits.
     """
     reader = UnitReader(file)
     header = reader.read_file_header()
     tensors: list[DecodedTensor] = []  # of the unit
-    decoder = SequenceDecoder(header, on_tensor=tensors.append)
+    decoder = SequenceDecoder(header, limits=limits, on_tensor=tensors.append)
     writer: StreamWriter | None = None
     for unit in reader.units():
         tensors.clear()

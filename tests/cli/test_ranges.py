@@ -118,12 +118,19 @@ def test_pictures_and_samples_beyond_the_limits(file, tmp_path):
                "--backend", "numpy").exit_code == 0
 
 
-def test_limits_of_decode(file):
+@pytest.mark.parametrize("command", ["decode", "validate", "repair", "repair --decode", "recode"])
+def test_limits(file, tmp_path, command):
+    command, *options = command.split()
+    more = {"decode": ["-", "--digests-only"], "validate": [], "repair": [tmp_path / "whole.rfv", "--force"],
+            "recode": [tmp_path / "smaller.rfv", "--force", "--iterations", "4"]}[command]
     for option, enough, short in (("--limit-elements", 816, 815), ("--limit-voxels", 120, 119),
                                   ("--limit-steps", 1 << 20, 3)):
-        assert run("decode", file, "-", "--digests-only", option, enough).exit_code == 0
-        result = run("decode", file, "-", "--digests-only", option, short)
-        assert result.exit_code == 2 and "E1301" in result.stderr
+        if command != "recode" or option == "--limit-steps":  # takes long
+            assert run(command, file, *more, *options, option, enough).exit_code == 0
+        written = {p: p.read_bytes() for p in tmp_path.iterdir()}
+        result = run(command, file, *more, *options, option, short)
+        assert result.exit_code == 2 and "E1301" in result.stderr and "error" in result.stderr
+        assert {p: p.read_bytes() for p in tmp_path.iterdir()} == written
 
 
 @settings(max_examples=60)
@@ -255,9 +262,10 @@ def test_what_is_no_stream_is_not_read_on(arguments, tmp_path):
 
 
 def test_a_pipe_brings_no_more_than_is_kept(monkeypatch, tmp_path):
+    from refcodec import sources
     from refcodec.commands import common
 
-    monkeypatch.setattr(common, "SPOOL_LIMIT", len(STREAM))
+    monkeypatch.setattr(sources, "SPOOL_LIMIT", len(STREAM))
     monkeypatch.setattr(common, "_regular", lambda file: False)
     for data, code in ((STREAM, 0), (STREAM + b"x", 1)):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))

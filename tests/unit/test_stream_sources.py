@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import refcodec
+from refcodec import sources
 from refcodec.decoding.frame import Limits
 from refcodec.errors import BitstreamError, UsageError
 from refcodec.syntax.registry import UnitType
@@ -135,6 +136,35 @@ class Reader:
         part = self.data[self.at : self.at + min(size, 3)]
         self.at += len(part)
         return self.answers(part)
+
+
+@pytest.mark.parametrize("read", [READERS[1], READERS[3]])
+def test_a_pipe_that_does_not_end_is_given_up(read, monkeypatch):
+    """It begins as a file does, and ancillary units without end follow."""
+    reader = UnitReader(io.BytesIO(STREAM))
+    reader.read_file_header()
+    begin = STREAM[: 16 + next(reader.units()).size]
+    given = iter(lambda: build_unit(200, bytes(1000), 1), None)
+
+    class Endless:
+        def __init__(self):
+            self.kept, self.given = begin, 0
+
+        def read(self, size):
+            while len(self.kept) < size:
+                self.kept += next(given)
+            data, self.kept = self.kept[:size], self.kept[size:]
+            self.given += size
+            return data
+
+        def seekable(self):
+            return False
+
+    monkeypatch.setattr(sources, "SPOOL_LIMIT", 3 << 20)
+    pipe = Endless()
+    with pytest.raises(UsageError, match="more than 3 MiB come through the pipe"):
+        read(pipe)
+    assert pipe.given < 5 << 20
 
 
 def test_short_reads_are_read_on():
