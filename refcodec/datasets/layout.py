@@ -25,8 +25,8 @@ MaskOption = Literal["auto", "foreground", "ignore", "none"]
 class DatasetLayout:
     """One way to lay a dataset out. The registry asks each in turn; docs and schema are made from these.
 
-    name: in reports. rows: of the documentation's table: (layout, files). axes, pixels, world: what the layout takes
-    to be so; empty for one that shares another's. find: what `read` needs, where a folder (or file) has this layout,
+    name: in reports. rows: of the documentation's table: (layout, files). axes, pixels, world: the layout's
+    conventions; empty for one that shares another's. find: what `read` needs, where a folder (or file) has this layout,
     else None. near: where a folder lacks a little to be it, what was seen and what is missing. read: the dataset as its
     files describe it. masks: what its masks mean where the caller does not say.
     """

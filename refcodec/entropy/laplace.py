@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 else:
     np = Deferred("numpy")
 
-# round(2**30 * exp(-1 / (2 * b))) for the scales b = 0.06 * 2**(k / 4), as data: no decoder
-# depends on anybody's exp().
+# round(2**30 * exp(-1 / (2 * b))) for the scales b = 0.06 * 2**(k / 4), as data: no decoder depends on an
+# implementation of exp().
 LAPLACE_DECAY = (
     258095, 971839, 2963433, 7567594, 16647136, 32303313, 56408881, 90142345, 133696396,
     186240217, 246106835, 311110280, 378887070, 447184425, 514057586, 577972421, 637829831,

@@ -124,7 +124,7 @@ def interpolated_size(rows: Sequence[RatePoint], quality: float) -> float | None
 
 
 def requantise(frames: Sequence[Frame], step: float) -> bytes:
-    """An RFV file of I-frames with the same fields, their grids quantised with one step.
+    """An RFV file of I-frames with the same fields, their grids quantised with one step size.
 
     Every tensor gets a static table of its own from its histogram: ideal first-order
     entropy coding, in the same format, with the same occupancy. Weights keep eight
@@ -150,7 +150,7 @@ def histogram_model(q: np.ndarray) -> StaticModel:
 
 def baseline_at(frames: Sequence[Frame], dataset: Dataset, quality: float, ops: Ops[Array] | None = None,
                 trials: int = 7) -> Row:
-    """The baseline's largest step that keeps a PSNR, by bisection on log(step)."""
+    """The baseline's largest step size that keeps a PSNR, by bisection on log(step)."""
     low, high, best = np.log(2.0**-9), np.log(2.0), None
     for _ in range(trials):
         middle = (low + high) / 2

@@ -3,7 +3,7 @@
 For each dataset: files of the codec's systems at several values of lambda; one field a
 representation, trained without a rate and handed to all baselines; and the source views as
 video. A point is a file; it is decoded before anything is measured, and every byte of it
-counts. Points are kept and taken up again (`refcodec.evaluation.points`).
+counts. Points are stored and reused (`refcodec.evaluation.points`).
 """
 from __future__ import annotations
 

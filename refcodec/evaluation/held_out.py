@@ -1,4 +1,4 @@
-"""Quality of a decoded field on views that training has not seen."""
+"""Quality of a decoded field on held-out views."""
 from __future__ import annotations
 
 import time

@@ -7,7 +7,7 @@ channels innermost, packed into bytes, run-length coded as pairs (byte, run of a
 stores Python objects for shapes and code trees, the containers here store a few bytes, so
 that only the coding is compared.
 
-And frames that know nothing of each other: each tensor quantised to 8 bits over its
+And independent frames: each tensor quantised to 8 bits over its
 range and entropy coded with static tables, as an RFV file.
 """
 from __future__ import annotations
@@ -292,8 +292,8 @@ def independent_frames(frames: Sequence[Recodable], bits: int = 8, occupied_only
 
     frames: decoded frames of any representation, trained without a rate. Cells outside the support of the occupied
     voxels are left out, as in any other file, unless `occupied_only` is
-    False, and each tensor has the tables that code it in the fewest bytes: what is
-    compared is coding, not waste. Networks have 8 bits at least.
+    False, and each tensor has the tables that code it in the fewest bytes, so that the comparison is of coding alone.
+    Networks have 8 bits at least.
     """
 
     def step(info: TensorInfo, values: np.ndarray) -> int:
@@ -329,5 +329,5 @@ def requantised(frames: Sequence[Recodable], step: Callable[[TensorInfo, np.ndar
 
 
 def _step_at_least(spread: int, steps: int) -> int:
-    """Index of the smallest step that, `steps` times, covers a spread of whole numbers."""
+    """`step_index` of the smallest step size of which `steps` cover a spread of whole numbers."""
     return next(i for i in range(STEP_INDICES) if math.ldexp(*step_of(i)) * steps >= spread)

@@ -1,4 +1,4 @@
-"""Picture quality of a comparison: PSNR, SSIM, MS-SSIM and, where it can be had, LPIPS.
+"""Picture quality of a comparison: PSNR, SSIM, MS-SSIM and, where it is available, LPIPS.
 
 MS-SSIM is computed by pytorch-msssim. LPIPS needs its package and AlexNet's weights, which
 are taken from torch's cache and never fetched.

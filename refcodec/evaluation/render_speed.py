@@ -1,4 +1,4 @@
-"""How long rendering takes: a frame as it is, or enlarged to other sizes of its field."""
+"""Rendering time of a frame as it is, or enlarged to other sizes of its field."""
 from __future__ import annotations
 
 import time

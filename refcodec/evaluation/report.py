@@ -21,7 +21,7 @@ JSON, CSV, MARKDOWN, HTML = "evaluate.json", "evaluate.csv", "evaluate.md", "eva
 _COLUMNS = ("curve", "kind", "representation", "parameter", "value", "frames", "size", "measured_on", "psnr",
             "psnr_box", "ssim", "ms_ssim", "lpips", "nearest_psnr", "encode_seconds", "decode_seconds",
             "render_seconds", "file")
-# What the object is worth leads: most of a whole picture is background, which any field shows well.
+# Metrics around the object come first: most of a whole picture is background, which any field shows well.
 _METRICS = (("psnr_box", "PSNR inside the mask's box", "dB"), ("psnr", "PSNR of whole pictures", "dB"),
             ("ssim", "SSIM", ""), ("ms_ssim", "MS-SSIM", ""), ("lpips", "LPIPS", ""))
 _MARKERS = "osD^vP*X<>ph"

@@ -1,4 +1,4 @@
-"""How fast a file is decoded, in one run: what the README quotes, with what it is compared to beside it."""
+"""Decoding speed of a file, measured in one run beside its references: the figures of the README."""
 from __future__ import annotations
 
 import io

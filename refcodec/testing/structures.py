@@ -6,8 +6,8 @@
     @given(structures(GROUP_HEADER, Parameters(LEVELS[1], header, None)))
     def test_group_headers(value): ...
 
-What the rules of an element allow is worked out from their expressions where these compare it, or the entries
-of its array, with what is known; what they leave is tried and thrown away.
+The allowed values of an element are solved from the expressions of its rules where these compare it, or the entries of
+its array, with known values; the rest is sampled and rejected.
 """
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every baseline is: a coder that writes a file and reads it back."""
+"""The interface of baselines: a coder that writes a file and reads it back."""
 from __future__ import annotations
 
 import abc

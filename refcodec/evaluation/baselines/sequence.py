@@ -1,4 +1,4 @@
-"""What baselines code: the fields of a sequence as floats, trained once without a rate."""
+"""The input of baselines: the fields of a sequence as floats, trained once without a rate."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
