@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 class Array(Protocol):
-    """What a numpy array and a torch tensor have in common; values are float32, int64 or bool.
+    """The common interface of numpy arrays and torch tensors; values are float32, int64 or bool.
 
     Operands are arrays of the same library, or numbers.
     """

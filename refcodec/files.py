@@ -34,7 +34,7 @@ _STEM, _SUFFIX, _LONGEST = 40, 16, 200
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where an output goes. path: as given. target: behind all links. identity: of what is there, None for nothing.
+    """The target of an output. path: as given. target: behind all links. identity: of what is there, None for nothing.
     through: it is a device, a pipe or an open descriptor, which is written to and never replaced.
     """
 
@@ -50,7 +50,7 @@ class Destination:
 
 
 def resolve(path: PathLike) -> Destination:
-    """Where a file of that name would be written. Raises UsageError for what can't be or must not be a file."""
+    """The destination of a file of that name. Raises UsageError for what can't be or must not be a file."""
     name = os.fspath(path)
     if not name or name.endswith(("/", os.sep)):
         raise _refused(name, "it names a folder" if name else "the name is empty")
@@ -215,7 +215,7 @@ def stem_of(path: Path) -> Path:
 
 @dataclass(slots=True)
 class Outputs:
-    """What one command reads and writes.
+    """Inputs and outputs of one command.
 
     force: replace what is there. ask: puts a question to whoever sits at the terminal; None: nobody does.
     """

@@ -106,7 +106,7 @@ class FrameEntry:
 
 
 class Demand:
-    """What units ask of a decoder (spec 10.2), from their syntax: the most of any unit so far.
+    """Demands of units on a decoder (spec 10.2), from their syntax: the most of any unit so far.
 
     Identifiers of tensors and models that a unit has no right to are passed over.
     """
@@ -282,7 +282,7 @@ class InspectionReport:
 
 
 def tool_dict() -> dict[str, object]:
-    """What every JSON report begins with: tool and specification, with versions."""
+    """The head of every JSON report: tool and specification, with versions."""
     from . import __version__
 
     return dict(tool=dict(name="refcodec", version=__version__),

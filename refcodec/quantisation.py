@@ -29,7 +29,7 @@ _MODEL_IDS = 62  # below those that the encoder gives to models of occupancies
 
 @dataclass(frozen=True, slots=True)
 class TensorTools:
-    """How a tensor's values are quantised.
+    """Quantisation of a tensor's values.
 
     step: quantisation step size in field values, one for all bands or one for each (spec 7.2, 7.5.1). transform: of
     spec 7.5; levels: of a wavelet.
@@ -66,14 +66,13 @@ def quantise_frame(state: FrameState, tensors: Sequence[np.ndarray], tools: Tens
     """Quantises a field and selects the probability model of each tensor by the size of its data and model together.
 
     state: the writer's, before this frame; it stays as it is. tensors: real (C, z, y, x) each, in the order and of the
-    shapes of `state.header.tensors`. tools: of all tensors, transforms where a tensor can have
-    one, or by tensor_id. number, time_stamp: of the frame.
-    occupancy: bool (z, y, x) of the header's `occupancy_dims`, None where the sequence has none. type: a P-frame codes
-    what changes from the frame before, and leaves out tensors that do not change in any symbol; only the first
-    frame of a group is an I-frame. occupied_only: cells outside the support of the occupied voxels are not coded and
-    decode to 0,
-    in a P-frame to the frame before (spec 7.1). candidates: models to choose from; static tables and one Laplace
-    distribution by default. A model that the group has already is always among them.
+    shapes of `state.header.tensors`. tools: of all tensors, transforms where a tensor can have one, or by tensor_id.
+    number, time_stamp: of the frame. occupancy: bool (z, y, x) of the header's `occupancy_dims`, None where the
+    sequence has none. type: a P-frame codes what changes from the frame before, and leaves out tensors that do not
+    change in any symbol; only the first frame of a group is an I-frame. occupied_only: cells outside the support of the
+    occupied voxels are not coded and decode to 0, in a P-frame to the frame before (spec 7.1). candidates: models to
+    choose from; static tables and one Laplace distribution by default. A model that the group has already is always
+    among them.
 
     Raises UsageError for tensors that do not fit the header, that are not finite, or whose values leave the range of
     the fixed-point format or of the symbols at this step size.

@@ -66,7 +66,7 @@ class Resource:
 
 
 def _version(file: BinaryIO) -> tuple[int, ...]:
-    """What changes when a file is replaced or written: its number, size and times. () for data in memory."""
+    """Version of a file's content: its number, size and times. () for data in memory."""
     if isinstance(file, io.BytesIO):
         return ()
     status = os.fstat(file.fileno())
@@ -115,7 +115,7 @@ class RangeHandler(BaseHTTPRequestHandler):
     hosts: Collection[str] = ()
 
     def find(self, path: str) -> Resource | str | None:
-        """What `path` (decoded, with its leading slash) names: a resource, another path to go to, or None."""
+        """The target of `path` (decoded, with its leading slash): a resource, another path to go to, or None."""
         if not self.root.is_dir():
             if path == "/":
                 return "/" + self.root.name

@@ -17,7 +17,7 @@ StreamSource: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryvie
 
 
 class ByteSource:
-    """Where a stream is read from. Offsets count from where the stream begins: the file's position when it is given.
+    """The source of a stream. Offsets count from where the stream begins: the file's position when it is given.
 
     Opens paths, and closes what it has opened itself; other files stay the caller's. Raises UsageError for
     whatever goes wrong with the file.
@@ -155,5 +155,5 @@ def read_stream(source: StreamSource) -> StreamBytes:
 
 
 def _reason(e: OSError | ValueError) -> str:
-    """What is wrong, in a few words."""
+    """The reason of an error, in a few words."""
     return (e.strerror if isinstance(e, OSError) else None) or str(e)

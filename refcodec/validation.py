@@ -450,7 +450,7 @@ class _Validator:
 
 
 def explain(name: str, folder: Path | None = None) -> str:
-    """What the register and the text of the specification say of a code or requirement.
+    """The entry of a code or requirement in the register, and its paragraphs of the specification.
 
     name: `E0203`, `R-UNIT-03`, `W001` or an error's name. folder: the specification's,
     by default the one that comes with refcodec. Raises UsageError for an unknown name.
@@ -478,7 +478,7 @@ def explain(name: str, folder: Path | None = None) -> str:
 
 
 def specification_folder() -> Path | None:
-    """Where the text of the specification is: in the package, or beside it in a checkout."""
+    """The folder of the specification's text: in the package, or beside it in a checkout."""
     package = Path(__file__).resolve().parent
     for folder in (package / "specification", package.parent / "spec"):
         if (folder / "03-structure.md").is_file():

@@ -62,7 +62,7 @@ class FrameCoding:
 
 @dataclass(frozen=True, slots=True)
 class FrameReport:
-    """What a written unit cost, in bytes: whole unit and components.
+    """Size of a written unit, in bytes: whole unit and components.
 
     tensors: entropy-coded bytes by tensor_id, masks included. masks: theirs alone.
     ideal_bits: code length of each

@@ -208,7 +208,7 @@ def tell(text: str) -> None:
 
 @contextlib.contextmanager
 def encoding_progress() -> Iterator[Callable[[Progress], None]]:
-    """Where the encode at hand stands: a bar on a terminal, else a line now and then."""
+    """Progress of the current encode: a bar on a terminal, else a line now and then."""
     due, plain = Throttle(_PLAIN_SECONDS), not sys.stderr.isatty()
     with progress_bar("encoding", None) as advance:
         at = 0.0

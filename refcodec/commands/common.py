@@ -153,7 +153,7 @@ def _set_force(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 
 
 def outputs(ctx: click.Context | None = None) -> Outputs:
-    """What the running command reads and writes."""
+    """Inputs and outputs of the running command."""
     meta = (ctx or click.get_current_context()).meta
     if _OUTPUTS not in meta:
         meta[_OUTPUTS] = Outputs(ask=_ask if sys.stdin and sys.stdin.isatty() and sys.stderr.isatty() else None)

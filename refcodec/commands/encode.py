@@ -187,7 +187,7 @@ def command(dataset: str, out: str, frames: range | None, box: tuple[float, ...]
 
 
 def say_warnings(warnings: Sequence[str]) -> None:
-    """What is wrong with what was made: said whatever is quiet."""
+    """Prints the warnings of the result, also with --quiet."""
     for text in warnings:
         click.echo(f"warning {text}", err=True)
 

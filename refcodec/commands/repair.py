@@ -33,8 +33,7 @@ def command(file: str, out: str, decode: bool, limit_elements: int | None, limit
     """Write what is intact of FILE to OUT (- for pipes) as a conforming file.
 
     Index and end unit are rewritten; of a damaged group the frames before the damage are kept. Exit code 2 when frames
-    were lost, or nothing could be kept (then OUT is not
-    written).
+    were lost, or nothing could be kept (then OUT is not written).
     """
     calm_threads()
     from ..editing import repair

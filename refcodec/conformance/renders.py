@@ -174,7 +174,7 @@ def picture_bytes(picture: Picture) -> bytes:
 
 
 def render_vector(path: str, frame: int, camera: int) -> bytes:
-    """What refcodec draws of a frame, as `picture_bytes`. Raises UsageError where there is no such frame or camera."""
+    """refcodec's render of a frame, as `picture_bytes`. Raises UsageError where there is no such frame or camera."""
     from ..decoding import open_stream
 
     with open(path, "rb") as file:

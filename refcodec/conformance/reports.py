@@ -13,7 +13,7 @@ _PROBLEMS_SHOWN = 40
 
 
 def totals(results: Sequence[Result]) -> dict[str, int]:
-    """How many vectors have each verdict; verdicts in their order of declaration."""
+    """Number of vectors with each verdict; verdicts in their order of declaration."""
     counted = Counter(r.verdict for r in results)
     return {str(v): counted[v] for v in Verdict}
 

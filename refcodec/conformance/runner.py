@@ -45,7 +45,7 @@ _LAST = ("end", "error", "unsupported")
 
 
 class Verdict(enum.StrEnum):
-    """What a decoder did with a vector."""
+    """Outcome of a vector."""
 
     PASS = "pass"
     MISMATCH = "mismatch"  # frames differ from the expected ones
@@ -129,7 +129,7 @@ class Decoder:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """What the command has to name."""
+        """Placeholders that the command must contain."""
         return "{input}", "{output}"
 
     @property
@@ -138,7 +138,7 @@ class Decoder:
         return "--decoder"
 
     def fillings(self, vector: Vector) -> dict[str, str]:
-        """What stands in the places other than `{input}` and `{output}`."""
+        """Values of the placeholders other than `{input}` and `{output}`."""
         return {}
 
     def judge_run(self, vector: Vector, status: int, output: Path, errors: Path) -> Result:
@@ -223,7 +223,7 @@ def judge(vector: Vector, lines: Sequence[str]) -> Result:
 
 
 def _fault(lines: Sequence[str]) -> str | None:
-    """What is wrong with the form of a digest list, None when nothing is."""
+    """The syntax error of a digest list, None where it is well-formed."""
     if not lines:
         return "the digest list is empty"
     if lines[0] != DIGEST_LIST:

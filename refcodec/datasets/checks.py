@@ -33,7 +33,7 @@ class Problems:
         self.errors: list[DatasetError] = []
 
     def add(self, error: DatasetError) -> None:
-        """What is wrong with a whole file is said once, not for each of its pictures."""
+        """Adds an error; one of a whole file is reported once, not for each of its pictures."""
         if str(error) not in {str(e) for e in self.errors}:
             self.errors.append(error)
 
@@ -254,7 +254,7 @@ def check_axes(cameras: Sequence[Camera], path: Path) -> None:
 
 
 def misread(cameras: Sequence[Camera]) -> list[tuple[str, list[Camera]]]:
-    """What the poses are often mistaken for, with the cameras if they were: OpenCV's axes, world to camera, both."""
+    """Common misreadings of poses, with the cameras that result: OpenCV's axes, world to camera, both."""
     def inverted(c: Camera) -> np.ndarray:
         rotation = c.camera_to_world[:, :3].T
         return np.column_stack([rotation, -rotation @ c.camera_to_world[:, 3]])
@@ -310,7 +310,7 @@ def check_images(dataset: Dataset) -> None:
 
 
 def view_problem(view: View, header: ImageHeader | None = None) -> DatasetError | None:
-    """What is wrong with a view's image or mask, None if nothing is. header: of the image, if it has been read."""
+    """The error of a view's image or mask, None if there is none. header: of the image, if it has been read."""
     width, height = view.file_size
     try:
         header = header or header_of(view.image, position=view.image_position)

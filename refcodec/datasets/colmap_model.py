@@ -68,7 +68,7 @@ def _is_model(folder: Path) -> bool:
 
 
 def _picture_count(model: Path) -> int:
-    """How many pictures a model has poses for, by a glance; 0 where it can't be read."""
+    """Number of pictures that a model has poses for, from its header; 0 where it can't be read."""
     try:
         if (model / "images.bin").is_file():
             with open(model / "images.bin", "rb") as file:
@@ -187,7 +187,7 @@ def mask_of(masks: Names, name: str) -> Path | None:
 
 
 def _folders(base: Path) -> list[Path]:
-    """Where pictures may be in a folder, whatever the case of its letters."""
+    """Folders that may hold pictures, whatever the case of its letters."""
     if not base.is_dir():
         return []
     inner = {path.name.casefold(): path for path in sorted(base.iterdir()) if path.is_dir()}
@@ -195,7 +195,7 @@ def _folders(base: Path) -> list[Path]:
 
 
 def _picture_folder(root: Path, model: Path, images: list[_Image]) -> Path:
-    """Where the first of the model's pictures is that is anywhere; `images` of the root, if none is."""
+    """The folder of the first of the model's pictures that exists; `images` of the root, if none does."""
     around = dict.fromkeys([root, model, *list(model.parents)[:3]])
     folders = [folder for base in around for folder in _folders(base)]
     first = sorted(image.name for image in images)[:_LOOKED_FOR]

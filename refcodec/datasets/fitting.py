@@ -197,7 +197,7 @@ def _orient(draft: Draft, headers: Headers) -> None:
 
 
 def _ratio(size: tuple[int, int], wanted: tuple[int, int]) -> float | None:
-    """How many times as large a picture is, None if its proportions differ by more than a pixel."""
+    """Scale of a picture against its camera's size, None if its proportions differ by more than a pixel."""
     if min(wanted) < 1:
         return None
     low = max((s - _ROUNDED) / w for s, w in zip(size, wanted, strict=True))

@@ -33,7 +33,8 @@ class Hull(NamedTuple):
 
 
 def coarse_mask(alpha: np.ndarray, share: float = 0.5) -> np.ndarray:
-    """Where more than `share` of the pixels, of `_PICTURE` squares along the longer side, have alpha above a half."""
+    """Mask of the squares, `_PICTURE` along the longer side, in which more than `share` of the pixels have alpha above
+    a half."""
     step = max(1, -(-max(alpha.shape) // _PICTURE))
     h, w = -(-alpha.shape[0] // step), -(-alpha.shape[1] // step)
     padded = np.pad(alpha > 0.5, ((0, h * step - alpha.shape[0]), (0, w * step - alpha.shape[1])))

@@ -79,7 +79,7 @@ class Lens:
         return Camera(width, height, self.fx, self.fy, cx, cy, camera_to_world, name)
 
     def _reach(self, dx: int, dy: int) -> float:
-        """How far one can go along an axis of the undistorted plane before leaving the picture."""
+        """Distance to the picture's edge along an axis of the undistorted plane."""
         side = {(-1, 0): self.cx / self.fx, (1, 0): (self.width - self.cx) / self.fx,
                 (0, -1): self.cy / self.fy, (0, 1): (self.height - self.cy) / self.fy}[dx, dy]
 
@@ -174,7 +174,7 @@ def _bilinear(picture: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def distort(model: str, parameters: tuple[float, ...], x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where directions (x, y, 1) fall on the image plane of focal length 1."""
+    """Positions of directions (x, y, 1) on the image plane of focal length 1."""
     if model in ("SIMPLE_PINHOLE", "PINHOLE"):
         return x, y
     if model in ("SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV"):

@@ -1,4 +1,4 @@
-"""What layouts with matrices in the manner of OpenCV share: intrinsics, world-to-camera poses, tables of numbers."""
+"""Common to layouts with matrices in OpenCV's convention: intrinsics, world-to-camera poses, tables of numbers."""
 from __future__ import annotations
 
 from pathlib import Path

@@ -81,7 +81,7 @@ def _of(shared: dict[str, Any], key: str, name: str) -> Any:
 
 
 def _factor(cx: float, cy: float, width: int, height: int) -> int:
-    """How many times as large the pictures were that the calibration is for: the principal point is near the middle."""
+    """Scale of the calibrated pictures against those at hand: the principal point is near the middle."""
     return min((1, 2, 4), key=lambda f: abs(cx / f / width - 0.5) + abs(cy / f / height - 0.5))
 
 

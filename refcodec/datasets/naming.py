@@ -45,7 +45,7 @@ class Names:
         return self.find(name) or self.roots[0] / name
 
     def notes(self) -> list[str]:
-        """What to tell people of other spellings and smaller copies."""
+        """Notes on other spellings and smaller copies."""
         notes = []
         if self.smaller:
             notes.append(f"the pictures are the smaller copies in {', '.join(sorted(self.smaller))}/, as the "

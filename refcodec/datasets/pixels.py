@@ -38,7 +38,7 @@ Loaded = tuple[np.ndarray, np.ndarray | None]
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What the head of an image file says, without its pixels. orientation: EXIF's, 1 where it has none."""
+    """The header of an image file. orientation: EXIF's, 1 where it has none."""
 
     width: int
     height: int
@@ -230,12 +230,12 @@ def _decoded(view: View, reduction: int) -> tuple[np.ndarray, tuple[float, float
 
 
 def mask_of(view: View) -> np.ndarray:
-    """What a view's mask leaves visible, 0 to 1, at the picture's size: (h, w). Raises DatasetError D05, D12."""
+    """Visibility by a view's mask, 0 to 1, at the picture's size: (h, w). Raises DatasetError D05, D12."""
     return _mask(view, view.file_size[::-1])
 
 
 def _mask(view: View, shape: tuple[int, ...]) -> np.ndarray:
-    """What a mask leaves visible, 0 to 1, for a picture of `shape`: (h, w) float32. Raises DatasetError D05, D12."""
+    """Visibility by a mask, 0 to 1, for a picture of `shape`: (h, w) float32. Raises DatasetError D05, D12."""
     path = view.mask
     assert path is not None
     if view.mask_position is not None:
@@ -318,7 +318,7 @@ def _bytes(loaded: Loaded) -> int:
 
 
 def _key(view: View, downscale: float) -> object:
-    """What a view's pixels depend on, dates and sizes of files included; None where a file can't be looked at."""
+    """Cache key of a view's pixels, dates and sizes of files included; None where a file can't be looked at."""
     try:
         files = [(str(p), s.st_mtime_ns, s.st_size) for p in (view.image, view.mask) if p is not None
                  for s in (os.stat(p),)]

@@ -30,7 +30,7 @@ def is_video(path: str | Path) -> bool:
 
 @dataclass(frozen=True)
 class VideoHeader:
-    """What a video holds. frame_rate: frames a second, None where the file does not say."""
+    """The header of a video. frame_rate: frames a second, None where the file does not say."""
 
     width: int
     height: int

@@ -12,7 +12,7 @@ from .index import IndexEntry
 
 
 class Fault(NamedTuple):
-    """What is wrong with a unit. element: path of the syntax element."""
+    """A broken requirement of a unit. element: path of the syntax element."""
 
     requirement: str
     element: str

@@ -129,5 +129,5 @@ def map_frames(planned: Iterator[FrameJob | None], function: Callable[[Frame], R
 
 
 def _groups(pending: Iterable[tuple[FrameJob, object]]) -> int:
-    """How many groups have frames under way."""
+    """Number of groups that have frames in progress."""
     return len({id(job.group) for job, _ in pending})

@@ -135,7 +135,7 @@ class Stream:
         return read_index(self._source.cursor(), self._source.size(), self.file_header)
 
     def _indexed_group(self, wanted: range | None) -> IndexEntry | None:
-        """Where decoding can start for some frames; None: at the first group."""
+        """The entry at which decoding of some frames starts; None: the first group."""
         entries = self.index() if wanted is not None else None
         return group_before(entries, wanted.start) if wanted is not None and entries else None
 

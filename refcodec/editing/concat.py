@@ -147,7 +147,7 @@ def _differences(a: Source, b: Source) -> str:
 
 
 def _plan(runs: list[_Run]) -> list[tuple[_Run, int, int]]:
-    """How far numbers and time stamps of each run move."""
+    """Offsets of the numbers and time stamps of each run."""
     moves: list[tuple[_Run, int, int]] = []
     last_number, last_time, scene = -1, -1, -1
     steps: list[int] = []  # of the run before, if it is of the same scene

@@ -48,8 +48,7 @@ class ExactCoding:
 @dataclass(frozen=True, slots=True)
 class SymbolLayer:
     """One unit's contribution to a tensor. symbols: int32 (cells, C), of all cells of the coefficients. models: that
-    may
-    code them."""
+    may code them."""
 
     tools: Tools
     symbols: np.ndarray

@@ -317,7 +317,7 @@ class SceneViews:
         return fields.build(self.header, shaped, self.ops)
 
     def error(self, tensors: dict[int, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """What is to be minimised on a batch of rays, and D over all pixels."""
+        """The loss of a batch of rays, and D over all pixels."""
         field = self.field(tensors)
         loss, distortion, samples = self.rays.error(field, self.batch)
         if field.coarse_samples:

@@ -1,4 +1,4 @@
-"""Where groups are encoded: in this process, in others of this machine, or on a dask cluster.
+"""Executors of groups: this process, others of this machine, or a dask cluster.
 
 Each kind of `Workers` hands `GroupJob`s to an executor of `concurrent.futures` and brings
 back what `encode_group` tells. A failure on a worker comes back as a `Failure`, which is plain data: an exception need
@@ -281,7 +281,7 @@ def _encode_on_dask(job: GroupJob, version: str, topic: str) -> Outcome:
 
 
 class _Client(Protocol):
-    """What is used of a `distributed.Client`, most of which has no types."""
+    """The used part of `distributed.Client`, most of which has no types."""
 
     def subscribe_topic(self, topic: str, handler: Callable[[tuple[float, tuple[Any, ...]]], None]) -> None: ...
 

@@ -29,8 +29,8 @@ _CHANNELS = 1 << 14  # values that one thread adds up at a time, about: channels
 
 @dataclass(frozen=True, slots=True)
 class BatchGradients:
-    """What a batch says. error: (rays, 2) mean squared error of the colour and weighted one of the opacity.
-    gradients: by tensor_id, in the layout of the values, of the mean over rays of weight times both."""
+    """Errors and gradients of a batch. error: (rays, 2) mean squared error of the colour and weighted one of the
+    opacity. gradients: by tensor_id, in the layout of the values, of the mean over rays of weight times both."""
 
     error: torch.Tensor
     gradients: dict[int, torch.Tensor]

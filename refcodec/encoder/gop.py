@@ -184,8 +184,8 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class EncodeReport:
-    """What `encode` did. resumed_frames: taken over from an interrupted encode. iterations: of an I- and of a P-frame,
-    where a time budget chose them."""
+    """The result of `encode`. resumed_frames: taken over from an interrupted encode. iterations: of an I- and of a
+    P-frame, where a time budget chose them."""
 
     path: Path
     size: int
@@ -196,7 +196,7 @@ class EncodeReport:
 
     @property
     def warnings(self) -> list[str]:
-        """What is wrong with frames, each with its code (docs/cli.md)."""
+        """Warnings about frames, each with its code (docs/cli.md)."""
         return [text for f in self.frames for text in f.warnings]
 
 
@@ -235,7 +235,7 @@ class GroupFailed(RefcodecError):
 
 
 def check_options(o: EncodeOptions) -> tuple[CodingPlan, Representation, TrainingSettings]:
-    """What the options come to, without a dataset. Raises UsageError for what is out of range or does not fit."""
+    """The settings of the options, without a dataset. Raises UsageError for what is out of range or does not fit."""
     if o.lagrangian is not None and o.quality is not None:
         raise UsageError("give a lambda or a quality, not both")
     if o.quality is not None and o.quality not in QUALITIES:
@@ -431,7 +431,7 @@ class _Encode:
         return frame_type(number % self.group_size)
 
     def _hear(self, message: FrameProgress | CodedFrame) -> None:
-        """What a worker tells."""
+        """Receives a worker's message."""
         if isinstance(message, CodedFrame):
             self._keep(message)
             return

@@ -69,7 +69,7 @@ class FrameResult:
 
     @property
     def warnings(self) -> list[str]:
-        """What is wrong with the frame, each with its code (docs/cli.md)."""
+        """Warnings about the frame, each with its code (docs/cli.md)."""
         from .loop import empty_warning
 
         empty = empty_warning(f"frame {self.number}", self.opacity)
@@ -137,10 +137,9 @@ def encode_group(job: GroupJob, tell: Callable[[FrameProgress | CodedFrame], Non
                  ) -> list[CodedFrame]:
     """Encodes the frames of a group that are not finished, and returns them.
 
-    The group's stream is an RFV file that ends behind its last frame: file header,
-    sequence header, group header, frames. tell: is called at every iteration, and with each frame as soon as it is
-    complete; an exception from it ends the encode.
-    Raises UsageError, DatasetError.
+    The group's stream is an RFV file that ends behind its last frame: file header, sequence header, group header,
+    frames. tell: is called at every iteration, and with each frame as soon as it is complete; an exception from it ends
+    the encode. Raises UsageError, DatasetError.
     """
     with _threads(job.threads):
         return _Group(job, tell).run()
@@ -228,7 +227,7 @@ class _Trial:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """What a search for a lambda is after: something that falls with log(lambda).
+    """Target of a search for a lambda: a quantity that falls with log(lambda).
 
     off: how far a trial is above it. tolerance: of that. slope: of `off` over log(lambda) at first, refined as the
     frames of a group are coded. slopes: from the steepest to the flattest that is believed.
@@ -242,7 +241,7 @@ class _Target:
 
     @staticmethod
     def of(job: GroupJob) -> _Target | None:
-        """What the job asks for."""
+        """The target of the job."""
         if job.target_kb is not None:
             size = 1000 * job.target_kb
             return _Target(lambda t: float(np.log(t.report.size / size)), _TARGET_TOLERANCE, -0.7, (-2.0, -0.1),
@@ -264,7 +263,7 @@ def _judged(psnr: tuple[float | None, float | None]) -> float:
 
 
 def _root(points: Sequence[tuple[float, float]]) -> float:
-    """Where a falling function is 0, from at least three points (x, y) on both sides of it, in the order of their
+    """Root of a falling function, from at least three points (x, y) on both sides of it, in the order of their
     trials: by inverse quadratic interpolation through the nearest, or a straight line between the two that bracket it
     where that leads outside; in the middle between those where the last trial came hardly nearer, on the same side."""
     (xa, ya), (xb, yb), (xc, yc) = sorted(points, key=lambda p: abs(p[1]))[:3]

@@ -21,7 +21,7 @@ from refcodec.tensors.transforms import band_map
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slot:
-    """Where tensor `id` lies in the flat vectors, and how it is coded.
+    """Place of tensor `id` in the flat vectors, and its coding tools.
 
     part: its coefficients; bands: its step sizes, one for each band; cells_part: the same tensor in
     vectors of reconstructed values. shape: (z, y, x) of the coefficients. band: of each
@@ -99,7 +99,7 @@ class Slot:
         return transforms.band_gains(self.plan.transform, self.levels, self.info.shape[1:])
 
     def band_speeds(self) -> tuple[float, ...]:
-        """How far a coefficient of each band should move while a value moves by one.
+        """Learning-rate factor of each band's coefficients against that of values.
 
         As if every band had the same share of the tensor's energy, which falls with the
         square of the frequency, as it does in pictures.

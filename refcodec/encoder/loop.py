@@ -54,7 +54,7 @@ _EMPTY = 0.25  # share of the pictures' opacity below which a field counts as em
 
 
 def empty_warning(what: str, opacity: float | None) -> str | None:
-    """What is to be said of a frame or scene, `what`, by its `TrainedFrame.opacity`: None where nothing is wrong."""
+    """The warning about a frame or scene, `what`, by its `TrainedFrame.opacity`; None where there is none."""
     if opacity is None or opacity >= _EMPTY:
         return None
     return (f"T01: {what} came out empty: where its training pictures are opaque, it has {100 * opacity:.0f} % of "
@@ -87,9 +87,8 @@ class Moment:
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """The phases of a training. iterations: of each of `members` that take turns (scenes of one file). lagrangian: λ in
-    the end; 0: no rate term.
-    rate_start, steps_until, prune_at: shares of the iterations after which the rate sets in, step sizes are frozen, and
-    empty voxels are pruned. warm_up: iterations in which the learning rates rise.
+    the end; 0: no rate term. rate_start, steps_until, prune_at: shares of the iterations after which the rate sets in,
+    step sizes are frozen, and empty voxels are pruned. warm_up: iterations in which the learning rates rise.
     """
 
     iterations: int
@@ -157,7 +156,7 @@ class Trainer(Protocol):
 
 
 class TrainerFactory(Protocol):
-    """What makes the trainer of a frame. Raises UsageError for what it can't train."""
+    """Factory of a frame's trainer. Raises UsageError for what it can't train."""
 
     def __call__(self, header: SequenceHeader, pictures: Sequence[TrainingPicture], settings: TrainingSettings,
                  plan: CodingPlan, previous: FrameState | None, following: int,

@@ -134,7 +134,7 @@ class Parts:
 
 
 def _result(r: dict[str, Any]) -> FrameResult:
-    """What `dataclasses.asdict` gave, back from JSON."""
+    """Inverse of `dataclasses.asdict`, from JSON."""
     report = dict(r["report"])
     for name in ("tensors", "ideal_bits", "masks"):
         report[name] = {int(k): v for k, v in report[name].items()}

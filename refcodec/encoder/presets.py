@@ -14,7 +14,7 @@ from refcodec.text import suggestion
 
 @dataclass(frozen=True, slots=True)
 class TrainingSettings:
-    """How a frame is trained.
+    """Settings of a frame's training.
 
     lagrangian: λ of loss = D + λ (R + α |residual|), see `refcodec.encoder.train`.
     inter_lagrangian: λ of P-frames as a multiple of `lagrangian`: bits saved in a residual
@@ -133,7 +133,7 @@ class Preset:
         return {r: r.presets[self.name] for r in Representation if self.name in r.presets}
 
     def training_of(self, representation: Representation) -> TrainingSettings:
-        """How a field of that kind is trained."""
+        """Settings of the training of a field of that kind."""
         return changed(self.training, {**representation.training, **representation.by_preset.get(self.name, {})})
 
 

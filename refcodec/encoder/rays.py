@@ -232,7 +232,7 @@ class RayBank:
         return pose[:, :, 3], torch.nn.functional.normalize(direction, dim=-1)
 
     def _box(self, origin: torch.Tensor, direction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Where rays enter and leave the part of the box that holds occupied voxels."""
+        """Entry and exit of rays in the part of the box that holds occupied voxels."""
         inverse = 1 / torch.where(direction.abs() < 1e-12, torch.full_like(direction, 1e-12), direction)
         a, b = ((corner - origin) * inverse for corner in self._tight)
         return torch.minimum(a, b).amax(-1).clamp(min=0), torch.maximum(a, b).amin(-1)
@@ -328,7 +328,7 @@ class RayBank:
         return distortion + (self.share(batch) * of_alpha).mean(), distortion.detach(), batch.samples
 
     def share(self, batch: Batch) -> torch.Tensor:
-        """How much the error of each ray of a batch counts in D, (rays,)."""
+        """Weight of each ray's error in D, (rays,)."""
         return batch.weight * (len(self) / self.pixels)
 
     def judge(self, batch: Batch, of_colour: torch.Tensor, of_alpha: torch.Tensor) -> torch.Tensor:

@@ -38,7 +38,7 @@ _MOST_SCENES = 255
 
 @dataclass(frozen=True, slots=True)
 class SceneOptions:
-    """What an encode of scenes is asked for.
+    """Options of an encode of scenes.
 
     sizes: of every scene's network. samples_per_diagonal, occupancy_side: spec 9.2, 7.1.
     training: λ, iterations for each scene, and the rest; see `cnerf.train_cnerf`.
@@ -79,7 +79,7 @@ class SceneResult:
 
 @dataclass(frozen=True, slots=True)
 class ScenesReport:
-    """What `encode_scenes` did. shared: the shared unit's sizes, None without one; estimated_shared_bytes: of
+    """The result of `encode_scenes`. shared: the shared unit's sizes, None without one; estimated_shared_bytes: of
     its entropy-coded data. float_bytes: of all weights and biases in 32 bits each."""
 
     path: Path
@@ -92,7 +92,7 @@ class ScenesReport:
 
     @property
     def warnings(self) -> list[str]:
-        """What is wrong with scenes, each with its code (docs/cli.md)."""
+        """Warnings about scenes, each with its code (docs/cli.md)."""
         found = (empty_warning(f"scene {i}", s.opacity) for i, s in enumerate(self.scenes))
         return [text for text in found if text is not None]
 
@@ -253,7 +253,7 @@ class _ScenesEncode:
 def compare_sharing(datasets: Sequence[str | Path | Dataset], folder: str | Path, lagrangians: Sequence[float],
                     options: SceneOptions = SceneOptions(),
                     on_row: Callable[[SharingRow], None] | None = None) -> list[SharingRow]:
-    """What coding costs, and what sharing saves: every scene alone and all in one file.
+    """The cost of coding and the saving by sharing: every scene alone and all in one file.
 
     Rows have the keys lagrangian (None: trained without a rate term), shared, bytes (of
     the files), psnr (one for each scene), float_bytes (of the weights in 32 bits each) and

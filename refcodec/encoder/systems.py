@@ -82,11 +82,10 @@ class CodingPlan:
     """A system.
 
     mask_bits: assumed cost of a kept coefficient in the loss, in bits; more than it takes in the file, because the
-    slope of the sigmoid attenuates its gradient.
-    sparsity: weight of the coefficients' magnitudes in I-frames, as `residual_weight` is
-    in P-frames. unpredicted: roles that P-frames code without prediction.
-    spatial: the system codes grids, planes or lines; False: networks alone, whose coding tools are fixed and which
-    have no P-frames. trainer: name of its trainer in `refcodec.encoder.trainers`.
+    slope of the sigmoid attenuates its gradient. sparsity: weight of the coefficients' magnitudes in I-frames, as
+    `residual_weight` is in P-frames. unpredicted: roles that P-frames code without prediction. spatial: the system
+    codes grids, planes or lines; False: networks alone, whose coding tools are fixed and which have no P-frames.
+    trainer: name of its trainer in `refcodec.encoder.trainers`.
     """
 
     name: str

@@ -67,8 +67,7 @@ def train_inter(header: SequenceHeader, pictures: Sequence[TrainingPicture], set
                 following: int = 0, device: torch.device | str = "cpu",
                 on_progress: Callable[[TrainingProgress], None] | None = None) -> TrainedFrame:
     """Train a P-frame on the decoder's state after the frame before: residuals of the grids, planes and lines, or their
-    values where the plan has no prediction; the networks stay.
-    following: frames of the group after it."""
+    values where the plan has no prediction; the networks stay. following: frames of the group after it."""
     trainer = FieldTrainer(header, pictures, settings, plan or _usual(header), previous, following, device)
     train(trainer, on_progress)
     return trainer.frame(0, number, time_stamp)

@@ -100,7 +100,7 @@ def held_out_psnr(frames: Iterable[Frame], dataset: Dataset, ops: Ops[Array] | N
 
 
 class RatePoint(Protocol):
-    """What has a size, in bytes a frame, and a PSNR, in dB."""
+    """A size, in bytes a frame, and a PSNR, in dB."""
 
     @property
     def size(self) -> float: ...

@@ -56,7 +56,7 @@ _COMPONENTS = {"headers": "header", "occupancy": "occupancy", "networks": "netwo
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to compare. systems, representations: of the codec, each system with those that it
+    """The scope of a comparison. systems, representations: of the codec, each system with those that it
     codes. lagrangians: operating points; none: the preset's. baselines: values by name
     (`baselines.choose`). anchor: the curve that others are compared with; None: the first
     of the codec's that has two points."""

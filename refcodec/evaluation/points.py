@@ -1,6 +1,6 @@
 """Points of a comparison are stored: a file, and a record of its inputs and measurements. A point is reused when its
-record names the same key (everything that it depends
-on) and its file is still the one that was measured; else both are made again.
+record names the same key (everything that it depends on) and its file is still the one that was measured; else both are
+made again.
 """
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _WEIGHT = 0.2  # standard deviation of random weights
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What is rendered. tensors: float32, of `header.tensors`. occupancy: bool (z, y, x), or None."""
+    """The frame to render. tensors: float32, of `header.tensors`. occupancy: bool (z, y, x), or None."""
 
     header: SequenceHeader
     tensors: Sequence[np.ndarray]

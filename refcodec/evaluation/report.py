@@ -114,7 +114,7 @@ def tables(dataset: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def remarks(dataset: dict[str, Any]) -> list[str]:
-    """What a reader must know about a dataset's points."""
+    """Remarks on a dataset's points."""
     lines = [f"{name} was not run: {reason}" for name, reason in dataset["not_run"].items()]
     lines += [f"{name} failed: {reason}" for name, reason in dataset["failures"].items()]
     if any(p["kind"] == "views" for p in dataset["points"]):

@@ -269,7 +269,7 @@ def write(report: dict[str, Any], points: Sequence[SystemPoint], folder: Path) -
 
 
 def comparisons(points: Sequence[SystemPoint]) -> list[dict[str, Any]]:
-    """What the points of this run say about each other: dictionaries of `what`, `value`, `unit`."""
+    """Comparisons among the points of this run: dictionaries of `what`, `value`, `unit`."""
     found: list[dict[str, Any]] = []
 
     def add(what: str, value: float | None, unit: str = "times") -> None:

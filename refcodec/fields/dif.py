@@ -22,7 +22,7 @@ DIF_BASIS = Role.add(2, "DIF_BASIS", meaning="basis grid `role_index` of a dicti
 
 @dataclass(frozen=True, slots=True)
 class DifSizes(FieldSizes):
-    """What a preset fixes about a dictionary field; defaults are the `tiny` sizes.
+    """Sizes of a dictionary field in a preset; defaults are the `tiny` sizes.
 
     coefficient_side: cells along the side of a cubic box; other boxes get the same
         number of cells, spread in proportion to their sides.

@@ -12,7 +12,7 @@ from refcodec.syntax.headers import Representation, SequenceHeader
 
 @dataclass(frozen=True, slots=True)
 class GridSizes(FieldSizes):
-    """What a preset fixes about a dense grid; defaults are the `tiny` sizes.
+    """Sizes of a dense grid in a preset; defaults are the `tiny` sizes.
 
     density_side, feature_side: cells along the side of a cubic box; other boxes get the
         same number of cells, spread in proportion to their sides.

@@ -17,7 +17,7 @@ COARSE_BIAS = Role.add(21, "COARSE_BIAS", meaning="biases of the same", network=
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MlpSizes(FieldSizes):
-    """What a preset fixes about a NeRF; defaults are the `tiny` sizes.
+    """Sizes of a NeRF in a preset; defaults are the `tiny` sizes.
 
     position_frequencies: of the encoding of the position.
     hidden_layers, hidden: layers and units of the fusion network, and of the coarse one.

@@ -39,7 +39,7 @@ class Term:
 
 
 class Combination(Enum):
-    """How the terms of a feature set become one array: CONCATENATE (N, sum of C), or SUM over all channels (N, 1)."""
+    """Combination of a feature set's terms to one array: CONCATENATE (N, sum of C), or SUM over all channels (N, 1)."""
 
     CONCATENATE = "concatenate"
     SUM = "sum"

@@ -32,7 +32,7 @@ Aabb: TypeAlias = Union[Sequence[Sequence[float]], "np.ndarray"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldSizes:
-    """What a preset fixes about a field of any kind.
+    """Sizes of a field of any kind in a preset.
 
     features: colour features. render_hidden: units in each hidden layer of the colour
     network. weight_frac_bits: fixed-point precision of reconstructed weights and biases.

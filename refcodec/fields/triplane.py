@@ -12,7 +12,7 @@ from refcodec.syntax.headers import Representation, SequenceHeader
 
 @dataclass(frozen=True, slots=True)
 class TriplaneSizes(FieldSizes):
-    """What a preset fixes about a triplane field; defaults are the `tiny` sizes.
+    """Sizes of a triplane field in a preset; defaults are the `tiny` sizes.
 
     plane_channels: of each of the three planes.
     plane_side, density_side: cells along the side of a cubic box; other boxes get the

@@ -15,7 +15,7 @@ from refcodec.syntax.headers import Representation, SequenceHeader
 
 @dataclass(frozen=True, slots=True)
 class VmSizes(FieldSizes):
-    """What a preset fixes about vector-matrix factors; defaults are the `tiny` sizes.
+    """Sizes of vector-matrix factors in a preset; defaults are the `tiny` sizes.
 
     density_components, feature_components: channels of each plane and line.
     resolution: cells along the side of a cubic box; other boxes get the same number of

@@ -25,7 +25,7 @@ class MarchOps(Protocol[A]):
 
     @property
     def parallelism(self) -> int:
-        """How much more memory than the default a chunk may take."""
+        """Factor of a chunk's memory over the default."""
 
     @property
     def threads(self) -> int:
@@ -88,7 +88,7 @@ class MarchOps(Protocol[A]):
         """Indices of what is not zero, one array for each axis."""
 
     def count(self, a: A, size: int) -> A:
-        """How often each of 0..size-1 occurs in `a`."""
+        """Number of occurrences of each of 0..size-1 in `a`."""
 
     def inference(self) -> AbstractContextManager[object]:
         """The context in which to compute."""

@@ -43,8 +43,7 @@ def block_counts(transform: int, shape: Sequence[int]) -> tuple[int, int, int]:
 @dataclass(frozen=True, slots=True)
 class Tools:
     """The coding tools of one tensor of a unit. steps: `step_index` of each band. base: (mantissa, exponent) of the
-    shared
-    tensor's factor. offset: in units of the reconstructed integers.
+    shared tensor's factor. offset: in units of the reconstructed integers.
     """
 
     steps: tuple[int, ...]

@@ -54,7 +54,7 @@ Outer = tuple[Values, Any] | None  # the values of the enclosing structure, and 
 
 @dataclass(slots=True)
 class Span:
-    """Where one syntax element lies: absolute byte offset, length, value.
+    """Location and value of one syntax element: absolute byte offset, length, value.
 
     A byte that several elements share counts for the first of them; the others have length 0 there.
     """
@@ -89,7 +89,7 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What a structure is read with: bounds of the level, the sequence header, bytes of the payload."""
+    """External parameters of a structure: bounds of the level, the sequence header, bytes of the payload."""
 
     level: Level | None
     header: SequenceHeader | None
@@ -279,7 +279,7 @@ class Rule:
 
 
 class _Item:
-    """What elements and nested structures have in common: a name, a condition, a number of repetitions."""
+    """Base of elements and nested structures: a name, a condition, a number of repetitions."""
 
     def __init__(self, name: str, section: str, count: Expression | None, when: Expression | None,
                  functions: Mapping[str, Function]):

@@ -54,7 +54,7 @@ class ElementRef:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """What a structure is read with: `header`, `level` or `payload_size`."""
+    """An external parameter of a structure: `header`, `level` or `payload_size`."""
 
     name: str
 
@@ -168,7 +168,7 @@ BUILTINS: dict[str, Function] = {"abs": abs, "sum": sum, "len": len, "finite": _
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What names mean in a structure.
+    """The names of a structure.
 
     elements: those that stand before, and whether they may be absent. symbols: quantities that the
     structure defines. names: constants, enumerations and sets. functions: by name.
@@ -310,7 +310,7 @@ _PRECEDENCE = {"or": 1, "and": 2, "not": 3, "compare": 4, "&": 7, "<<": 8, ">>":
 
 
 class Language:
-    """How a tree is written in one language; subclasses say where it differs from Python."""
+    """Writer of trees in one language; subclasses override what differs from Python."""
 
     operators: Mapping[str, str] = {}
     negated = _PRECEDENCE["compare"]  # what `not` takes without parentheses

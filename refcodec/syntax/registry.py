@@ -123,7 +123,7 @@ Neighbour = tuple[int, int, int, int, int]  # (source, dc, dz, dy, dx)
 
 
 class SourceKind(IntEnum):
-    """What a neighbour of a context model gives it (6.4)."""
+    """Kind of input that a neighbour gives to a context model (6.4)."""
 
     VALUE = 0
     ACTIVITY = 2

@@ -65,7 +65,7 @@ class Representation(CodePoint, modules=_MODULES):
 
     @abstractmethod
     def rule(self, header: SequenceHeader) -> FieldRule:
-        """What becomes of the header's tensors (spec 8.1). Raises `refcodec.fields.rule.TensorListFault` where its
+        """The rule of the header's tensors (spec 8.1). Raises `refcodec.fields.rule.TensorListFault` where its
         tensor list does not make a field of this representation."""
 
     @abstractmethod

@@ -6,7 +6,7 @@ from .headers import SequenceHeader
 
 
 def tensor_list_fault(header: SequenceHeader) -> str | None:
-    """What is wrong with the tensor list of a field; None when nothing is."""
+    """The fault of a field's tensor list; None where there is none."""
     try:
         header.representation.rule(header)
     except TensorListFault as fault:

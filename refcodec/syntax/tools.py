@@ -52,7 +52,7 @@ class Transform(CodePoint, modules=("refcodec.tensors.untransformed", "refcodec.
     compiled: ClassVar[bool] = False
 
     def label(self, levels: int) -> str:
-        """What `refcodec inspect` shows."""
+        """Name in the output of `refcodec inspect`."""
         return self.option
 
     def band_count(self, levels: int) -> int:
@@ -127,7 +127,7 @@ class Prediction(CodePoint, modules=("refcodec.tensors.unpredicted", "refcodec.t
         return tensors[tensor_id] if self.needs_previous else None
 
     def predict(self, tools: Tools, source: np.ndarray | None) -> np.ndarray | int:
-        """What is added to residuals, of the elements of the source at the same places, int64 or a number."""
+        """The prediction, of the elements of the source at the same places, int64 or a number."""
         from ..tensors.reconstruction import dequantise
 
         if source is None:

@@ -66,7 +66,7 @@ class Unit:
 
 
 class ByteStream(Protocol):
-    """What units are read from: a file, a pipe (never sought in), or a file mapped into memory."""
+    """Source of units: a file, a pipe (never sought in), or a file mapped into memory."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -213,7 +213,7 @@ def unit_at(data: bytes | mmap.mmap, offset: int, header: FileHeader) -> Unit | 
 
 
 def following_unit(data: bytes | mmap.mmap, start: int, header: FileHeader) -> int | None:
-    """Where a readable unit follows the damaged one at `start` (spec 3.4); None without one.
+    """Offset of a readable unit after the damaged one at `start` (spec 3.4); None without one.
 
     The first of: its declared end, unless a group comes before; the next group header; index
     and end unit, as the end of the file gives them.

@@ -17,7 +17,7 @@ from .reconstruction import dequantise, saturate
 
 @dataclass(frozen=True, slots=True)
 class BoundTensor:
-    """What decoder, writer and editors need of one tensor of one frame.
+    """One tensor of one frame, for decoder, writer and editors.
 
     id: its `tensor_id`. layout: of its coefficients; what the entropy coder is given. source:
     int32 (C, z, y, x), the tensor that it is predicted from, None where there is none (spec 7.3).
@@ -31,7 +31,7 @@ class BoundTensor:
 
     @property
     def kind(self) -> tuple[int, int]:
-        """What its coefficients are: contexts of another kind are not those of this tensor (spec 6.4)."""
+        """Kind of its coefficients: contexts of another kind are not those of this tensor (spec 6.4)."""
         return self.tools.transform, self.tools.levels
 
     def reconstruct(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -64,6 +64,6 @@ class BoundTensor:
         return tensor, context
 
     def _prediction(self, channel: int, cells: np.ndarray | slice) -> np.ndarray | int:
-        """What is added to the residuals of some cells of a channel, flat positions (spec 7.3)."""
+        """Prediction of some cells of a channel, flat positions (spec 7.3)."""
         values = None if self.source is None else self.source[channel].reshape(-1)[cells]
         return Prediction.of(self.tools.prediction).predict(self.tools, values)

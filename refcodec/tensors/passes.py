@@ -1,4 +1,4 @@
-"""What the transforms of the spatial axes share (spec 7.5). Arrays are (..., z, y, x)."""
+"""Common to the transforms of the spatial axes (spec 7.5). Arrays are (..., z, y, x)."""
 from __future__ import annotations
 
 import math

@@ -21,7 +21,7 @@ def touched_cells(header: SequenceHeader, tensor: TensorInfo, axis: int) -> np.n
 
 def axis_geometry(header: SequenceHeader, tensor: TensorInfo, axis: int
                   ) -> tuple[int, int, int, int, Mapping, Alignment]:
-    """What `touched_cells` depends on: voxels, cells, voxels per period as a fraction, mapping, alignment."""
+    """The parameters of `touched_cells`: voxels, cells, voxels per period as a fraction, mapping, alignment."""
     voxels, cells = header.occupancy_dims[axis], tensor.shape[3 - axis]
     if tensor.mapping != Mapping.SAWTOOTH:
         return voxels, cells, 1, voxels, tensor.mapping, tensor.alignment
@@ -58,7 +58,7 @@ def _position(remainder: int, denominator: int, cells: int, alignment: Alignment
 
 
 def mask_geometry(header: SequenceHeader, tensor: TensorInfo) -> Hashable:
-    """What `coded_mask` depends on beside the occupancy: tensors with the same have the same mask."""
+    """The parameters of `coded_mask` beside the occupancy: tensors with equal ones have the same mask."""
     return tuple(axis_geometry(header, tensor, axis) for axis in range(3))
 
 

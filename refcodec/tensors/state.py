@@ -78,7 +78,7 @@ class FrameState:
         return frame_occupancy(v, self.header.occupancy_shape, self.models, self.occupancy, self.kernels)
 
     def occupancy_context(self, intra: bool) -> np.ndarray | None:
-        """What a model of the next frame's occupancy sees of this one's (spec 6.1.2): int8 (z, y, x, 1),
+        """This frame's occupancy as context of the next one's (spec 6.1.2): int8 (z, y, x, 1),
         None = all zero."""
         return _occupancy_context(self.occupancy, intra)
 
@@ -122,7 +122,7 @@ class FrameState:
         return known
 
     def contexts(self, tensor_id: int, tools: Tools) -> np.ndarray | None:
-        """What context models see of the previous frame (spec 6.4): int8 (z, y, x, C), None = all zero."""
+        """Contexts from the previous frame (spec 6.4): int8 (z, y, x, C), None = all zero."""
         known = self._contexts.get(tensor_id)
         return known.values if known is not None and known.kind == (tools.transform, tools.levels) else None
 

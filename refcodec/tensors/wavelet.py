@@ -131,7 +131,7 @@ def _split(lines: np.ndarray) -> None:
 
 
 def _lift(source: np.ndarray, count: int, step: int) -> np.ndarray:
-    """What lifting step `step` of the analysis adds to `count` samples, given those of the other part."""
+    """Update of `count` samples by lifting step `step` of the analysis, from those of the other part."""
     total = neighbour_sums(source, count, step)
     total *= LIFTING[step]
     total += 1 << (SHIFT - 1)

@@ -126,7 +126,7 @@ def _factors(expression: Expression) -> set[str]:
 
 
 def _later(structure: Structure[Any], element: Element) -> list[Expression]:
-    """What rules of later elements say of the entries of this one alone."""
+    """Rules of later elements that concern the entries of this one alone."""
     found: list[Expression] = []
     for item in structure.items[structure.items.index(element) + 1 :]:
         for rule in item.rules if isinstance(item, Element) else ():

@@ -32,7 +32,7 @@ class Baseline(abc.ABC):
         return Unpacker(data).components()
 
     def check(self, value: float) -> str | None:
-        """What is wrong with a value of the parameter; None: nothing."""
+        """The fault of a value of the parameter; None: it is valid."""
         return None
 
 
@@ -49,7 +49,7 @@ class FieldBaseline(Baseline):
 
 
 def within(value: float, low: float, high: float, whole: bool = True) -> str | None:
-    """What `Baseline.check` says of a value that must lie between two bounds."""
+    """`Baseline.check` of a value that must lie between two bounds."""
     if not low <= value <= high or (whole and value != int(value)):
         return f"{value:g} is no {'whole ' * whole}number from {low:g} to {high:g}"
     return None

@@ -30,7 +30,7 @@ _SMALLEST_DICTIONARY, _DICTIONARY = 1 << 12, 1 << 24
 
 
 class Component(IntEnum):
-    """What a part of the file holds: the components of a report."""
+    """Content of a part of the file: the components of a report."""
 
     HEADER = 1
     OCCUPANCY = 2
@@ -142,7 +142,7 @@ def write_fields(packer: Packer, sequence: FieldSequence) -> None:
 
 
 def read_fields(unpacker: Unpacker) -> tuple[SequenceHeader, list[bool], list[np.ndarray | None]]:
-    """What `write_fields` wrote: the header, whether each frame is an I-frame, the occupancies."""
+    """Inverse of `write_fields`: the header, whether each frame is an I-frame, the occupancies."""
     data = unpacker.take(Component.HEADER)
     try:
         reader = UnitReader(io.BytesIO(data))

@@ -111,7 +111,7 @@ def _rebuilt(header: SequenceHeader, ids: Sequence[int], cells: Sequence[np.ndar
 
 
 def _compress(parameters: dict[str, np.ndarray], qp: int) -> bytes:
-    """What `nncodec.nnc.compress` does with its default settings. Raises UsageError."""
+    """As `nncodec.nnc.compress` with its default settings. Raises UsageError."""
     try:
         return _stream_of(parameters, qp)
     except Exception as e:  # it has no errors of its own
@@ -137,7 +137,7 @@ def _stream_of(parameters: dict[str, np.ndarray], qp: int) -> bytes:
 
 
 def _decompress(stream: bytes) -> dict[str, np.ndarray]:
-    """What `nncodec.nnc.decompress` does. Raises DamagedFile."""
+    """As `nncodec.nnc.decompress`. Raises DamagedFile."""
     from nncodec.nnc_core import approximator, coder
 
     flags = [f"{which}_{what}_flag" for what in ("sparsification", "pruning", "unification",
