@@ -240,7 +240,7 @@ def _fault(lines: Sequence[str]) -> str | None:
 
 
 def run_vector(decoder: Decoder, vector: Vector, folder: Path, stopped: threading.Event | None = None) -> Result:
-    """Runs the decoder on one vector, with files in an empty folder, and judges what it wrote."""
+    """Runs the decoder on one vector, with files in an empty folder, and compares its output."""
     # The decoder gets a copy under a plain name, so that nothing but the bytes tells what is expected.
     source, output, errors = folder / "input.rfv", folder / "output.txt", folder / "errors.txt"
     shutil.copyfile(vector.stream, source)
@@ -262,8 +262,8 @@ def run_vector(decoder: Decoder, vector: Vector, folder: Path, stopped: threadin
         return Result(vector, Verdict.TIMEOUT, f"no result after {decoder.timeout:g} s", seconds)
     if status < 0:
         name = _NAMES.get(-status, signal.strsignal(-status) or "signal")
-        said = f"{name} (signal {-status}){last_words(errors)}"
-        return Result(vector, Verdict.CRASH, said, seconds)
+        detail = f"{name} (signal {-status}){last_words(errors)}"
+        return Result(vector, Verdict.CRASH, detail, seconds)
     return replace(decoder.judge_run(vector, status, output, errors), seconds=seconds)
 
 

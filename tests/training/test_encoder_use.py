@@ -124,7 +124,7 @@ def test_a_box_that_no_ray_meets_is_refused():
 
 
 class Quantised:
-    """A trainer that does not train: sizes follow λ by a quantisation step alone, PSNRs by `quality`."""
+    """A trainer that does not train: sizes follow λ by a quantisation step size alone, PSNRs by `quality`."""
 
     def __init__(self, header, pictures, settings, plan, previous, following, device):
         self.header, self.step = header, settings.lagrangian**0.6
