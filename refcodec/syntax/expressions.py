@@ -9,6 +9,7 @@ description and the JavaScript tables need:
   the level, `payload_size`; `value.name` and `value[index]` reach into structures and arrays,
 - integers, floats, and named constants and sets of the registries,
 - arithmetic, comparisons (also chained), `in`, `and`, `or`, `not`, `a if condition else b`,
+- `EXPRESSIONS[code]`, the expression that the member of a registry has (`PerMember`),
 - `all(condition for x in array)`, `all(condition for x, y in zip(a, b))`, and calls of named functions.
 
 An element that is absent counts as 0.
@@ -20,6 +21,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from enum import EnumType
 from typing import Any, cast
+
+from ..code_points import CodePoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +154,44 @@ class Symbol:
     expression: Expression
 
 
+@dataclass(frozen=True, slots=True)
+class PerMember:
+    """An attribute of the members of a registry that holds an expression, over names of where it is used."""
+
+    registry: type[CodePoint]
+    attribute: str
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """The expression of the member of a registry whose code point `selector` gives."""
+
+    name: str
+    selector: Expression
+    alternatives: PerMember = field(compare=False, repr=False)
+    scope: Scope = field(compare=False, repr=False)
+
+    def of(self, code: int) -> Expression:
+        """The expression of a member."""
+        return parse(self.text(code), self.scope)
+
+    def text(self, code: int) -> str:
+        """As the member writes it."""
+        found: str = getattr(self.alternatives.registry.of(code), self.alternatives.attribute)
+        return found
+
+    def choice(self) -> Expression:
+        """Choices over the members that are registered now; the first serves all others."""
+        first, *others = map(int, self.alternatives.registry)
+        default = found = self.of(first)
+        for code in others:
+            if (expression := self.of(code)) != default:
+                found = Choice(Comparison("==", self.selector, Constant(code)), expression, found)
+        return found
+
+
 Expression = (Constant | Members | ElementRef | Parameter | Local | Attribute | Index | Unary | Binary | Comparison
-              | Logic | Choice | Call | Every | Symbol)
+              | Logic | Choice | Call | Every | Symbol | Selected)
 Function = Callable[..., Any]
 
 PARAMETERS = ("header", "level", "payload_size")
@@ -203,6 +242,9 @@ class _Parser:
                 return self._name(name)
             case ast.Attribute(value=value, attr=name):
                 return self._attribute(value, name)
+            case ast.Subscript(value=ast.Name(id=name), slice=index) if isinstance(
+                    alternatives := self.scope.names.get(name), PerMember):
+                return Selected(name, self.parse(index), alternatives, self.scope)
             case ast.Subscript(value=value, slice=index):
                 return Index(self.parse(value), self.parse(index))
             case ast.UnaryOp(op=ast.USub(), operand=operand):
@@ -291,6 +333,8 @@ def _folded(expression: Binary) -> Expression:
 def parts(expression: Expression) -> Iterator[Expression]:
     """The expression and everything in it, the definitions of symbols included."""
     yield expression
+    if isinstance(expression, Selected):
+        yield from parts(expression.choice())
     for f in fields(expression):
         value = getattr(expression, f.name)
         for part in value if isinstance(value, tuple) else (value,):
@@ -355,6 +399,8 @@ class Language:
                 return word.join(self.write(o, precedence + 1) for o in operands), precedence
             case Choice():
                 return self.choice(expression), 0
+            case Selected():
+                return self.node(expression.choice())
             case Call(function=function, arguments=arguments):
                 return self.call(function, arguments), _ATOM
             case Every():
@@ -430,6 +476,11 @@ class Specification(Spelled):
 class Python(Language):
     """For `eval`. v: the values read so far. o: (the values, the o) of the enclosing structure. p: the parameters."""
 
+    def node(self, expression: Expression) -> tuple[str, int]:
+        if isinstance(expression, Selected):  # looked up when it is evaluated: the registry is open
+            return f"{expression.name}[{self.write(expression.selector)}](v, o, p)", _ATOM
+        return super().node(expression)
+
     def members(self, members: Members) -> str:
         return members.name
 
@@ -457,6 +508,20 @@ def python(expression: Expression) -> str:
     return Python().write(expression)
 
 
+class _Alternatives:
+    """The compiled expressions of the members of a registry, each made when it is first used."""
+
+    def __init__(self, selected: Selected, functions: Mapping[str, Function]):
+        self.selected, self.functions = selected, functions
+        self.made: dict[str, Function] = {}
+
+    def __getitem__(self, code: int) -> Function:
+        text = self.selected.text(code)
+        if text not in self.made:
+            self.made[text] = compiled(self.selected.of(code), self.functions)
+        return self.made[text]
+
+
 def compiled(expression: Expression, functions: Mapping[str, Function]) -> Callable[[Any, Any, Any], Any]:
     """A function (v, o, p) of an expression; see `Python`."""
     names: dict[str, Any] = {"__builtins__": {"all": all, "zip": zip}, **functions}
@@ -464,5 +529,7 @@ def compiled(expression: Expression, functions: Mapping[str, Function]) -> Calla
         if isinstance(part, Members):  # enumerations do not change, and look up slowly
             closed = isinstance(part.registry, EnumType)
             names[part.name] = frozenset(part.values) if closed else part.registry
+        elif isinstance(part, Selected):
+            names[part.name] = _Alternatives(part, functions)
     function: Callable[[Any, Any, Any], Any] = eval(f"lambda v, o, p: {python(expression)}", names)  # noqa: S307
     return function

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from ..code_points import CodePoint
 from .declare import Structure, element, nested, same_as, syntax
-from .expressions import Function
+from .expressions import Function, PerMember
 from .families import ProbabilityFamily
 from .registry import (
     EXPLICIT,
@@ -106,7 +106,7 @@ NAMES: dict[str, object] = {
     "WITH_NETWORK_PARAMETERS": _Such(Representation, "has_network_parameters"),
     "WITH_SHAPE": _Such(ProbabilityFamily, "has_shape"),
     "WITH_FACTOR": _Such(Prediction, "has_factor"), "WITH_OFFSET": _Such(Prediction, "has_offset"),
-    "WITH_LEVELS": _Such(Transform, "has_levels"), "BY_FREQUENCY": _Such(Transform, "by_frequency"),
+    "WITH_LEVELS": _Such(Transform, "has_levels"), "BANDS": PerMember(Transform, "bands"),
     "ACTIVITY_SOURCES": [source for source in SOURCES if is_activity(source)],
 }
 FUNCTIONS: dict[str, Function] = {"input_count": _input_count, "rigid": _rigid, "utf8": _utf8, "is_key": _is_key}
@@ -398,7 +398,7 @@ STEP = _structure(StepSyntax)
 
 
 @syntax("coded_tensor", "4.11", symbols={
-    "bands": ("wavelet_levels + 1 if transform in WITH_LEVELS else 4 if transform in BY_FREQUENCY else 1",
+    "bands": ("BANDS[transform]",
               "bands (section 7.5)"),
 })
 class CodedTensorSyntax:

@@ -7,9 +7,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, ClassVar
 
 from ..code_points import CodePoint
+from .expressions import Function, Scope, compiled, parse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
     from .coding import Tools
 
 Spatial = tuple[int, int, int]
+
+
+@cache
+def _count(text: str) -> Function:
+    """A number of bands as a function of (values, None, None)."""
+    return compiled(parse(text, Scope({"wavelet_levels": False}, {}, {}, ())), {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +47,15 @@ class Transform(CodePoint, modules=("refcodec.tensors.untransformed", "refcodec.
                                     "refcodec.tensors.wavelet")):
     """`transform`: what the coded values are coefficients of (spec 7.5).
 
-    option: its name for users. identity: the values are their own coefficients. has_levels: `wavelet_levels` is carried
-    (4.11); otherwise levels is 0. by_frequency: there are four bands, those of one frequency lie side by side, so
-    that context models see them by the templates 14 and 15, and the transform is orthonormal, so that gradients are
-    transformed like values. compiled: the kernels in C know it.
+    option: its name for users. bands: the number of bands, an expression over `wavelet_levels` in the language of the
+    declarations (`refcodec.syntax.expressions`). identity: the values are their own coefficients. has_levels:
+    `wavelet_levels` is carried (4.11); otherwise levels is 0. by_frequency: coefficients of one frequency lie side by
+    side, so that context models see them by the templates 14 and 15, and the transform is orthonormal, so that
+    gradients are transformed like values. compiled: the kernels in C know it.
     """
 
     option: ClassVar[str]
+    bands: ClassVar[str] = "1"
     identity: ClassVar[bool] = False
     has_levels: ClassVar[bool] = False
     by_frequency: ClassVar[bool] = False
@@ -57,7 +67,7 @@ class Transform(CodePoint, modules=("refcodec.tensors.untransformed", "refcodec.
 
     def band_count(self, levels: int) -> int:
         """Number of bands, each with its own step size (spec 7.5.1)."""
-        return levels + 1 if self.has_levels else 4 if self.by_frequency else 1
+        return int(_count(self.bands)({"wavelet_levels": levels}, None, None))
 
     def coefficient_shape(self, spatial: Sequence[int]) -> Spatial:
         """Shape of the coefficient array of a tensor of `spatial` cells (spec 7.5.1)."""

@@ -30,7 +30,7 @@ ROWS = (
 
 
 class _BlockDct(Transform):
-    option, by_frequency, compiled = "dct", True, True
+    option, bands, by_frequency, compiled = "dct", "4", True, True
 
     def coefficient_shape(self, spatial: Sequence[int]) -> Spatial:
         z, y, x = (block_count(n) * BLOCK if n > 1 else n for n in spatial)

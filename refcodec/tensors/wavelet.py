@@ -22,7 +22,7 @@ LIFTING = (-6497, -217, 3616, 1817)
 
 
 class _Wavelet(Transform):
-    option, has_levels, compiled = "dwt", True, True
+    option, bands, has_levels, compiled = "dwt", "wavelet_levels + 1", True, True
 
     def label(self, levels: int) -> str:
         return f"wavelet-{levels}"

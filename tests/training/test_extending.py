@@ -184,12 +184,12 @@ def test_a_prediction_is_one_module(registered, tmp_path):
 
 
 class Flipped(Transform):
-    """Coefficients are the values in reverse order along x."""
+    """Coefficients are the values in reverse order along x; every second one is of band 1."""
 
-    option = "flip"
+    option, bands = "flip", "1 + 1"
 
     def band_map(self, levels, spatial):
-        return np.zeros(spatial, np.uint8)
+        return np.broadcast_to(np.arange(spatial[-1]) % 2, spatial).astype(np.uint8)
 
     def support(self, levels, mask):
         return np.ascontiguousarray(mask[..., ::-1])
@@ -204,16 +204,18 @@ class Flipped(Transform):
         return [Stage(None, (-1,), (spatial[-1],), *[lambda n: np.eye(n)[::-1].copy()] * 2)]
 
     def gains(self, levels, spatial):
-        return (1.0,)
+        return 1.0, 1.0
 
 
 def test_a_transform_is_one_module(registered, tmp_path):
     registered(Flipped, 3, "FLIPPED")
     path, header = tmp_path / "flip.rfv", small_header()
-    values = written(path, header, Tools((80,), transform=Transform.FLIPPED), np.random.default_rng(1))
+    values = written(path, header, Tools((80, 96), transform=Transform.FLIPPED), np.random.default_rng(1))
     assert refcodec.validate(path).conforming and "flip" in seen(path)
     before, after, _ = decoded(path)
-    assert (after == dequantise(values, *step_of(80)).T.reshape(before.shape)[..., ::-1]).all() and after.any()
+    fine, coarse = (dequantise(values, *step_of(index)).T.reshape(before.shape) for index in (80, 96))
+    odd = np.arange(before.shape[-1]) % 2
+    assert (after == np.where(odd, coarse, fine)[..., ::-1]).all() and (after * odd).any() and (after * (1 - odd)).any()
     trained(tmp_path / "set", tmp_path / "trained.rfv", representation="grid", transform="flip")
     assert "flip" in seen(tmp_path / "trained.rfv")
 

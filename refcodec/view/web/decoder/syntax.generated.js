@@ -189,7 +189,7 @@ export function tables({ finite, inputCount, isKey, rigid, same, sum, utf8 }) {
     { name: 'maskSize', type: 'uv', when: (v, o, p) => v.significance >= 2 },
     { name: 'maskData', type: 'bytes', count: (v, o, p) => (v.maskSize ?? 0), when: (v, o, p) => v.significance >= 2 },
     { name: 'modelRef', type: 'u8' },
-    { name: 'step', type: step, count: (v, o, p) => [2].includes(v.transform) ? (v.waveletLevels ?? 0) + 1 : [1].includes(v.transform) ? 4 : 1 },
+    { name: 'step', type: step, count: (v, o, p) => v.transform === 2 ? (v.waveletLevels ?? 0) + 1 : v.transform === 1 ? 4 : 1 },
     { name: 'valueSize', type: 'uv' },
     { name: 'valueData', type: 'bytes', count: (v, o, p) => v.valueSize },
   ];
