@@ -127,6 +127,8 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in new ver
 @click.option("--step", type=FiniteRange(0, 1e6, min_open=True),
               help="Quantisation step size of the grids at the start (throughout with --fixed-steps).")
 @settings_option
+@click.option("--preview", type=OutputFile(later=True), metavar="FILE.png",
+              help="A view as it trains, beside the truth, renewed every few seconds.")
 @click.option("--no-resume", is_flag=True, help="Discard the frames of an interrupted encode and start again.")
 @click.option("--no-evaluate", is_flag=True, help="Do not measure PSNR on the held-out views.")
 @click.option("--executor", type=click.Choice(["local", "processes", "dask"]), default="local", show_default=True,
@@ -167,6 +169,8 @@ def command(dataset: str, out: str, frames: range | None, box: tuple[float, ...]
                 click.echo(f"{printable(out)} is the result of this encode already; --force makes it again", err=True)
             return
         outputs().may_replace(out)
+    if chosen.preview is not None and outputs().exists(chosen.preview) and (no_resume or not is_begun(out)):
+        outputs().may_replace(chosen.preview)
     findings = warn(loaded, strict, quiet)
     with contextlib.ExitStack() as stack:
         log, on_progress = progress_sinks(stack, log_json, quiet, not no_resume and is_begun(out))

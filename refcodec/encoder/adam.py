@@ -1,7 +1,7 @@
 """Adam without `torch.optim.Optimizer`, whose first use loads torch's compiler: over two seconds of an encode."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
 import torch
@@ -32,6 +32,19 @@ class Adam(Generic[Name]):
         self._state: dict[Name, tuple[torch.Tensor, ...]] = {
             name: (p.detach(), torch.zeros_like(p), torch.zeros_like(p), torch.zeros((), device=p.device))
             for name, p in parameters.items()}
+
+    def state(self) -> dict[Name, list[torch.Tensor]]:
+        """Both moments and the number of steps, by name."""
+        return {name: list(state[1:]) for name, state in self._state.items()}
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[Name, Sequence[torch.Tensor]]) -> None:
+        """Takes over what `state` returned. Raises KeyError, ValueError."""
+        for name, (_, *own) in self._state.items():
+            for target, source in zip(own, state[name], strict=True):
+                if target.shape != source.shape:
+                    raise ValueError(f"a moment of shape {tuple(source.shape)} in place of {tuple(target.shape)}")
+                target.copy_(source)
 
     def minimise(self, loss: torch.Tensor, rate: float) -> None:
         """One step at a learning rate along the gradient of a loss that depends on all the parameters."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -275,6 +276,18 @@ class TrainedNetwork(torch.nn.Module):
         """Ŵ, rounded: flat float."""
         return torch.round(self.values / torch.exp(self.log_step)[self.layer]).clamp(-MAX_SYMBOL, MAX_SYMBOL)
 
+    def state(self) -> dict[str, Any]:
+        """Everything that is trained, and the optimiser's moments."""
+        return dict(parameters=self.state_dict(), optimiser=self.optimiser.state_dict(), steps=self.steps)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes over what `state` returned."""
+        self.load_state_dict(state["parameters"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.steps = list(state["steps"])
+        if self.steps:
+            self.log_step.requires_grad_(False)
+
     def coding(self) -> tuple[dict[int, StaticModel], list[TensorCoding], dict[int, float]]:
         """Models, coded tensors, and by the priors the bits of each tensor's symbols."""
         models, codings, estimated = {}, [], {}
@@ -412,7 +425,7 @@ class NetworkTrainer:
             network.start(shared)
 
     def fix_steps(self) -> None:
-        for network in [*self.networks, *([self.shared] if self.shared is not None else [])]:
+        for network in self._networks():
             network.fix_steps()
 
     def prepare(self, moment: Moment) -> None:
@@ -436,6 +449,27 @@ class NetworkTrainer:
             self.shared.step(moment.learning)
         self._bits[moment.member], self._bits[-1] = own.item(), shared.item()
         return distortion
+
+    def state(self) -> dict[str, Any]:
+        return dict(networks=[n.state() for n in self._networks()], rays=[v.rays.state() for v in self.views],
+                    generator=self.generator.get_state(), quantised=self.quantised, bits=self._bits)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        for network, known in zip(self._networks(), state["networks"], strict=True):
+            network.restore(known)
+        for views, rays in zip(self.views, state["rays"], strict=True):
+            views.rays.restore(rays)
+        self.generator.set_state(state["generator"])
+        self.quantised, self._bits = bool(state["quantised"]), list(state["bits"])
+
+    def _networks(self) -> list[TrainedNetwork]:
+        return [*self.networks, *([self.shared] if self.shared is not None else [])]
+
+    def snapshot(self) -> tuple[list[np.ndarray], np.ndarray]:
+        assert self._values is not None and len(self.views) == 1, "of one scene"
+        header, flat = self.views[0].header, self._values[0]
+        return [flat[i].detach().view(info.shape).cpu().numpy() for i, info in enumerate(header.tensors)], \
+            self.views[0].rays.occupancy
 
     def finish(self) -> None:
         """Quantises what the schedule has left in float: all of it without a rate term."""

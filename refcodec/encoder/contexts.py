@@ -9,11 +9,12 @@ import math
 from collections import Counter
 from collections.abc import Mapping as MappingType, Sequence
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 
 from refcodec.encoder.adam import Adam
+from refcodec.encoder.checkpoint import copy_into
 from refcodec.encoder.latents import Slot
 from refcodec.encoder.rate import (
     LAPLACE_TABLE,
@@ -136,6 +137,19 @@ class RateModel:
     def known(self, group: ContextGroup) -> EntropyModel | None:
         """The model that the stream has under the group's identifier, or None."""
         return self.previous.models.get(group.model_id) if self.previous is not None else None
+
+    def state(self) -> dict[str, Any]:
+        """Distributions, estimates and networks."""
+        return dict(location=self.location, table_row=self.table_row, bits=self.bits,
+                    networks={i: network.state_dict() for i, network in self.networks.items()})
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes over what `state` returned."""
+        copy_into(self.location, state["location"])
+        copy_into(self.table_row, state["table_row"])
+        self.bits = {slot.id: float(state["bits"][slot.id]) for slot in self.slots}
+        for i, network in self.networks.items():
+            network.load_state_dict(state["networks"][i])
 
     def slope(self, slot: Slot, x: torch.Tensor) -> torch.Tensor:
         """Derivative of a tensor's bits with respect to its values in step sizes, x, flat."""

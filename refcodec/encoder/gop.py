@@ -71,6 +71,8 @@ class EncodeOptions:
     settings: other training settings by name (`refcodec.encoder.presets.TrainingSettings`), last of all.
     resume: go on with an interrupted encode of the same dataset and options.
     evaluate: measure PSNR on the held-out views after each frame.
+    preview: a PNG file that shows, while a frame trains, its first held-out view (or the first that is trained on)
+    as the field has it, beside the truth.
     executor: where groups are encoded: local (this process), processes or dask, whose
     scheduler has the address or scheduler file `scheduler`. jobs: groups at a time; by
     default one for each processor, or as many as the cluster takes. threads: of torch, for
@@ -105,6 +107,7 @@ class EncodeOptions:
     step: float | None = None
     resume: bool = True
     evaluate: bool = True
+    preview: str | None = None
     settings: dict[str, object] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
     executor: str = "local"
@@ -144,6 +147,7 @@ class EncodeChoices(TypedDict, total=False):
     step: float | None
     resume: bool
     evaluate: bool
+    preview: str | None
     settings: dict[str, object]
     metadata: dict[str, str]
     executor: str
@@ -205,7 +209,7 @@ def encode(dataset: str | Path | Dataset, out: str | Path, options: EncodeOption
     """Trains and codes a dataset into the RFV file `out`.
 
     The file appears under its name only when it is complete and has been decoded to
-    the same tensors. Until then files `out`.partial.* hold the frames that are finished;
+    the same tensors. Until then files `out`.partial.* hold the frames that are finished, and the state of the training;
     the same call takes them up again, with whatever executor. Raises UsageError,
     DatasetError, GroupFailed.
     """
@@ -256,6 +260,9 @@ def check_options(o: EncodeOptions) -> tuple[CodingPlan, Representation, Trainin
         if value is not None and value < 1:
             raise UsageError("a frame needs at least one iteration")
     check_executor(o.executor, o.jobs, o.scheduler, o.threads)
+    if o.preview is not None and (o.executor != "local" or not o.preview.lower().endswith(".png")):
+        raise UsageError(f"the preview {o.preview!r} must be a PNG file (.png)" if o.executor == "local" else
+                         "a preview needs --executor local: other workers train several frames at a time")
     if not 1 <= o.downscale <= 64:
         raise UsageError(f"downscale is {o.downscale:g}; it goes from 1 to 64")
     chosen, representation = plan(o.system, o.representation, ToolChoice(
@@ -303,6 +310,7 @@ class _Encode:
         self.dataset = dataset
         self.header = self._header()
         self.parts: Parts  # while it runs
+        self.fingerprint = ""
         self.in_work: dict[int, float] = {}  # frames that workers are at, and what share of each is done
         self.told = time.monotonic()
         # Seconds an iteration of the first frame takes, and what they are measured from: frame, iteration, time.
@@ -327,7 +335,7 @@ class _Encode:
     def _fingerprint(self) -> str:
         """Everything that the file depends on; finished frames are taken up only when it matches."""
         o = dataclasses.asdict(self.options)
-        for name in ("resume", "evaluate", "frames", "executor", "jobs", "scheduler"):
+        for name in ("resume", "evaluate", "preview", "frames", "executor", "jobs", "scheduler"):
             del o[name]
         pictures = [(str(v.image), v.image_position, v.image.stat().st_size, v.split,
                      v.mask and (v.mask_use, v.mask.name), v.orientation)
@@ -339,7 +347,7 @@ class _Encode:
     def identity(self) -> str:
         """Of what the file is made of, wherever the dataset lies; the file carries it as metadata."""
         o = dataclasses.asdict(self.options)
-        for name in ("resume", "evaluate", "frames", "executor", "jobs", "scheduler", "threads", "device"):
+        for name in ("resume", "evaluate", "preview", "frames", "executor", "jobs", "scheduler", "threads", "device"):
             del o[name]
         root = Path(self.dataset.source).absolute()
         pictures = [(os.path.relpath(v.image.absolute(), root), v.image_position, v.image.stat().st_size, v.split,
@@ -374,6 +382,8 @@ class _Encode:
             number, frames.start, self.header, self.plan, self.settings,
             tuple(_absolute(self.dataset.frames[i]) for i in frames), tuple(map(self._time_stamp, frames)),
             self.device, o.downscale, o.target_kb, o.target_psnr, o.evaluate, o.threads or workers.threads,
+            None if o.executor == "dask" else str(self.parts.checkpoint(number).absolute()), self.fingerprint,
+            o.preview,
             self.parts.stream(number), tuple(self.parts[number].results))
 
     def _keep_to_budget(self, workers: Workers) -> None:
@@ -382,7 +392,7 @@ class _Encode:
             return
         if self.parts.iterations is None:
             self._tell(FrameProgress(0, "measure"))
-            first = dataclasses.replace(self._job(0, workers), stream=b"", results=())
+            first = dataclasses.replace(self._job(0, workers), stream=b"", results=(), checkpoint=None, preview=None)
             self.parts.iterations = self._affordable(measure_pace(first), self.options.time_budget)
             self.parts.save()
         intra, inter = self.parts.iterations
@@ -470,7 +480,8 @@ class _Encode:
         with contextlib.ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory()) if self.there.through else None
             base = Path(folder) / "stream" if folder else self.there.target  # a device has nothing beside it
-            self.parts = Parts(base, self._fingerprint(), self._groups, self.options.resume)
+            self.fingerprint = self._fingerprint()
+            self.parts = Parts(base, self.fingerprint, self._groups, self.options.resume)
             return self._run(stem_of(base))
 
     def _run(self, stem: Path) -> EncodeReport:
@@ -484,7 +495,7 @@ class _Encode:
                     self._keep_to_budget(workers)
                     self._encode_groups(workers, unfinished)
             finally:
-                if not self.parts.results:  # nothing that is worth keeping
+                if not self.parts.is_begun:  # nothing that is worth keeping
                     self.parts.remove()
         self._assemble(partial)
         self._tell(FrameProgress(len(self.dataset.frames) - 1, "verify"))

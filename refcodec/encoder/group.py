@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..datasets import DatasetFrame, Split
+from ..datasets import DatasetFrame, Split, View
 from ..decoding import SequenceDecoder
 from ..errors import BitstreamError, UsageError
 from ..syntax.coding import FrameType
@@ -26,12 +26,14 @@ from ..syntax.units import UnitReader
 from ..tensors.reconstruction import tensor_digest
 from ..tensors.state import FrameState
 from ..writer import FrameReport, StreamWriter
+from .checkpoint import Checkpoint, CheckpointFile
 from .devices import pick_device
 from .presets import TrainingSettings
 from .systems import CodingPlan
 
 if TYPE_CHECKING:
-    from .loop import TrainedFrame, TrainingProgress
+    from .loop import TrainedFrame, Trainer, TrainingProgress
+    from .preview import Preview
     from .rays import TrainingPicture
 
 _TARGET_TOLERANCE = 0.08  # of the logarithm of a size
@@ -113,6 +115,8 @@ class GroupJob:
     frames, time_stamps: one for each of its frames; pictures are read where the group is
     encoded. settings: of its training; each frame has the seed `settings.seed` + its number.
     target_kb, target_psnr, evaluate, downscale, device, threads: see `gop.EncodeOptions`.
+    checkpoint: file that keeps the state of a training, None: it is not kept; identity: of all that the encode
+    depends on. preview: file for pictures of the training.
     stream, results: of the frames that are finished already, when an encode goes on.
     """
 
@@ -129,6 +133,9 @@ class GroupJob:
     target_psnr: float | None = None
     evaluate: bool = True
     threads: int | None = None
+    checkpoint: str | None = None
+    identity: str = ""
+    preview: str | None = None
     stream: bytes = b""
     results: tuple[FrameResult, ...] = ()
 
@@ -213,11 +220,10 @@ def _threads(count: int | None) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Trial:
+class _Coded:
     """A frame as it comes out with one lambda, and the decoder's state behind it. psnr: in a search for one, on the
     held-out views, or on some training views where there are none: whole picture, and in the masks' boxes."""
 
-    lagrangian: float
     trained: TrainedFrame
     payload: bytes
     report: FrameReport
@@ -226,18 +232,28 @@ class _Trial:
 
 
 @dataclass(frozen=True, slots=True)
+class _Trial:
+    """What a lambda comes to: how far above the target, 0 without one, and the frame; None: an interrupted encode
+    coded it."""
+
+    lagrangian: float
+    off: float
+    coded: _Coded | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Target:
     """Target of a search for a lambda: a quantity that falls with log(lambda).
 
-    off: how far a trial is above it. tolerance: of that. slope: of `off` over log(lambda) at first, refined as the
-    frames of a group are coded. slopes: from the steepest to the flattest that is believed.
+    off: how far a coded frame is above it. tolerance: of that. slope: of `off` over log(lambda) at first, refined as
+    the frames of a group are coded. slopes: from the steepest to the flattest that is believed.
     """
 
-    off: Callable[[_Trial], float]
+    off: Callable[[_Coded], float]
     tolerance: float
     slope: float
     slopes: tuple[float, float]
-    reached: Callable[[_Trial], str]
+    reached: Callable[[_Coded], str]
 
     @staticmethod
     def of(job: GroupJob) -> _Target | None:
@@ -280,12 +296,21 @@ def _root(points: Sequence[tuple[float, float]]) -> float:
     return low + (high - low) * above / (above - below)
 
 
+@dataclass(frozen=True, slots=True)
+class _Views:
+    """Pictures of a frame: to train on, and to measure."""
+
+    pictures: Sequence[TrainingPicture]
+    held_out: Sequence[TrainingPicture]
+
+
 class _Group:
     def __init__(self, job: GroupJob, tell: Callable[[FrameProgress | CodedFrame], None]):
         self.job, self.tell = job, tell
         self.device = pick_device(job.device)
         self.results = list(job.results)
         self.target = _Target.of(job)
+        self.checkpoints = CheckpointFile(job.checkpoint, job.identity)
         self.slope = (self.results[-1].slope if self.results else None) or (self.target.slope if self.target else 0.0)
         self.out = io.BytesIO()
         self.writer = StreamWriter(self.out, job.header)
@@ -316,10 +341,14 @@ class _Group:
 
     def _pictures(self, frame: DatasetFrame, split: Split, on_progress: Callable[[int, int], None] | None = None
                   ) -> list[TrainingPicture]:
+        return self._load_pictures(frame.split(split), self.job.downscale, on_progress)
+
+    @staticmethod
+    def _load_pictures(views: Sequence[View], scale: float, on_progress: Callable[[int, int], None] | None = None
+                       ) -> list[TrainingPicture]:
         from ..datasets.pixels import load_views
         from .rays import TrainingPicture
 
-        scale, views = self.job.downscale, frame.split(split)
         return [TrainingPicture(v.camera.scaled(1 / scale), rgba, kept)
                 for v, (rgba, kept) in zip(views, load_views(views, scale, on_progress), strict=True)]
 
@@ -344,42 +373,51 @@ class _Group:
         pictures = self._load(position)
         before = writer.state
         held_out = self._pictures(frame, "test") if self.job.evaluate or self.job.target_psnr is not None else []
+        views, target, kept = _Views(pictures, held_out), self.target, self.checkpoints.load(self.job.first + position)
         trials: list[_Trial] = []
         lagrangian: float | None = self._first_lagrangian(position)
+        if kept is not None:
+            trials = [_Trial(*tried) for tried in kept.tried]
+            lagrangian, self.slope = kept.lagrangian, kept.slope
         while lagrangian is not None:
-            trials.append(self._trial(position, lagrangian, pictures, held_out, before))
-            lagrangian = self._next_lagrangian(trials)
-        chosen, missed = trials[-1], None
-        if (target := self.target) is not None:
-            chosen = min(trials, key=lambda t: abs(target.off(t)))
-            if abs(target.off(chosen)) > target.tolerance:
-                missed = (f"{target.reached(chosen)}, with lambda {chosen.lagrangian:.3g}, the nearest of "
-                          f"{len(trials)} trials; another preset, or other iterations, may come to it")
+            known = kept or Checkpoint(self.job.first + position, lagrangian, 0, {},
+                                       [(t.lagrangian, t.off) for t in trials], self.slope)
+            if trials and kept is None:
+                self.checkpoints.save(known)
+            coded = self._code(position, lagrangian, views, before, known)
+            trials.append(_Trial(lagrangian, target.off(coded) if target else 0.0, coded))
+            lagrangian, kept = self._next_lagrangian(trials), None
+        best, missed = min(trials, key=lambda t: abs(t.off)), None
+        chosen = best.coded or self._code(position, best.lagrangian, views, before)
+        if target is not None and abs(best.off) > target.tolerance:
+            missed = (f"{target.reached(chosen)}, with lambda {best.lagrangian:.3g}, the nearest of {len(trials)} "
+                      "trials; another preset, or other iterations, may come to it")
         writer.state = chosen.state
         coding, report = chosen.trained.coding, chosen.report
         writer.append_frame(coding, chosen.payload)
         psnr, psnr_box = (self._evaluate(writer.state, held_out, position) if self.job.target_psnr is None else
                           chosen.psnr if held_out else (None, None))
         self.results.append(FrameResult(
-            coding.number, "IP"[coding.type - 1], chosen.lagrangian, report.size, report,
+            coding.number, "IP"[coding.type - 1], best.lagrangian, report.size, report,
             sum(chosen.trained.estimated_bits.values()) / 8, sum(report.tensors.values()), psnr, psnr_box,
             time.monotonic() - started, self.slope if target is not None else None, chosen.trained.opacity, missed))
         self._tell("coded", position, psnr=psnr if psnr_box is None else psnr_box, kilobytes=report.size / 1000,
                    remark="; ".join(self.results[-1].warnings) or None)
 
-    def _trial(self, position: int, lagrangian: float, pictures: Sequence[TrainingPicture],
-               held_out: Sequence[TrainingPicture], before: FrameState) -> _Trial:
-        """A frame, trained, coded and measured."""
-        writer = self.writer
-        trained = self._train(pictures, before, position, lagrangian)
+    def _code(self, position: int, lagrangian: float, views: _Views, before: FrameState,
+              known: Checkpoint | None = None) -> _Coded:
+        """A frame, trained, coded and measured. known: that the training goes on from, and that its checkpoints add to;
+        None: it keeps none."""
+        writer, pictures = self.writer, views.pictures
+        trained = self._train(pictures, before, position, lagrangian, known=known)
         self._tell("code", position)
         writer.state = before.copy()
         payload, report = writer.encode_frame(trained.coding)
         judged: Sequence[TrainingPicture] = []
         if self.job.target_psnr is not None:
-            judged = held_out or pictures[::-(-len(pictures) // _JUDGED_VIEWS)]
+            judged = views.held_out or pictures[::-(-len(pictures) // _JUDGED_VIEWS)]
         psnr = self._evaluate(writer.state, judged, position)
-        return _Trial(lagrangian, trained, payload, report, writer.state, psnr)
+        return _Coded(trained, payload, report, writer.state, psnr)
 
     def pace(self) -> Pace:
         """See `measure_pace`."""
@@ -396,7 +434,8 @@ class _Group:
         return Pace(iteration, max(time.monotonic() - started - iteration * _PACE_ITERATIONS, 0.0))
 
     def _train(self, pictures: Sequence[TrainingPicture], previous: FrameState, position: int, lagrangian: float,
-               settings: TrainingSettings | None = None, after: Callable[[int], None] | None = None) -> TrainedFrame:
+               settings: TrainingSettings | None = None, after: Callable[[int], None] | None = None,
+               known: Checkpoint | None = None) -> TrainedFrame:
         from .loop import train
         from .trainers import TRAINERS
 
@@ -407,11 +446,45 @@ class _Group:
         def tell(p: TrainingProgress) -> None:
             self._tell("train", position, p.iteration, p.iterations, p.loss, p.psnr, p.kilobytes)
 
-        trainer = TRAINERS[job.plan.trainer](
-            job.header, pictures, settings, job.plan, None if frame_type(position) == FrameType.INTRA else previous,
-            len(job.frames) - position - 1, self.device)
-        train(trainer, tell, after)
+        def make() -> Trainer:
+            return TRAINERS[job.plan.trainer](
+                job.header, pictures, settings, job.plan,
+                None if frame_type(position) == FrameType.INTRA else previous, len(job.frames) - position - 1,
+                self.device)
+
+        trainer = make()
+        first = 0
+        if known is not None and known.iteration:
+            try:
+                trainer.restore(known.state)
+                first = known.iteration
+            except (LookupError, TypeError, ValueError, RuntimeError, AttributeError):  # no state of ours
+                trainer = make()
+        preview = self._preview(position, pictures) if known is not None and self.job.preview else None
+
+        def look(iteration: int) -> None:
+            if after:
+                after(iteration)
+            if preview is not None:
+                preview(trainer, iteration == trainer.schedule.total)
+            if known is not None and iteration < trainer.schedule.total and self.checkpoints.due():
+                refused = self.checkpoints.save(dataclasses.replace(known, iteration=iteration, state=trainer.state()))
+                if refused:
+                    self._tell("train", position, iteration, trainer.schedule.total, remark=refused)
+
+        train(trainer, tell, look, first)
         return trainer.frame(0, number, time_stamp)
+
+    def _preview(self, position: int, pictures: Sequence[TrainingPicture]) -> Preview:
+        """Pictures of the first held-out view, or of the first that is trained on, smaller where it is large."""
+        from .preview import SIDE, Preview
+
+        frame = self.job.frames[position]
+        view = (frame.split("test") or frame.split("train"))[0]
+        longest = max(view.camera.width, view.camera.height)
+        scale = min(max(self.job.downscale, longest / SIDE), 64.0)
+        (picture,) = self._load_pictures([view], scale)
+        return Preview(self.job.preview or "", self.job.header, picture, self.device)
 
     def _first_lagrangian(self, position: int) -> float:
         kind = "IP"[frame_type(position) - 1]
@@ -424,7 +497,7 @@ class _Group:
         target = self.target
         if target is None or len(trials) >= _TARGET_TRIALS:
             return None
-        points = [(float(np.log(t.lagrangian)), target.off(t)) for t in trials]
+        points = [(float(np.log(t.lagrangian)), t.off) for t in trials]
         x, y = points[-1]
         if abs(y) <= target.tolerance:
             return None

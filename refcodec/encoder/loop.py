@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 from refcodec.encoder.presets import TrainingSettings
@@ -154,6 +155,17 @@ class Trainer(Protocol):
     def frame(self, member: int, number: int, time_stamp: int) -> TrainedFrame:
         """A member, trained, as a frame ready to be written."""
 
+    def state(self) -> dict[str, Any]:
+        """Everything that the next iterations depend on, between two iterations: tensors, numbers, lists and
+        dictionaries of them, which may be those of the trainer itself."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continues from a `state` of a trainer made alike. Raises any of LookupError, TypeError, ValueError,
+        RuntimeError for what is none; the trainer is of no use then."""
+
+    def snapshot(self) -> tuple[list[np.ndarray], np.ndarray]:
+        """The field of the member trained last: tensors, float32 (C, z, y, x), and occupancy, bool (z, y, x)."""
+
 
 class TrainerFactory(Protocol):
     """Factory of a frame's trainer. Raises UsageError for what it can't train."""
@@ -166,11 +178,12 @@ class TrainerFactory(Protocol):
 
 
 def train(trainer: Trainer, on_progress: Callable[[TrainingProgress], None] | None = None,
-          after: Callable[[int], None] | None = None) -> None:
-    """Runs a training from its first iteration to its last. after: called behind each, with the number done."""
+          after: Callable[[int], None] | None = None, first: int = 0) -> None:
+    """Runs a training to its last iteration. after: called behind each, with the number done. first: iterations done
+    before, by a trainer whose state this one has."""
     schedule = trainer.schedule
     errors: dict[int, torch.Tensor] = {}  # running mean of D by member
-    for i in range(schedule.total):
+    for i in range(first, schedule.total):
         moment = schedule.at(i)
         if moment.starts_rate:
             trainer.start_rate()

@@ -2,13 +2,15 @@
 
 For OUT there are OUT.partial.0, OUT.partial.1 ..., the streams of groups up to their last
 whole frame (`group.encode_group`), and OUT.partial.json, which says of which encode they
-are and holds the results of their frames.
+are and holds the results of their frames. OUT.partial.0.training ... hold the state of
+the training of a frame that is not finished (`checkpoint`).
 """
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,9 +50,10 @@ class Parts:
         self.journal = journal_of(out)
         self.parts = [GroupPart() for _ in range(groups)]
         self.iterations: tuple[int, int] | None = None
+        same = False
         try:
             journal = json.loads(self.journal.read_text()) if resume else {}
-            if journal.get("fingerprint") == fingerprint:
+            if same := journal.get("fingerprint") == fingerprint:
                 if (chosen := journal.get("iterations")) is not None:
                     self.iterations = int(chosen[0]), int(chosen[1])
                 for number, results in journal["groups"].items():
@@ -60,6 +63,8 @@ class Parts:
         for number, path in self._files():
             if number >= groups or not self.parts[number].results:
                 path.unlink()
+        if not same:
+            self._remove_checkpoints()
         self.save()
 
     def __getitem__(self, number: int) -> GroupPart:
@@ -76,6 +81,15 @@ class Parts:
     def path(self, number: int) -> Path:
         """Of a group's part file."""
         return self.stem.with_name(f"{self.stem.name}.partial.{number}")
+
+    def checkpoint(self, number: int) -> Path:
+        """Of a group's file with the state of a training (`checkpoint.CheckpointFile`)."""
+        return self.stem.with_name(f"{self.stem.name}.partial.{number}.training")
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is anything worth keeping: a finished frame, or a training on its way."""
+        return bool(self.results) or any(self.checkpoint(i).exists() for i in range(len(self.parts)))
 
     def stream(self, number: int) -> bytes:
         """A group's stream up to its last finished frame."""
@@ -98,10 +112,17 @@ class Parts:
         self.save()
 
     def remove(self) -> None:
-        """Deletes part files and journal."""
+        """Deletes part files, checkpoints and journal."""
         for _, path in self._files():
             path.unlink()
+        self._remove_checkpoints()
         self.journal.unlink(missing_ok=True)
+
+    def _remove_checkpoints(self) -> None:
+        prefix = re.escape(f"{self.stem.name}.partial.")
+        for path in list(self.out.parent.iterdir()):
+            if re.fullmatch(prefix + r"\d+\.training(\.new)?", path.name):
+                path.unlink(missing_ok=True)
 
     def _take_up(self, number: int, results: list[FrameResult]) -> None:
         """The frames of a part that are whole."""

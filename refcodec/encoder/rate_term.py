@@ -1,8 +1,11 @@
 """The rate and magnitude terms of a field's loss: their gradients, renewed where they change slowly."""
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
+from refcodec.encoder.checkpoint import copy_into
 from refcodec.encoder.contexts import RateModel
 from refcodec.encoder.latents import Slot
 from refcodec.encoder.quantiser import Latents, Masks, Quantiser, Support
@@ -34,6 +37,16 @@ class RateTerm:
         if self._magnitude is not None:
             for slot, weight in zip(self.latents.trained, weights):
                 self._magnitude[slot.part] *= weight
+
+    def state(self) -> dict[str, Any]:
+        """Gradients that are not yet renewed, and the model's state."""
+        return dict(by_value=self.by_value, by_step=self.by_step, model=self.model.state())
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes over what `state` returned, for the same support."""
+        copy_into(self.by_value, state["by_value"])
+        copy_into(self.by_step, state["by_step"])
+        self.model.restore(state["model"])
 
     def _magnitude_weight(self, slot: Slot) -> float:
         if slot.id in self.latents.predicted:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -212,6 +213,24 @@ class RayBank:
         self.occupancy = np.asarray(occupancy, bool)
         self._occupied = torch.from_numpy(self.occupancy.reshape(-1).copy()).to(self.device)
         self._occluders: torch.Tensor | None = None
+
+    def state(self) -> dict[str, Any]:
+        """What the next batches depend on, but for the generator."""
+        return dict(occupancy=torch.from_numpy(self.occupancy), occluders=self._occluders, error=self._error,
+                    batches=self._batches, drawn=[self._cumulative, self._weight] if self._batches else [])
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes over what `state` returned, of the same pictures. Raises ValueError."""
+        occupancy = state["occupancy"].numpy()
+        if occupancy.shape != self.occupancy.shape or state["error"].shape != self._error.shape:
+            raise ValueError("the state is one of other rays")
+        self.set_occupancy(occupancy)
+        own = (state["occluders"], state["error"], *state["drawn"])
+        self._occluders, error, *drawn = (None if t is None else t.to(self.device) for t in own)
+        assert error is not None
+        self._error, self._batches = error, int(state["batches"])
+        if self._batches:
+            self._cumulative, self._weight = (t for t in drawn if t is not None)
 
     def set_occluders(self, density: torch.Tensor) -> None:
         """Density that each occupied voxel (raster order) has at least, (voxels,).

@@ -22,11 +22,14 @@ pass straight through: D is that of the file, and step sizes learn from real err
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 
 from refcodec import fields
 from refcodec.encoder.adam import BETAS, BETAS_WITHOUT_RATE, Adam
+from refcodec.encoder.checkpoint import copy_each, copy_into
 from refcodec.encoder.contexts import ByTensor, RateModel
 from refcodec.encoder.fused import FusedShading, serves
 from refcodec.encoder.latents import Slot
@@ -103,6 +106,7 @@ class FieldTrainer:
         # Two generators: the host's makes what must not depend on the device.
         generator = torch.Generator(device).manual_seed(settings.seed)
         host_generator = torch.Generator().manual_seed(settings.seed)
+        self.generators = generator, host_generator
         self.ops = fields.TorchOps(device, mixed=settings.mixed_precision, compiled=settings.compiled)
         self.shading = None
         on_torch = device.type != "cpu" or settings.mixed_precision or settings.compiled or not settings.fused
@@ -228,6 +232,28 @@ class FieldTrainer:
         self.set_values(True)
         return TrainedFrame(coding, selection.estimated, self.rays.shown(self.latents.field(self.ops)))
 
+    def state(self) -> dict[str, Any]:
+        return dict(
+            values=self.latents.values, active=[s.id for s in self.latents.active], logits=self.masks.logits,
+            log_step=self.quantiser.log_step, rate=self.rate.state(), rays=self.rays.state(),
+            optimiser=self.optimiser.state(), generators=[g.get_state() for g in self.generators])
+
+    def restore(self, state: dict[str, Any]) -> None:
+        copy_into(self.latents.values, state["values"])
+        self.latents.active = [s for s in self.latents.trained if s.id in state["active"]]
+        copy_each(self.masks.logits, state["logits"])
+        copy_into(self.quantiser.log_step, state["log_step"])
+        self.rays.restore(state["rays"])
+        self._renew_support()
+        self.rate.restore(state["rate"])
+        self.optimiser.restore(state["optimiser"])
+        for generator, known in zip(self.generators, state["generators"], strict=True):
+            generator.set_state(known)
+
+    def snapshot(self) -> tuple[list[np.ndarray], np.ndarray]:
+        tensors = [t.detach().permute(3, 0, 1, 2).contiguous().cpu().numpy() for t in self.latents.tensors()]
+        return tensors, self.rays.occupancy
+
     def _symbols(self, slot: Slot, steps: Sequence[int], flat: ByTensor, selected: ByTensor) -> Symbols:
         tools, cells = slot.tools(steps, self.latents.prediction(slot)), self.support.cells[slot.id]
         layout = Layout((slot.channels, *slot.shape), self.support.masks.get(slot.id),
@@ -259,6 +285,18 @@ class Optimiser:
         self.of_values, self.of_cells, self.of_logits, self.of_steps = (
             Adam(parameters, betas, 1e-15)
             for parameters in (values, self.cells, masks.logits, {0: quantiser.log_step}))
+
+    def state(self) -> dict[str, Any]:
+        """Moments of all that is trained, and the cells."""
+        return dict(cells=self.cells, moments=[adam.state() for adam in self._all()])
+
+    def restore(self, state: dict[str, Any]) -> None:
+        copy_each(self.cells, state["cells"])
+        for adam, known in zip(self._all(), state["moments"], strict=True):
+            adam.restore(known)
+
+    def _all(self) -> tuple[Adam[int], ...]:
+        return self.of_values, self.of_cells, self.of_logits, self.of_steps
 
     def learn_steps(self, gradient: torch.Tensor) -> None:
         """One iteration for the quantisation step sizes. gradient: of their logarithms."""

@@ -6,14 +6,16 @@ import time
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 torch = pytest.importorskip("torch")
 
 from refcodec.cli import cli
 from refcodec.commands.encode import Duration
+from refcodec.datasets import load_dataset
 from refcodec.decoding import open_stream
-from refcodec.encoder import EncodeOptions, encode, gop, group, loop, rays, train, trainers
-from refcodec.encoder.gop import check_options, is_finished
+from refcodec.encoder import EncodeOptions, checkpoint, cnerf, encode, gop, group, loop, preview, rays, train, trainers
+from refcodec.encoder.gop import check_options, is_begun, is_finished
 from refcodec.encoder.scenes import SceneOptions, encode_scenes
 from refcodec.errors import UsageError
 from refcodec.evaluation import held_out
@@ -23,6 +25,7 @@ from refcodec.inspection import inspect
 from refcodec.quantisation import TensorTools, quantise_frame
 from refcodec.rendering.cameras import Camera
 from refcodec.rendering.paths import look_at
+from refcodec.rendering.pictures import composite, to_8bit
 from refcodec.syntax.headers import Representation
 from refcodec.tensors.state import FrameState
 from synthetic import write_dataset
@@ -241,3 +244,140 @@ def test_times_are_read(text, seconds):
 def test_other_times_are_refused(text):
     result = CliRunner().invoke(cli, ["encode", "d", "o.rfv", f"--time-budget={text}"])
     assert result.exit_code == 1 and "write 90s, 5m or 1h30m" in result.stderr
+
+
+class Stopped(BaseException):
+    """Ends an encode as a signal does."""
+
+
+def stops(monkeypatch, trainer, iteration):
+    """Lets a training end in the middle of an iteration; every iteration before it has left a checkpoint."""
+    real, done = trainer.descend, [0]
+
+    def descend(self, moment):
+        if done[0] == iteration:
+            raise Stopped
+        done[0] += 1
+        return real(self, moment)
+
+    monkeypatch.setattr(trainer, "descend", descend)
+    monkeypatch.setattr(checkpoint, "_SECONDS", 0.0)
+
+
+STATIC = dataclasses.replace(OPTIONS, intra_iterations=40, inter_iterations=10, lagrangian=1e-4)
+RESUMED = {  # options, and the iterations at which training is interrupted
+    "ecrf": (dict(), [3, 27, 36]),
+    "context models": (dict(system="rate-aware", representation="triplane"), [21]),
+    "masks": (dict(system="masked-wavelet", representation="vm"), [25]),
+    "networks": (dict(system="cnerf", settings={"rays": 32}), [7, 35]),
+    "a P-frame": (dict(frames=range(2), group_size=2), [46]),
+    "no compiled step": (dict(settings={"fused": "false", "model_iterations": 5, "rays": 64}), [30]),
+}
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_a_frame_resumes_where_it_was(ball, tmp_path, name):
+    changes, interruptions = RESUMED[name]
+    trainer = cnerf.NetworkTrainer if name == "networks" else train.FieldTrainer
+    options = dataclasses.replace(STATIC, **changes)
+    encode(ball, tmp_path / "whole.rfv", options)
+    out, seen = tmp_path / "out.rfv", []
+    for count, iteration in enumerate(interruptions):
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+            stops(patch, trainer, iteration - (interruptions[count - 1] if count else 0))
+            encode(ball, out, options)
+        assert is_begun(out) and [p.name for p in tmp_path.glob("*.training")] == ["out.rfv.partial.0.training"]
+    encode(ball, out, options, lambda p: seen.append(p.iteration) if p.phase == "train" else None)
+    assert out.read_bytes() == (tmp_path / "whole.rfv").read_bytes()
+    if name != "a P-frame":  # 20 iterations between two reports: those before the interruption are not made again
+        assert min(seen) > interruptions[-1]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.rfv", "whole.rfv"]
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:len(data) // 2], lambda data: b"no checkpoint",
+                                    lambda data: b""])
+def test_a_damaged_checkpoint_is_none(ball, tmp_path, monkeypatch, damage):
+    out, options = tmp_path / "out.rfv", dataclasses.replace(STATIC, intra_iterations=12)
+    encode(ball, tmp_path / "whole.rfv", options)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        stops(patch, train.FieldTrainer, 7)
+        encode(ball, out, options)
+    (path,) = tmp_path.glob("*.training")
+    path.write_bytes(damage(path.read_bytes()))
+    encode(ball, out, options)
+    assert out.read_bytes() == (tmp_path / "whole.rfv").read_bytes()
+
+
+def test_a_checkpoint_of_something_else_is_none(ball, tmp_path):
+    """Of other options it is thrown away; of another trainer, under the right name, it is not believed."""
+    out, options = tmp_path / "out.rfv", dataclasses.replace(STATIC, intra_iterations=12)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        stops(patch, train.FieldTrainer, 7)
+        encode(ball, out, options)
+    other = dataclasses.replace(options, seed=3)
+    encode(ball, tmp_path / "whole.rfv", other)
+    encode(ball, out, other)
+    assert out.read_bytes() == (tmp_path / "whole.rfv").read_bytes() and not list(tmp_path.glob("*partial*"))
+    file = checkpoint.CheckpointFile(str(tmp_path / "c"), "one")
+    assert file.save(checkpoint.Checkpoint(4, 1e-3, 7, {"values": torch.ones(3)}, [(1e-3, 0.5)], -0.7)) is None
+    assert file.load(4).tried == [(1e-3, 0.5)] and file.load(5) is None
+    assert checkpoint.CheckpointFile(str(tmp_path / "c"), "two").load(4) is None
+    assert "no such file" in checkpoint.CheckpointFile(str(tmp_path / "d" / "c"), "one").save(
+        checkpoint.Checkpoint(0, 1.0)).lower()
+
+
+def test_a_search_for_a_target_resumes_with_its_trials(ball, tmp_path, monkeypatch):
+    monkeypatch.setitem(trainers.TRAINERS, "field", Quantised)
+    monkeypatch.setattr(held_out, "view_psnr", quality)
+    options = dataclasses.replace(OPTIONS, representation="grid", lagrangian=1e-3, target_psnr=28.0)
+    encode(ball, tmp_path / "whole.rfv", options)
+    out, real, tried = tmp_path / "out.rfv", Quantised.frame, []
+
+    def frame(self, *arguments):
+        tried.append(Quantised.lagrangian)
+        if len(tried) == 3:
+            raise Stopped
+        return real(self, *arguments)
+
+    monkeypatch.setattr(Quantised, "frame", frame)
+    with pytest.raises(Stopped):
+        encode(ball, out, options)
+    encode(ball, out, options)
+    assert tried[3] == tried[2] and len(set(tried)) == len(tried) - 1  # none again but the one that was interrupted
+    assert out.read_bytes() == (tmp_path / "whole.rfv").read_bytes()
+
+
+@pytest.mark.parametrize("changes", [dict(), dict(system="cnerf", settings={"rays": 32}), dict(holdout=())])
+def test_a_training_can_be_looked_at(ball, tmp_path, monkeypatch, changes):
+    """Pictures of the field beside the truth, which change nothing; the last is that of the finished field."""
+    written, real = [], preview.write_png
+    monkeypatch.setattr(preview, "write_png", lambda path, rgb: (written.append(rgb), real(path, rgb)))
+    monkeypatch.setattr(preview, "_SECONDS", 0.0)
+    monkeypatch.setattr(preview, "_SHARE", 1e9)
+    options = dataclasses.replace(STATIC, **changes)
+    encode(ball, tmp_path / "without.rfv", options)
+    encode(ball, tmp_path / "with.rfv", options, preview=str(tmp_path / "look.png"))
+    assert (tmp_path / "with.rfv").read_bytes() == (tmp_path / "without.rfv").read_bytes()
+    assert len(written) == 40
+    shown = np.asarray(Image.open(tmp_path / "look.png"))
+    assert shown.shape == (16, 32, 3) and np.array_equal(shown, to_8bit(written[-1]))
+    frame = load_dataset(ball, holdout=changes.get("holdout")).frames[0]
+    view = frame.split("train" if "holdout" in changes else "test")[0]
+    np.testing.assert_allclose(written[-1][:, 16:], composite(view.load(1), (1, 1, 1)), atol=0.01)
+    assert sum(np.abs(a[:, :16] - b[:, :16]).max() > 0 for a, b in zip(written, written[1:])) > 20
+
+
+def test_a_preview_is_an_output_like_any_other(ball, tmp_path):
+    picture = tmp_path / "look.png"
+    picture.write_bytes(b"mine")
+    arguments = ["encode", str(ball), str(tmp_path / "out.rfv"), "--preset", "micro", "--frames", "0", "--device",
+                 "cpu", "--intra-iterations", "2", "--set", "model_iterations=5", "--preview"]
+    result = CliRunner().invoke(cli, [*arguments, str(picture)])
+    assert result.exit_code == 1 and "look.png exists; --force replaces it" in result.stderr
+    assert picture.read_bytes() == b"mine" and not (tmp_path / "out.rfv").exists()
+    assert CliRunner().invoke(cli, [*arguments, str(picture), "--force"]).exit_code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    for name, more, message in ((tmp_path / "look.jpg", (), "must be a PNG file"),
+                                (picture, ("--executor", "processes"), "needs --executor local")):
+        result = CliRunner().invoke(cli, [*arguments, str(name), "--force", *more])
+        assert result.exit_code == 1 and message in result.stderr
