@@ -207,7 +207,7 @@ def test_worked_examples_are_made_from_vectors(generate):
     text = generate.EXAMPLES.read_text("utf-8")
     vectors = {v["name"]: stream(v) for v in VECTORS if v["name"] in ("minimal", "two-frames", "small-wavelet-masked")}
     assert generate.examples.fill(text, vectors) == text
-    assert text.count("<!-- example:") == 9
+    assert text.count("<!-- example:") == 17
 
 
 @pytest.mark.parametrize("name", ["dct", "wavelet"])
