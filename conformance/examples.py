@@ -185,7 +185,8 @@ def _contexts() -> str:
 
     def inputs(model, info, cell, c, current, previous):
         found = inputs_of(model, info, cell, c, current, previous)
-        sums = [b + sum(w * i for w, i in zip(ws, found)) for ws, b in zip(model["hidden_weight"], model["hidden_bias"])]
+        sums = [b + sum(w * i for w, i in zip(ws, found))
+                for ws, b in zip(model["hidden_weight"], model["hidden_bias"])]
         hidden = [spec["CLAMP"](spec["shifted"](v, model["hidden_shift"]), 0, 1023) for v in sums]
         outputs = [b + sum(w * h for w, h in zip(ws, hidden))
                    for ws, b in zip(model["output_weight"], model["output_bias"])][3 * c : 3 * c + 3]
@@ -244,7 +245,8 @@ def _ray(data: bytes, camera: int, column: int, row: int) -> str:
     near, far = spec["crossing"](field, origin, direction)
     ray = spec["render_ray"](field, origin, direction)
     lines = [f"camera {camera}, pixel ({column}, {row})", f"origin     {_reals(origin)}",
-             f"direction  {_reals(direction)}", f"t_near {near:.6f}, t_far {far:.6f}, step {spec['ray_step'](field):.6f}"]
+             f"direction  {_reals(direction)}",
+             f"t_near {near:.6f}, t_far {far:.6f}, step {spec['ray_step'](field):.6f}"]
     if field["coarse_samples"]:
         _, coarse = spec["placed_samples"](field, origin, direction, near, far)
         lines += ["", "coarse c  weight u"] + [f"{t:.6f}  {weight:.6f}" for t, _, weight in coarse]
