@@ -220,7 +220,7 @@ def _threads(count: int | None) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Coded:
+class _CodedTrial:
     """A frame as it comes out with one lambda, and the decoder's state behind it. psnr: in a search for one, on the
     held-out views, or on some training views where there are none: whole picture, and in the masks' boxes."""
 
@@ -238,7 +238,7 @@ class _Trial:
 
     lagrangian: float
     off: float
-    coded: _Coded | None = None
+    coded: _CodedTrial | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,11 +249,11 @@ class _Target:
     the frames of a group are coded. slopes: from the steepest to the flattest that is believed.
     """
 
-    off: Callable[[_Coded], float]
+    off: Callable[[_CodedTrial], float]
     tolerance: float
     slope: float
     slopes: tuple[float, float]
-    reached: Callable[[_Coded], str]
+    reached: Callable[[_CodedTrial], str]
 
     @staticmethod
     def of(job: GroupJob) -> _Target | None:
@@ -405,7 +405,7 @@ class _Group:
                    remark="; ".join(self.results[-1].warnings) or None)
 
     def _code(self, position: int, lagrangian: float, views: _Views, before: FrameState,
-              known: Checkpoint | None = None) -> _Coded:
+              known: Checkpoint | None = None) -> _CodedTrial:
         """A frame, trained, coded and measured. known: that the training goes on from, and that its checkpoints add to;
         None: it keeps none."""
         writer, pictures = self.writer, views.pictures
@@ -417,7 +417,7 @@ class _Group:
         if self.job.target_psnr is not None:
             judged = views.held_out or pictures[::-(-len(pictures) // _JUDGED_VIEWS)]
         psnr = self._evaluate(writer.state, judged, position)
-        return _Coded(trained, payload, report, writer.state, psnr)
+        return _CodedTrial(trained, payload, report, writer.state, psnr)
 
     def pace(self) -> Pace:
         """See `measure_pace`."""
