@@ -7,14 +7,13 @@ unless a case asks for wrong ones.
 """
 from __future__ import annotations
 
-import contextlib
 import copy
 import io
 import random
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -24,7 +23,6 @@ from refcodec.entropy.laplace import LAPLACE
 from refcodec.entropy.models import BY_CHANNEL, ONE_TABLE, ContextModel, EntropyModel, StaticModel
 from refcodec.syntax import structures as syn
 from refcodec.syntax.coding import FrameType, Tools, band_count
-from refcodec.syntax.declare import Element
 from refcodec.syntax.headers import (
     Alignment,
     FieldParameters,
@@ -202,16 +200,6 @@ def static_model(*tables: tuple[int, tuple[int, ...]], assignment: int | None = 
     return StaticModel(tuple(tables), assignment)
 
 
-@contextlib.contextmanager
-def unchecked() -> Iterator[None]:
-    """Lets structures be built that break requirements."""
-    checked, Element._check = Element._check, lambda *_: None
-    try:
-        yield
-    finally:
-        Element._check = checked
-
-
 @dataclass(slots=True)
 class Piece:
     """One unit of a draft. payload None: made from the other units (index, end)."""
@@ -238,20 +226,18 @@ class Draft:
     _scene: int = 0
 
     def __post_init__(self):
-        self.writer = StreamWriter(io.BytesIO(), self.header, self.level)
+        self.writer = StreamWriter(io.BytesIO(), self.header, self.level, checked=False)
         self.add(SEQUENCE_HEADER, self._build(SEQUENCE_HEADER, self.header.to_syntax()))
 
     @property
     def _params(self) -> dict:
-        return dict(level=LEVELS[self.level], header=self.header)
+        return dict(level=LEVELS[self.level], header=self.header, checked=False)
 
     def _build(self, kind: UnitType, value, **params) -> bytes:
-        with unchecked():
-            return syn.PAYLOADS[kind].build(value, **self._params, **params)
+        return syn.PAYLOADS[kind].build(value, **self._params, **params)
 
     def add_cameras(self, cameras, at: int = 1) -> None:
-        with unchecked():
-            self.add(CAMERAS, build_cameras(cameras, **self._params), at=at)
+        self.add(CAMERAS, build_cameras(cameras, **self._params), at=at)
 
     def add(self, kind: int, payload: bytes | None, flags: int | None = None, at: int | None = None) -> None:
         """Appends a unit, or puts it at position `at`."""
@@ -260,10 +246,10 @@ class Draft:
     def shared(self, dice: Dice, carry, models: dict[int, EntropyModel] | None = None, at: int | None = None,
                **coding) -> None:
         """Codes the shared unit. carry: tensors in it; models and coding as for `frame`."""
-        writer, models = StreamWriter(io.BytesIO(), self.header, self.level), {0: FIXED} if models is None else models
+        writer = StreamWriter(io.BytesIO(), self.header, self.level, checked=False)
+        models = {0: FIXED} if models is None else models
         tensors = [self._coding(writer.state, dice, i, self.header.tensors[i], intra=True, **coding) for i in carry]
-        with unchecked():
-            writer.write_shared(models, tensors)
+        writer.write_shared(models, tensors)
         self.writer.state.shared = writer.state.shared
         self.add(SHARED, writer.out.getvalue()[6:-4], at=at)
 
@@ -297,8 +283,7 @@ class Draft:
         frame = FrameCoding(self._number, FrameType.INTRA if intra else FrameType.INTER, time, occupancy, models, coded,
                             occupancy_model)
         state.set_occupancy(before)
-        with unchecked():
-            payload, _ = self.writer.encode_frame(frame)
+        payload, _ = self.writer.encode_frame(frame)
         self.add(FRAME, payload)
         self._number, self._intra, self._time = self._number + 1, False, time + 3
 
@@ -350,8 +335,7 @@ class Draft:
         return self.pieces[self.position(kind, n)]
 
     def parse(self, kind: UnitType, payload: bytes):
-        with unchecked():
-            return syn.PAYLOADS[kind].parse(payload, 0, **self._params)
+        return syn.PAYLOADS[kind].parse(payload, 0, **self._params)
 
     def set(self, kind: UnitType, n: int, changes: dict[str, object]) -> Draft:
         """Gives syntax elements of the n-th unit of a type other values: {`tensor[0].transform`: 1}."""

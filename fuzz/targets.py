@@ -38,8 +38,8 @@ from refcodec.syntax.structures import template_inputs
 from refcodec.tensors.state import FrameState
 from refcodec.validation import validate as validate_file
 
-LIMITS = Limits(tensor_elements=1 << 14, occupancy_voxels=1 << 18, unit_size=1 << 16, frames=64, steps=1 << 14)
-MAX_VOXELS = 1 << 18
+LIMITS = Limits(tensor_elements=1 << 14, occupancy_voxels=1 << 16, unit_size=1 << 16, frames=64, steps=1 << 14)
+MAX_VOXELS = 1 << 16
 # Files that the text's own decoder, in plain Python, is asked about as well.
 TEXT_SIZE, TEXT_SECONDS = 3000, 5.0
 

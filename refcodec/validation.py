@@ -308,10 +308,8 @@ class _Validator:
                 last = f" to {numbers[-1]}" if len(numbers) > 1 else ""
                 self.note("I001", f"Frames {numbers[0]}{last}: the violation and what depends on it.",
                           self.group.offset)
-            if not self.lost and self.group_frames != len(self.group_numbers):
-                self.add(BitstreamError(
-                    "R-GRP-05", self.group.offset, "group_header.frame_count",
-                    f"It is {len(self.group_numbers)}; {self.group_frames} frames follow."))
+            if not self.lost and (fault := checks.group_frames_fault(len(self.group_numbers), self.group_frames)):
+                self.add(BitstreamError(fault.requirement, self.group.offset, fault.element, fault.detail))
         else:
             self._report_unused(self.unused, "frame")
         self.unused.clear()

@@ -95,13 +95,15 @@ class _Coded:
 class UnitWriter:
     """Writes units front to back and keeps what index and end unit say of them (spec chapter 3).
 
-    out: binary stream, never sought in. header, level: of the file. position: bytes written.
+    out: binary stream, never sought in. header, level: of the file. checked: whether what it is given has to keep the
+    rules of syntax elements. position: bytes written.
     frames_left: frames that the current group still lacks.
     """
 
     out: BinaryIO
     header: SequenceHeader
     level: int | None = None
+    checked: bool = field(default=True, kw_only=True)
     position: int = field(init=False, default=0)
     frames_left: int = field(init=False, default=0)
     groups: int = field(init=False, default=0)
@@ -111,7 +113,7 @@ class UnitWriter:
     @property
     def _params(self) -> dict[str, Any]:
         assert self.level is not None, "set when it is made"
-        return dict(level=LEVELS[self.level], header=self.header)
+        return dict(level=LEVELS[self.level], header=self.header, checked=self.checked)
 
     def _put(self, data: bytes) -> int:
         at = self.position

@@ -52,6 +52,13 @@ class Position:
         return Fault("R-FRM-04", "frame.time_stamp", f"It is {time_stamp} after {self.time_stamp}.")
 
 
+def group_frames_fault(declared: int, found: int) -> Fault | None:
+    """R-GRP-05: a group that declares so many frames, and of which `found` have come."""
+    if found == declared:
+        return None
+    return Fault("R-GRP-05", "group_header.frame_count", f"The group declares {declared} frames; {found} follow.")
+
+
 def index_fault(index: syn.IndexSyntax, entries: Sequence[IndexEntry]) -> Fault | None:
     """R-IDX-01: a parsed index against the frames that came before it."""
     found: list[tuple[int, int, int]] = [(e.indexed_frame, e.indexed_type, e.frame_offset) for e in index.entry]

@@ -142,14 +142,13 @@ class SequenceDecoder:
         if self._index_offset and kind != UnitType.END:
             refuse("R-UNIT-08", f"A {unit.label} unit follows the index.")
         group = self.group
-        if group is not None and self.frames_left and kind != UnitType.FRAME:
-            refuse("R-GRP-05", f"The group at byte {group.offset} declares {group.frame_count} frames; "
-                   f"a {unit.label} unit follows its frame {self._in_group}.")
-        if kind == UnitType.FRAME and not self.frames_left:
-            if group is None:
+        if group is None:
+            if kind == UnitType.FRAME:
                 refuse("R-UNIT-08", "A frame comes before any group header.")
-            refuse("R-GRP-05", f"The group at byte {group.offset} declares {group.frame_count} frames; "
-                   "another one follows.")
+        elif (kind == UnitType.FRAME) != bool(self.frames_left):
+            found = self._in_group + (kind == UnitType.FRAME)
+            if fault := checks.group_frames_fault(group.frame_count, found):
+                refuse(fault.requirement, fault.detail)
         if kind in (UnitType.CAMERAS, UnitType.METADATA, UnitType.SHARED) and not self.mid_stream:
             if group is not None or kind in self._seen:
                 refuse("R-UNIT-08", f"A {unit.label} unit is repeated or follows a group.")

@@ -19,7 +19,7 @@ from refcodec.entropy.mixture import MIXTURE_DISTANCE, MIXTURE_WIDE, SHAPES, mix
 from refcodec.entropy.models import HIDDEN_LIMIT, INPUT_LIMIT, LOCATION_LIMIT, ContextModel
 from refcodec.quantisation import table_index
 from refcodec.syntax.families import ProbabilityFamily
-from refcodec.syntax.registry import BY_FREQUENCY, EXPLICIT, TEMPLATES, is_activity, is_magnitude, is_previous
+from refcodec.syntax.registry import EXPLICIT, SOURCES, TEMPLATES, is_activity, is_magnitude, is_previous
 
 # Tables that training knows, by number: mixtures, then Laplace.
 TABLES = (*mixture_tables(), *laplace_tables())
@@ -191,7 +191,7 @@ class Neighbourhood:
     def __init__(self, template: int | Template, current: torch.Tensor, previous: torch.Tensor | None,
                  scan: Scan = SCAN, blocks: tuple[int, int, int] = (1, 1, 1)):
         self.template, self.shape = neighbours(template), current.shape
-        places = [tuple(d * (b if source & BY_FREQUENCY else 1) for d, b in zip(offset, blocks))
+        places = [tuple(d * (b if SOURCES[source].by_frequency else 1) for d, b in zip(offset, blocks))
                   for source, _, *offset in self.template]
         inside = [all(abs(p) < n for p, n in zip(place, self.shape)) for place in places]
         there = [place for place, possible in zip(places, inside) if possible]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..syntax.families import ProbabilityFamily
-from ..syntax.registry import BY_FREQUENCY, EXPLICIT, Assignment, ChannelMode, ModelType, is_activity
+from ..syntax.registry import EXPLICIT, SOURCES, Assignment, ChannelMode, ModelType, is_activity
 from ..syntax.structures import (
     ContextModelSyntax,
     EntropyModelSyntax,
@@ -147,9 +147,9 @@ def on_array(model: ContextModel, spatial: tuple[int, int, int], blocks: tuple[i
     column = 0
     for source, dc, *offset in model.template:
         width = model.channels if model.joint and not is_activity(source) else 1
-        dz, dy, dx = (d * (b if source & BY_FREQUENCY else 1) for d, b in zip(offset, blocks))
+        dz, dy, dx = (d * (b if SOURCES[source].by_frequency else 1) for d, b in zip(offset, blocks))
         if all(abs(d) < n for d, n in zip((dz, dy, dx), spatial)):
-            template.append((source & ~BY_FREQUENCY, dc, dz, dy, dx))
+            template.append((SOURCES[source].by_cell, dc, dz, dy, dx))
             columns += range(column, column + width)
         column += width
     if tuple(template) == model.template:

@@ -89,11 +89,13 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """External parameters of a structure: bounds of the level, the sequence header, bytes of the payload."""
+    """External parameters of a structure: bounds of the level, the sequence header, bytes of the payload. checked:
+    whether its elements have to keep their rules."""
 
     level: Level | None
     header: SequenceHeader | None
     payload_size: int | None
+    checked: bool = True
 
 
 class _UnsignedVarint(cs.Construct):
@@ -362,7 +364,7 @@ class Element(_Item):
         self.construct._build(values[self.element], stream, count, self.element)
 
     def _check(self, values: Values, outer: Outer, parameters: Parameters, offset: int | None, name: str) -> None:
-        for rule in self.rules:
+        for rule in self.rules if parameters.checked else ():
             if not rule.holds(values, outer, parameters):
                 value = values[self.element]
                 shown = value if not isinstance(value, (bytes, tuple)) or len(value) <= 16 else "…"
@@ -452,32 +454,32 @@ class Structure(Generic[T]):
                     raise ValueError(f"{name}: nothing before it is called {part.name!r}")
 
     def parse(self, data: bytes, base: int, path: str | None = None, *, level: Level | None = None,
-              header: SequenceHeader | None = None) -> tuple[T, Trace]:
+              header: SequenceHeader | None = None, checked: bool = True) -> tuple[T, Trace]:
         """All of `data`, which starts at stream offset `base`; refuses bytes left over.
 
-        Raises BitstreamError.
+        checked: whether rules of elements are, too. Raises BitstreamError.
         """
         trace = Trace(base, [self.name if path is None else path])
-        return self.parse_into(trace, data, level=level, header=header), trace
+        return self.parse_into(trace, data, level=level, header=header, checked=checked), trace
 
     def parse_into(self, trace: Trace, data: bytes, *, level: Level | None = None,
-                   header: SequenceHeader | None = None) -> T:
+                   header: SequenceHeader | None = None, checked: bool = True) -> T:
         """As `parse`, into a trace that keeps what was read before an error."""
         stream = io.BytesIO(data)
-        value = self.read(stream, trace, None, Parameters(level, header, len(data)))
+        value = self.read(stream, trace, None, Parameters(level, header, len(data), checked))
         if (at := stream.tell()) != len(data):
             raise BitstreamError("R-UNIT-06", trace.base + at, trace.path[0],
                                  f"{len(data) - at} bytes follow the last syntax element.")
         return value
 
     def build(self, value: T, *, level: Level | None = None, header: SequenceHeader | None = None,
-              payload_size: int | None = None) -> bytes:
-        """The bytes of `value`; raises BitstreamError where it breaks a requirement, ValueError where its types are
-        not those of the elements. payload_size: of the result, where a rule asks for it.
+              payload_size: int | None = None, checked: bool = True) -> bytes:
+        """The bytes of `value`; raises BitstreamError where it breaks a requirement, unless it is not to be `checked`,
+        ValueError where its types are not those of the elements. payload_size: of the result, where a rule asks for it.
         """
         stream = io.BytesIO()
         try:
-            self.write(value, stream, None, Parameters(level, header, payload_size))
+            self.write(value, stream, None, Parameters(level, header, payload_size, checked))
         except (cs.ConstructError, struct.error) as e:
             raise ValueError(f"{self.name}: {e}") from e
         return stream.getvalue()

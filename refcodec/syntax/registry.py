@@ -138,6 +138,11 @@ class NeighbourSource:
     previous: bool
     by_frequency: bool
 
+    @property
+    def by_cell(self) -> int:
+        """Code point of the same source with an offset that counts cells."""
+        return self.kind + self.previous
+
 
 # `neighbour_source` -> what it is (6.4). BY_FREQUENCY is added where offsets count frequencies.
 BY_FREQUENCY = 8

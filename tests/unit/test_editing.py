@@ -4,6 +4,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import struct
 import subprocess
@@ -30,7 +31,7 @@ from refcodec.entropy.fitting import best_static
 from refcodec.entropy.models import ContextModel
 from refcodec.errors import BitstreamError, UsageError
 from refcodec.inspection import inspect
-from refcodec.syntax.coding import FrameType, Tools, step_index
+from refcodec.syntax.coding import FrameType, Prediction, Tools, step_index
 from refcodec.syntax.headers import Mapping, Scene, SequenceHeader
 from refcodec.syntax.registry import LEVELS, UnitType
 from refcodec.syntax.units import FILE_HEADER_SIZE, build_unit
@@ -450,7 +451,38 @@ def test_tensors_of_few_elements_can_be_coded_exactly(values):
     header = small_header()
     tensors = [np.resize(np.array(values, np.int64), info.shape).astype(np.int32) for info in header.tensors]
     coding = code_exactly(header, tensors, None, [History()] * len(tensors))
-    assert len(coding.tensors) == len(tensors)
+    out = io.BytesIO()
+    writer = StreamWriter(out, header, max(LEVELS))
+    writer.begin()
+    if coding.shared:
+        writer.write_shared(coding.shared_models, coding.shared)
+    writer.begin_group(0, 1)
+    occupancy = np.ones(header.occupancy_shape, bool)
+    writer.write_frame(FrameCoding(0, FrameType.INTRA, 0, occupancy, coding.models, coding.tensors))
+    writer.finish()
+    frame, = open_stream(out.getvalue())
+    for found, wanted in zip(frame.tensors, tensors, strict=True):
+        assert np.array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("offset", [1 << 30, -(1 << 30), 12345])
+def test_a_p_frame_around_an_offset_is_extracted(offset):
+    """Values far from 0 that differ by less than a step size of that reach."""
+    header, out = small_header(occupancy=(0, 0, 0)), io.BytesIO()
+    writer, model = StreamWriter(out, header), {0: ContextModel.fixed([0], [22])}
+    writer.begin()
+    writer.begin_group(0, 2)
+    shapes = [(math.prod(info.shape[1:]), info.shape[0]) for info in header.tensors]
+    writer.write_frame(FrameCoding(0, FrameType.INTRA, 0, None, model, [
+        TensorCoding(i, np.zeros(shape, np.int32), 0, Tools((0,))) for i, shape in enumerate(shapes)]))
+    values = (np.arange(math.prod(shapes[1])) % 2).astype(np.int32).reshape(shapes[1])
+    writer.write_frame(FrameCoding(1, FrameType.INTER, 1, None, {}, [
+        TensorCoding(1, values, 0, Tools((0,), Prediction.CONSTANT, offset=offset))]))
+    writer.finish()
+    data = out.getvalue()
+    assert set(np.unique(list(open_stream(data))[1].tensors[1])) == {offset, offset + 1}
+    alone, report = edited(extract, io.BytesIO(data), 1)
+    assert frames_of(alone) == {1: frames_of(data)[1]} and report.details["recoded"]
 
 
 def banded_stream(count: int) -> tuple[bytes, SequenceHeader]:
