@@ -15,6 +15,7 @@ from typing import Any
 from .requirements import ERROR_CODES, REQUIREMENTS
 from .syntax import structures
 from .syntax.declare import Nested, Structure
+from .syntax.expressions import Expression, text as specification_text
 from .syntax.families import ProbabilityFamily
 from .syntax.headers import Representation, Role
 from .syntax.kaitai import description
@@ -32,6 +33,18 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(lines + ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows])
 
 
+def _range(expression: Expression) -> str:
+    """A rule on an element as the specification writes it; empty where only its requirement says it in words."""
+    try:
+        text = specification_text(expression)
+    except NotImplementedError:
+        return ""
+    text = re.sub(r"(-?\w+) <= (\w+) and \2 <= (\w+)", r"\1 <= \2 <= \3", text)
+    text = re.sub(r"(\w+) == (\d+)((?: or \1 == \d+)+)",
+                  lambda m: m[1] + " in (" + ", ".join([m[2], *re.findall(r"== (\d+)", m[3])]) + ")", text)
+    return f"`{text}`"
+
+
 def _structure(name: str) -> str:
     structure: Structure[Any] = getattr(structures, name)
     rows = []
@@ -40,11 +53,13 @@ def _structure(name: str) -> str:
         if isinstance(item, Nested):
             times = f"{item.count_text} times" if item.count_text else when
             rows.append([f"`{item.element}`", "structure", times,
-                         f"`{item.structure.name}`, {item.structure.section}.", ""])
+                         f"`{item.structure.name}`, {item.structure.section}.", "", ""])
         else:
             rules = ", ".join(dict.fromkeys(r.requirement for r in item.rules))
-            rows.append([f"`{item.element}`", f"`{item.descriptor}`", when, item.text, rules])
-    return f"`{structure.name}`\n\n" + _table(["element", "descriptor", "condition", "meaning", "requirements"], rows)
+            ranges = "; ".join(filter(None, (_range(r.expression) for r in item.rules)))
+            rows.append([f"`{item.element}`", f"`{item.descriptor}`", when, item.text, ranges, rules])
+    return f"`{structure.name}`\n\n" + _table([
+        "element", "descriptor", "condition", "meaning", "range", "requirements"], rows)
 
 
 def _errors(_: str) -> str:
