@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     import numpy as np
 
     from refcodec.arrays import A, Array
+    from refcodec.fields.backends import choose_ops
     from refcodec.fields.dif import DifSizes
     from refcodec.fields.field import RadianceField
     from refcodec.fields.grid import GridSizes
     from refcodec.fields.mlp import MlpSizes
-    from refcodec.fields.ops import NumpyOps, Ops, choose_ops
+    from refcodec.fields.ops import NumpyOps, Ops
     from refcodec.fields.sizes import Aabb, FieldSizes
     from refcodec.fields.torch_ops import TorchOps
     from refcodec.fields.triplane import TriplaneSizes
@@ -30,7 +31,7 @@ __all__ = [
 ]
 _LAZY = {"DifSizes": "dif", "FieldSizes": "sizes", "GridSizes": "grid", "MlpSizes": "mlp", "NumpyOps": "ops",
          "Ops": "ops", "RadianceField": "field", "TorchOps": "torch_ops", "TriplaneSizes": "triplane", "VmSizes": "vm",
-         "choose_ops": "ops"}
+         "choose_ops": "backends"}
 
 
 def __getattr__(name: str) -> object:
