@@ -18,7 +18,7 @@ import numpy as np
 
 from refcodec.datasets import checks
 from refcodec.datasets.jsonfile import read_text
-from refcodec.datasets.layout import Draft, FrameDraft, pictures_in
+from refcodec.datasets.layout import BoxAssumption, Draft, FrameDraft, pictures_in
 from refcodec.datasets.lenses import MODELS, Lens
 from refcodec.datasets.model import Notice, View
 from refcodec.datasets.naming import Names
@@ -112,9 +112,9 @@ def read_model(root: Path, model: Path) -> Draft:
         points = (_binary_points if binary else _text_points)(paths["points3D"])
         draft.aabb = box_of_points(points)
         if draft.aabb is not None:
-            draft.assumptions.append(
+            draft.assumptions.append(BoxAssumption(
                 f"the box holds the middle {1 - 2 * _BOX_QUANTILE:.0%} of the model's {len(points)} points along each "
-                f"axis, and {_BOX_MARGIN:.0%} more to each side")
+                f"axis, and {_BOX_MARGIN:.0%} more to each side"))
     return draft
 
 

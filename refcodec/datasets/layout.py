@@ -51,6 +51,14 @@ class FrameDraft:
     views: list[View]
 
 
+class BoxAssumption(str):
+    """An assumption, in words, about the scene's box: one that another box makes idle."""
+
+
+class CubeAssumption(BoxAssumption):
+    """That the box is instant-ngp's cube, which is no more than a bound."""
+
+
 @dataclass
 class Draft:
     """A dataset as its files describe it.

@@ -14,6 +14,7 @@ import numpy as np
 from refcodec.datasets import checks
 from refcodec.datasets.jsonfile import read_text
 from refcodec.datasets.layout import (
+    BoxAssumption,
     DatasetLayout,
     Draft,
     FrameDraft,
@@ -72,8 +73,9 @@ def read_llff(root: Path, selection: FrameSelection) -> Draft:
         select_frames([0], selection, root)
         draft.frames.append(FrameDraft(0, 0.0, views))
     draft.aabb = box_between(views, depths)
-    draft.assumptions.append("the box holds what all cameras see between the nearest and the farthest depth of "
-                             f"{FILE}; an unbounded scene has most of its box far away")
+    draft.assumptions.append(BoxAssumption(
+        "the box holds what all cameras see between the nearest and the farthest depth of "
+        f"{FILE}; an unbounded scene has most of its box far away"))
     return draft
 
 

@@ -12,7 +12,15 @@ from numpy.typing import ArrayLike
 from refcodec.datasets import checks
 from refcodec.datasets.fitting import fit
 from refcodec.datasets.hull import foreground_box
-from refcodec.datasets.layout import DatasetLayout, Draft, FrameDraft, FrameSelection, MaskOption
+from refcodec.datasets.layout import (
+    BoxAssumption,
+    CubeAssumption,
+    DatasetLayout,
+    Draft,
+    FrameDraft,
+    FrameSelection,
+    MaskOption,
+)
 from refcodec.datasets.model import Dataset, DatasetFrame
 from refcodec.datasets.registry import find_layout
 from refcodec.errors import DatasetError
@@ -21,10 +29,8 @@ from refcodec.rendering.cameras import Camera
 # Held-out views where neither the dataset nor the caller names any: every 7th camera of
 # a sequence, every 8th picture of a static scene (the habit of LLFF and its successors).
 _HOLDOUT_SEQUENCE, _HOLDOUT_STATIC = 7, 8
-_OF_BOX = "the box "  # so begins the assumption of a box
 _OTHER_BOX = " (--box gives another)"
 _WORTH = 0.5  # of the volume of instant-ngp's cube: a box of more is no better
-_CUBE = "the box is instant-ngp's cube"
 
 
 @dataclass
@@ -90,14 +96,15 @@ def _read(source: Path, frames: FrameSelection) -> tuple[DatasetLayout, Draft]:
 
 def within_foreground(dataset: Dataset) -> Dataset:
     """The dataset in the part of its box that holds the foreground, where the box is an assumption and masks tell."""
-    assumed = next((text for text in dataset.assumptions if text.startswith(_OF_BOX)), None)
+    assumed = next((text for text in dataset.assumptions if isinstance(text, BoxAssumption)), None)
     if assumed is None or not dataset.has_masks:
         return dataset
     tight = foreground_box(dataset.frames, dataset.aabb)
     if tight is None:
         return dataset
     numbers = [f"{v:g}" for v in tight.ravel()]
-    told = f"{assumed.removesuffix(_OTHER_BOX)}; of it the part with foreground: --box {' '.join(numbers)}"
+    told = BoxAssumption(f"{assumed.removesuffix(_OTHER_BOX)}; of it the part with foreground: --box "
+                         f"{' '.join(numbers)}")
     return dataclasses.replace(dataset, aabb=np.array(numbers, np.float64).reshape(2, 3), assumptions=tuple(
         told if text == assumed else text for text in dataset.assumptions))
 
@@ -108,18 +115,19 @@ def settle(draft: Draft, layout: str, has_masks: bool, source: Path, holdout: Co
     _check_rig(draft.frames, source)
     loaded = _split(draft, holdout, source)
     cameras = [view.camera for frame in loaded for view in frame.views]
-    assumptions = [text + _OTHER_BOX if text.startswith(_OF_BOX) else text for text in draft.assumptions]
+    assumptions = [type(text)(text + _OTHER_BOX) if isinstance(text, BoxAssumption) else text
+                   for text in draft.assumptions]
     if aabb is not None:
         scene_box = checks.box(aabb, source)
-        assumptions = [text for text in assumptions if not text.startswith(_OF_BOX)]
+        assumptions = [text for text in assumptions if not isinstance(text, BoxAssumption)]
     elif draft.aabb is not None:
         scene_box, assumptions = _without_cube(draft.aabb, assumptions, cameras, source)
     else:
         if draft.foreign_poses:
             checks.check_axes(cameras, source)
         scene_box = checks.box_from_cameras(cameras, source)
-        assumptions.append("the box is the cube around the largest ball that the median camera sees whole, where the "
-                           "cameras' axes meet" + _OTHER_BOX)
+        assumptions.append(BoxAssumption("the box is the cube around the largest ball that the median camera sees "
+                                         "whole, where the cameras' axes meet" + _OTHER_BOX))
     checks.check_box([view.camera for view in loaded[0].views], scene_box, source)
     # What holds of most datasets first, what is peculiar to this one last, where it is seen.
     common = []
@@ -143,7 +151,7 @@ def _without_cube(box: np.ndarray, assumptions: list[str], cameras: list[Camera]
 
     Most of such a cube is seen by no camera, and the field's resolution would be spread over it.
     """
-    cube = next((text for text in assumptions if text.startswith(_CUBE)), None)
+    cube = next((text for text in assumptions if isinstance(text, CubeAssumption)), None)
     inside = all(((c.camera_to_world[:, 3] > box[0]) & (c.camera_to_world[:, 3] < box[1])).all() for c in cameras)
     if cube is None or not inside:
         return box, assumptions
@@ -155,7 +163,8 @@ def _without_cube(box: np.ndarray, assumptions: list[str], cameras: list[Camera]
     if not (low < high).all() or np.prod(high - low) > _WORTH * np.prod(box[1] - box[0]):
         return box, assumptions
     numbers = " ".join(f"{v:g}" for v in box.ravel())
-    told = ("the box is the cube around the largest ball that the median camera sees whole, where the cameras' axes "
+    told = BoxAssumption(
+            "the box is the cube around the largest ball that the median camera sees whole, where the cameras' axes "
             "meet, "
             f"instead of instant-ngp's cube of side {box[1][0] - box[0][0]:.3g}, within which all cameras stand (--box "
             f"{numbers} gives that)")

@@ -9,6 +9,7 @@ import numpy as np
 from refcodec.datasets import checks
 from refcodec.datasets.jsonfile import read_text
 from refcodec.datasets.layout import (
+    BoxAssumption,
     DatasetLayout,
     Draft,
     FrameDraft,
@@ -68,7 +69,8 @@ def read_mvsnet(root: Path, files: list[Path], selection: FrameSelection) -> Dra
     draft.frames.append(FrameDraft(0, 0.0, views))
     if views and len(depths) == len(views):
         draft.aabb = box_between(views, depths)
-        draft.assumptions.append("the box holds what the cameras see between their nearest and farthest depth")
+        draft.assumptions.append(BoxAssumption(
+            "the box holds what the cameras see between their nearest and farthest depth"))
     return draft
 
 

@@ -11,7 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from refcodec.datasets import checks
-from refcodec.datasets.layout import DatasetLayout, Draft, FrameDraft, FrameSelection, pictures_in, select_frames
+from refcodec.datasets.layout import (
+    BoxAssumption,
+    DatasetLayout,
+    Draft,
+    FrameDraft,
+    FrameSelection,
+    pictures_in,
+    select_frames,
+)
 from refcodec.datasets.model import View
 from refcodec.errors import DatasetError
 from refcodec.rendering.cameras import Camera
@@ -56,7 +64,7 @@ def read_idr(root: Path, path: Path, selection: FrameSelection) -> Draft:
 
     select_frames([0], selection, root)
     draft = Draft([], is_sequence=False, aabb=np.array([[-1.0] * 3, [1.0] * 3]))
-    draft.assumptions.append(f"the box is the one around the unit sphere of {path.name}")
+    draft.assumptions.append(BoxAssumption(f"the box is the one around the unit sphere of {path.name}"))
     views, cropped = [], False
     for index, picture in enumerate(pictures):
         try:
@@ -102,7 +110,8 @@ def read_middlebury(root: Path, path: Path, selection: FrameSelection) -> Draft:
     select_frames([0], selection, root)
     draft = Draft([], is_sequence=False, aabb=_readme_box(root / _README))
     if draft.aabb is not None:
-        draft.assumptions.append(f"the box is the one of {_README}, with {_README_MARGIN:.0%} more to each side")
+        draft.assumptions.append(BoxAssumption(
+            f"the box is the one of {_README}, with {_README_MARGIN:.0%} more to each side"))
     views = []
     for index, (name, *words) in enumerate(lines[1:]):
         try:

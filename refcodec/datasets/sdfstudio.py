@@ -7,7 +7,7 @@ import numpy as np
 
 from refcodec.datasets import checks
 from refcodec.datasets.jsonfile import read_json
-from refcodec.datasets.layout import DatasetLayout, Draft, FrameDraft, FrameSelection, select_frames
+from refcodec.datasets.layout import BoxAssumption, DatasetLayout, Draft, FrameDraft, FrameSelection, select_frames
 from refcodec.datasets.matrices import from_opencv, intrinsics
 from refcodec.datasets.model import View
 from refcodec.datasets.naming import Names
@@ -36,7 +36,8 @@ def read_sdfstudio(root: Path, path: Path, selection: FrameSelection) -> Draft:
     if isinstance(box, dict) and box.get("aabb") is not None:
         draft.aabb = checks.box(box["aabb"], path)
         if box.get("collider_type", "box") != "box" or np.ptp(draft.aabb, 0).max() > 2.001:
-            draft.assumptions.append(f"the box is the one of {_FILE}, which can be much larger than the object")
+            draft.assumptions.append(BoxAssumption(
+                f"the box is the one of {_FILE}, which can be much larger than the object"))
     names, views = Names(root), []
     for index, item in enumerate(items):
         try:

@@ -15,7 +15,16 @@ import numpy as np
 from refcodec.datasets import checks
 from refcodec.datasets.jsonfile import read_json
 from refcodec.datasets.keys import check_keys
-from refcodec.datasets.layout import DatasetLayout, Draft, FrameDraft, FrameSelection, instants, numbered, select_frames
+from refcodec.datasets.layout import (
+    CubeAssumption,
+    DatasetLayout,
+    Draft,
+    FrameDraft,
+    FrameSelection,
+    instants,
+    numbered,
+    select_frames,
+)
 from refcodec.datasets.lenses import Lens
 from refcodec.datasets.model import Notice, Split, View
 from refcodec.datasets.naming import Names, normalised
@@ -152,7 +161,8 @@ def read_transforms(documents: list[Document], selection: FrameSelection) -> Dra
     if boxes:
         draft.aabb = checks.union(boxes)
         if any(d.content.get("aabb") is None for d in used):
-            assumptions.append("the box is instant-ngp's cube of `aabb_scale`, which is often much too large")
+            assumptions.append(CubeAssumption(
+                "the box is instant-ngp's cube of `aabb_scale`, which is often much too large"))
     draft.background = _background(documents[0])
     for document in documents:
         assumptions += [text for text in document.names.notes() if text not in assumptions]
