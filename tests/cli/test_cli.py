@@ -326,7 +326,7 @@ def test_wrong_usage_is_code_1(arguments):
 
 
 def test_an_unexpected_exception_is_a_defect(file, monkeypatch):
-    monkeypatch.setattr("refcodec.validation.validate", lambda path: 1 / 0)
+    monkeypatch.setattr("refcodec.validation.validate", lambda path, limits: 1 / 0)
     result = run("validate", file)
     assert result.exit_code == 3
     assert "ZeroDivisionError" in result.stderr and "report" in result.stderr and "Traceback" not in result.stderr

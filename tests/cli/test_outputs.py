@@ -46,6 +46,7 @@ FILES = {
     ("decode",): "FILE OUT --digests-only",
     ("view",): "FILE --export OUT",
     ("conformance", "run"): "--suite SUITE --decoder DECODER --only order-* --json OUT --quiet",
+    ("conformance", "picture"): "FILE 0 0 OUT",
 }
 FOLDERS = {
     ("decode",): "FILE OUT --frames 0",
@@ -429,7 +430,9 @@ def test_signals_clean_up(number, place):
     p.send_signal(number)
     err = p.stderr.read()
     p.stdin.close()
-    assert p.wait(30) == 128 + number and err.strip().count(b"\n") == 0 and b"Traceback" not in err
+    # An interrupt inside `exec`, which imports use, makes CPython end by the signal itself: a shell's 130, too.
+    codes = {128 + number, -number} if number == signal.SIGINT else {128 + number}
+    assert p.wait(30) in codes and err.strip().count(b"\n") == 0 and b"Traceback" not in err
     assert [e.name for e in place.iterdir()] == ["inputs"]
 
 
