@@ -25,6 +25,7 @@ SIZES = {
     "dif": DifSizes(6, (5, 7), (4, 3), (2.0, 3.3), fusion_hidden=12, features=9, **SMALL),
     "vm": VmSizes(3, 5, 14, features=6, **SMALL),
     "vm-without-basis": VmSizes(4, 6, 14, features=0, **SMALL),
+    "vm-of-144-features": VmSizes(2, 48, 6, features=0, **SMALL),
     "triplane": TriplaneSizes(4, 14, 9, **SMALL),
     "grid": GridSizes(9, 8, 6, **SMALL),
 }

@@ -126,7 +126,7 @@ static PyObject *new_field(PyObject *self, PyObject *args)
     field->slots = next(&r, 1, RFV_MAX_SLOTS);
     field->row = next(&r, 1, RFV_MAX_WIDTH);
     field->density_from_features = next(&r, 0, 1);
-    field->feature_count = next(&r, 1, RFV_MAX_WIDTH / 33);
+    field->feature_count = next(&r, 1, RFV_MAX_WIDTH);
     field->feature_frequencies = next(&r, 0, 16);
     field->direction_frequencies = next(&r, 0, 16);
     if (r.failed || PyList_Size(tables) != field->slots || PyList_Size(gradients) != field->slots) goto bad;
